@@ -1,0 +1,206 @@
+"""Everything that can be answered as a problem (RFC 9457).
+
+A class holds what is always true of an error (status, stable name, title, meaning); an instance holds the sentence for
+this case. `api/problems.py` renders them, `GET /problems/{name}` explains them, OpenAPI lists them.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One bad field: where (JSON pointer), a stable code and a sentence that never echoes the input.
+
+    `line` (1-based) and `id` name the row of a bulk body.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+    line: int | None = None
+    id: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form; row coordinates only where there are some."""
+        row = {"line": self.line, "id": self.id} if self.line is not None else {}
+        return {**row, "pointer": self.pointer, "code": self.code, "detail": self.detail}
+
+
+class GleanerError(Exception):
+    """Base of every error with an HTTP answer."""
+
+    status: ClassVar[int] = 500
+    name: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+    meaning: ClassVar[str] = "Something failed on our side. The request id finds it in the logs."
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: list[FieldError] | None = None,
+        headers: dict[str, str] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or []
+        self.headers = headers or {}
+        self.extra = extra or {}
+
+
+class MalformedRequestError(GleanerError):
+    """Malformed request."""
+
+    status, name, title = 400, "malformed-request", "Malformed request"
+    meaning = (
+        "The body is not what its media type says (broken JSON, CSV or gzip), or a parameter such as a page "
+        "token is damaged."
+    )
+
+
+class UnauthenticatedError(GleanerError):
+    """Authentication required."""
+
+    status, name, title = 401, "unauthenticated", "Authentication required"
+    meaning = "Send `Authorization: Bearer gln_...` with a key that exists, has not expired and was not revoked."
+
+
+class ForbiddenError(GleanerError):
+    """Not allowed."""
+
+    status, name, title = 403, "forbidden", "Not allowed"
+    meaning = (
+        "The key is valid but lacks a scope that this operation needs. The detail names it; an admin can make "
+        "such a key."
+    )
+
+
+class NotFoundError(GleanerError):
+    """Not found."""
+
+    status, name, title = 404, "not-found", "Not found"
+    meaning = "Nothing that this key may see has this path or id."
+
+
+class MethodNotAllowedError(GleanerError):
+    """Method not allowed."""
+
+    status, name, title = 405, "method-not-allowed", "Method not allowed"
+    meaning = "The path exists, but not with this method. `Allow` names those that do."
+
+
+class NotAcceptableError(GleanerError):
+    """Not acceptable."""
+
+    status, name, title = 406, "not-acceptable", "Not acceptable"
+    meaning = "None of the media types in `Accept` can be produced here."
+
+
+class ConflictError(GleanerError):
+    """Conflict."""
+
+    status, name, title = 409, "conflict", "Conflict"
+    meaning = "The request does not fit the present state of the resource. The detail says what to do."
+
+
+class IdempotencyInProgressError(GleanerError):
+    """The first request is still running."""
+
+    status, name, title = 409, "idempotency-in-progress", "The first request is still running"
+    meaning = "A request with the same Idempotency-Key has not been answered yet. Try again after `Retry-After`."
+
+
+class JobNotSucceededError(GleanerError):
+    """The job did not succeed."""
+
+    status, name, title = 409, "job-not-succeeded", "The job did not succeed"
+    meaning = "The job failed or was cancelled, so it has no batch. The job itself says why."
+
+
+class GoneError(GleanerError):
+    """Gone."""
+
+    status, name, title = 410, "gone", "Gone"
+    meaning = "It existed and was removed."
+
+
+class PreconditionFailedError(GleanerError):
+    """Precondition failed."""
+
+    status, name, title = 412, "precondition-failed", "Precondition failed"
+    meaning = "`If-Match` does not name the present version. Read the resource again and repeat the change."
+
+
+class PayloadTooLargeError(GleanerError):
+    """Payload too large."""
+
+    status, name, title = 413, "payload-too-large", "Payload too large"
+    meaning = (
+        "The body, one row of it, or what it decompresses to is over the limit that the detail names. Send it "
+        "in parts, or as NDJSON."
+    )
+
+
+class UnsupportedMediaTypeError(GleanerError):
+    """Unsupported media type."""
+
+    status, name, title = 415, "unsupported-media-type", "Unsupported media type"
+    meaning = (
+        "The Content-Type or Content-Encoding is missing or not one that this operation reads. The detail lists them."
+    )
+
+
+class InvalidRequestError(GleanerError):
+    """Invalid request."""
+
+    status, name, title = 422, "invalid-request", "Invalid request"
+    meaning = "A field has a wrong value, is missing or is unknown. `errors` points at each."
+
+
+class RowsRejectedError(GleanerError):
+    """Rows rejected."""
+
+    status, name, title = 422, "rows-rejected", "Rows rejected"
+    meaning = (
+        "Rows of a bulk body are bad and the mode is atomic, so nothing was stored. Mend them, or send `?mode=partial`."
+    )
+
+
+class IdempotencyMismatchError(GleanerError):
+    """Idempotency-Key reused."""
+
+    status, name, title = 422, "idempotency-mismatch", "Idempotency-Key reused"
+    meaning = "The Idempotency-Key was used with another body or path. Use a new key for a new request."
+
+
+class UnsupportedFeatureError(GleanerError):
+    """Not supported by this release."""
+
+    status, name, title = 422, "unsupported-feature", "Not supported by this release"
+    meaning = (
+        "The request is well formed, but this release does not offer what it asks for. The detail names what "
+        "is offered."
+    )
+
+
+class PreconditionRequiredError(GleanerError):
+    """Precondition required."""
+
+    status, name, title = 428, "precondition-required", "Precondition required"
+    meaning = "Send `If-Match` with the ETag of the version that you read, so that no other change is overwritten."
+
+
+class TooManyRequestsError(GleanerError):
+    """Too many requests."""
+
+    status, name, title = 429, "too-many-requests", "Too many requests"
+    meaning = "Wait for `Retry-After` seconds."
+
+
+class UnavailableError(GleanerError):
+    """Temporarily unavailable."""
+
+    status, name, title = 503, "unavailable", "Temporarily unavailable"
+    meaning = "A store that this needs is not reachable, or busy. Wait for `Retry-After` seconds."

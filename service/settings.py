@@ -1,0 +1,90 @@
+"""Every setting of Gleaner: the only place that reads the environment."""
+
+import ipaddress
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(BaseSettings):
+    """Frozen settings, from `GLEANER_*` variables or keyword arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="GLEANER_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default=Path("gleaner-data"), description="Folder of the embedded form's files.")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+    redis_url: str = Field(default="", description="Redis URL; empty: a private server in the data folder.")
+    admin_key: SecretStr | None = Field(default=None, description="The first admin key; else one is generated.")
+    secret_key: SecretStr | None = Field(default=None, description="Seals webhook secrets at rest; else generated.")
+    public_url: str = Field(default="", description="How clients reach the API, when a proxy is in front.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Origins, comma separated.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+
+    max_body_bytes: int = Field(default=MIB, gt=0, description="Largest ordinary JSON body.")
+    max_bulk_bytes: int = Field(default=2048 * MIB, gt=0, description="Largest bulk body as sent.")
+    max_decoded_bytes: int = Field(default=8192 * MIB, gt=0, description="Largest bulk body once decompressed.")
+    max_json_bytes: int = Field(default=64 * MIB, gt=0, description="Largest bulk body of application/json.")
+    max_line_bytes: int = Field(default=4 * MIB, gt=0, description="Longest row of a bulk body.")
+    max_rows: int = Field(default=10_000_000, gt=0, description="Most rows of one bulk body.")
+    max_batch: int = Field(default=10_000, gt=0, description="Largest k of a query.")
+
+    job_lease_seconds: float = Field(default=10.0, gt=0, description="A running job without a heartbeat is lost then.")
+    job_max_attempts: int = Field(default=8, gt=0, description="Attempts before a job fails as worker_lost.")
+    job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of one job.")
+    jobs_in_queue_per_project: int = Field(default=16, gt=0, description="Fair share: jobs of a project in Redis.")
+    dispatcher_tick_seconds: float = Field(default=0.5, gt=0, description="How often the dispatcher looks.")
+    sweep_seconds: float = Field(default=2.0, gt=0, description="How often Redis is compared with the jobs table.")
+    leader_lease_seconds: float = Field(default=6.0, gt=0, description="How long a silent dispatcher stays leader.")
+    idempotency_hours: int = Field(default=24, ge=24, description="How long answers can be replayed.")
+
+    parallel: Literal["threads", "loky"] = Field(default="threads", description="Engine of the work over chunks.")
+    threads: int = Field(default=0, ge=0, description="Parallel chunks within a job; 0: one per core.")
+
+    webhook_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="CIDRs, comma separated, that webhooks may reach although they are not public."
+    )
+    webhook_timeout_seconds: float = Field(default=15.0, gt=0, description="Total deadline of one delivery attempt.")
+    webhook_concurrency: int = Field(default=4, gt=0, description="Deliveries under way at once per endpoint.")
+
+    @field_validator("cors_origins", "webhook_allow", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def sql_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gleaner.sqlite3'}"
+
+    @cached_property
+    def redis_socket(self) -> Path:
+        """The private socket of the embedded Redis-protocol server."""
+        return self.data_dir.absolute() / "redis.sock"
+
+    @cached_property
+    def queue_url(self) -> str:
+        """The Redis URL in force."""
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @cached_property
+    def objects_dir(self) -> Path:
+        """The folder of the local object store."""
+        return self.data_dir.absolute() / "objects"
+
+    @cached_property
+    def spool_dir(self) -> Path:
+        """Where bodies are spooled; on the data folder's disk, as /tmp is often memory."""
+        return self.data_dir.absolute() / "spool"
+
+    @cached_property
+    def chunk_threads(self) -> int:
+        """How many chunks one job works on at a time."""
+        return self.threads or os.cpu_count() or 1
