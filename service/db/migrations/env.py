@@ -1,0 +1,26 @@
+"""Alembic's entry: runs the revisions on the engine that `upgrade` hands over."""
+
+from typing import Any
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from service.db.tables import Table
+from service.db.types import Json, UtcTime
+
+
+def _render_item(kind: str, item: object, autogen: AutogenContext) -> str | bool:
+    """Write plain SQL types into revisions, so that they outlive our own type classes."""
+    del autogen
+    if kind == "type" and isinstance(item, UtcTime):
+        return "sa.DateTime(timezone=True)"
+    return "sa.Text()" if kind == "type" and isinstance(item, Json) else False
+
+
+def _run(**options: Any) -> None:
+    with context.config.attributes["engine"].begin() as connection:
+        context.configure(connection=connection, target_metadata=Table.metadata, render_item=_render_item, **options)
+        context.run_migrations()
+
+
+_run()

@@ -1,0 +1,71 @@
+"""Transactions: the only module that opens and commits them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+_BUSY_MILLISECONDS = 15_000
+
+
+class Database:
+    """One engine and its two kinds of transaction, `read` and `write`.
+
+    A write transaction on SQLite begins as `IMMEDIATE`: it waits for its turn at the start instead of failing in the
+    middle. What must happen after the commit (ringing a queue) is left in `session.info["after_commit"]`.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = create_engine(url, pool_size=pool_size, max_overflow=20, pool_pre_ping=not sqlite)
+        if sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._writes = self.engine.execution_options(gleaner_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads; it ends with a rollback."""
+        with Session(self.engine, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed when the block ends well, else rolled back."""
+        with Session(self._writes, expire_on_commit=False, autoflush=False) as session:
+            session.info["after_commit"] = []
+            yield session
+            session.commit()
+        hooks: list[Callable[[], None]] = session.info["after_commit"]
+        for hook in hooks:
+            hook()
+
+    def ping(self) -> None:
+        """Raise when the database does not answer."""
+        with self.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver leaves BEGIN to us
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # an acknowledged label survives a power cut
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_MILLISECONDS}",
+        "temp_store=MEMORY",
+        "mmap_size=0",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("gleaner_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

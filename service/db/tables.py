@@ -1,0 +1,435 @@
+"""The tables: the record of everything that was acknowledged."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, MetaData, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service.db.types import Json, UtcTime
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+    type_annotation_map = {datetime: UtcTime, dict[str, Any]: Json, list[str]: Json, list[dict[str, Any]]: Json}  # noqa: RUF012 - declared by SQLAlchemy
+
+
+def _project() -> Mapped[str]:
+    return mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+
+
+class Project(Table):
+    """A project and its configuration, as the client sent it with defaults filled in."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str]
+    state: Mapped[str]  # active | deleting
+    version: Mapped[int]  # the ETag
+    task: Mapped[dict[str, Any]]
+    features: Mapped[dict[str, Any]]
+    estimator: Mapped[dict[str, Any]]
+    query: Mapped[dict[str, Any]]
+    retraining: Mapped[dict[str, Any]]
+    annotation: Mapped[dict[str, Any]]
+    holdout_fraction: Mapped[float]
+    seed: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Pool(Table):
+    """Counters of a project. A transaction that changes the pool or its labels locks this row first."""
+
+    __tablename__ = "pools"
+
+    project_id: Mapped[str] = _project()
+    next_row: Mapped[int] = mapped_column(default=0)
+    change_sequence: Mapped[int] = mapped_column(default=0)
+    chunk_generation: Mapped[int] = mapped_column(default=0)
+    loose_vectors: Mapped[int] = mapped_column(default=0)  # rows whose vector is still a blob
+    snapshot_key: Mapped[str | None] = mapped_column(default=None)  # candidate bitmap in object storage
+    snapshot_sequence: Mapped[int] = mapped_column(default=0)
+    snapshot_rows: Mapped[int] = mapped_column(default=0)
+    examples: Mapped[int] = mapped_column(default=0)
+    examples_labeled: Mapped[int] = mapped_column(default=0)
+    examples_skipped: Mapped[int] = mapped_column(default=0)
+    labels_human: Mapped[int] = mapped_column(default=0)
+    labels_automated: Mapped[int] = mapped_column(default=0)
+    label_generation: Mapped[int] = mapped_column(default=0)  # changes of labels seen
+    trained_generation: Mapped[int] = mapped_column(default=0)  # changes covered by the last finished training
+    train_at: Mapped[datetime | None] = mapped_column(default=None, index=True)  # when a timer asks for a training
+    model_version: Mapped[int] = mapped_column(default=0)  # the serving model; 0: none
+    upload_id: Mapped[str | None] = mapped_column(default=None)  # the large upload that holds the pool
+    upload_until: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Example(Table):
+    """One item of a pool. `row` is its place in every array; a new row is taken when its features change."""
+
+    __tablename__ = "examples"
+    __table_args__ = (Index(None, "project_id", "row", unique=True), Index(None, "upload_id"))
+
+    project_id: Mapped[str] = _project()
+    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    row: Mapped[int]
+    data: Mapped[str | None]  # JSON text, as sent
+    split: Mapped[str]  # pool | test
+    group: Mapped[str | None] = mapped_column("group_name")
+    priority: Mapped[float | None]
+    content_hash: Mapped[bytes]
+    features_hash: Mapped[bytes]
+    label_count: Mapped[int]  # current labels, skips not counted
+    skip_count: Mapped[int]
+    upload_id: Mapped[str | None]  # set by a large upload: invisible until that is published
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LooseVector(Table):
+    """A vector of a small upload, until the merge job writes it into a chunk."""
+
+    __tablename__ = "loose_vectors"
+
+    project_id: Mapped[str] = _project()
+    row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    vector: Mapped[bytes]  # little-endian float32
+
+
+class Chunk(Table):
+    """An immutable file with rows [start, stop) of one array. Live from generation `born` until `retired`."""
+
+    __tablename__ = "chunks"
+    __table_args__ = (Index(None, "project_id", "array", "start"),)
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    array: Mapped[str]
+    start: Mapped[int]
+    stop: Mapped[int]
+    kind: Mapped[str]  # dense | csr
+    columns: Mapped[int]
+    dtype: Mapped[str]
+    born: Mapped[int]
+    retired: Mapped[int | None]
+
+
+class ArrayBuild(Table):
+    """Who fills the missing ranges of an array now: a single flight."""
+
+    __tablename__ = "array_builds"
+
+    project_id: Mapped[str] = _project()
+    array: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str]
+    until: Mapped[datetime]
+
+
+class CandidateChange(Table):
+    """A change of who may be picked, since the snapshot: rows [start, stop) all `value`, or as `bits` say."""
+
+    __tablename__ = "candidate_changes"
+
+    project_id: Mapped[str] = _project()
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    start: Mapped[int]
+    stop: Mapped[int]
+    value: Mapped[bool]
+    bits: Mapped[bytes | None]
+
+
+class Upload(Table):
+    """A large upload. Its new examples are visible once it is `publishing`; then `staged` rows are applied."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str]  # staging | publishing | published
+    start: Mapped[int]
+    stop: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class StagedExample(Table):
+    """A row of a large upload whose example exists already: applied after the upload is published."""
+
+    __tablename__ = "staged_examples"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    content: Mapped[dict[str, Any]]
+
+
+class Label(Table):
+    """One annotator's current answer for one example: a value, or a skip."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        Index(None, "project_id", "example_id", "annotator", unique=True),
+        Index(None, "project_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    example_id: Mapped[str] = mapped_column(String(256))
+    annotator: Mapped[str]  # empty: not told
+    value: Mapped[str | None]  # a class; none for a skip
+    skip: Mapped[bool]
+    source: Mapped[str]  # human | automated
+    batch_id: Mapped[str | None]
+    labeled_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LabelHistory(Table):
+    """What a label was before it was changed or deleted."""
+
+    __tablename__ = "label_history"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label_id: Mapped[str] = mapped_column(index=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    example_id: Mapped[str] = mapped_column(String(256))
+    annotator: Mapped[str]
+    value: Mapped[str | None]
+    skip: Mapped[bool]
+    source: Mapped[str]
+    labeled_at: Mapped[datetime]
+    replaced_at: Mapped[datetime]
+
+
+class Lease(Table):
+    """An example promised to an annotator, or to a batch when no annotator was named."""
+
+    __tablename__ = "leases"
+    __table_args__ = (
+        Index(None, "project_id", "expires_at"),
+        Index(None, "project_id", "annotator"),
+        Index(None, "job_id"),
+    )
+
+    project_id: Mapped[str] = _project()
+    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    holder: Mapped[str] = mapped_column(primary_key=True)  # `annotator:<name>` or the batch's job id
+    annotator: Mapped[str | None]
+    job_id: Mapped[str]
+    row: Mapped[int]
+    expires_at: Mapped[datetime]
+
+
+class Job(Table):
+    """Queued work. Terminal states never change; `token` fences off a worker that lost its lease."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(None, "project_id", "kind", "state"),
+        Index(None, "state", "lease_until"),
+        # At most one training waits and one runs in a project: the database says so.
+        Index(
+            "uq_jobs_training",
+            "project_id",
+            "state",
+            unique=True,
+            sqlite_where=text("kind = 'training' AND state IN ('queued', 'running')"),
+            postgresql_where=text("kind = 'training' AND state IN ('queued', 'running')"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    queue: Mapped[str]
+    state: Mapped[str]  # queued | running | succeeded | failed | cancelled
+    payload: Mapped[dict[str, Any]]
+    attempt: Mapped[int] = mapped_column(default=0)
+    token: Mapped[str | None] = mapped_column(default=None)
+    lease_until: Mapped[datetime | None] = mapped_column(default=None)
+    rung_at: Mapped[datetime | None] = mapped_column(default=None)
+    pinned_generation: Mapped[int | None] = mapped_column(default=None)  # chunk lists of it are being read
+    label_generation: Mapped[int | None] = mapped_column(default=None)  # what a training has loaded
+    progress_done: Mapped[int] = mapped_column(default=0)
+    progress_total: Mapped[int] = mapped_column(default=0)
+    progress_phase: Mapped[str] = mapped_column(default="queued")
+    version: Mapped[int] = mapped_column(default=1)  # counts changes: the id of server-sent events
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None] = mapped_column(default=None)
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+
+
+class Outbox(Table):
+    """A job that must be rung in Redis, unless a worker claims it before `ring_after`."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index(None, "ring_after"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    project_id: Mapped[str]
+    ring_after: Mapped[datetime]
+
+
+class Batch(Table):
+    """The ranked answer of a query, exactly as it is served."""
+
+    __tablename__ = "batches"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    project_id: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    body: Mapped[bytes]
+    etag: Mapped[str]
+    size: Mapped[int]
+    strategy: Mapped[str]
+    seed: Mapped[int]
+    model_version: Mapped[int | None]
+    row_high_water: Mapped[int]
+    mask_hash: Mapped[str]
+
+
+class BatchItem(Table):
+    """Which example a batch holds, and with what propensity it was picked when it was picked at random."""
+
+    __tablename__ = "batch_items"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("batches.job_id", ondelete="CASCADE"), primary_key=True)
+    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    rank: Mapped[int]
+    propensity: Mapped[float | None]
+
+
+class Model(Table):
+    """A trained model."""
+
+    __tablename__ = "models"
+
+    project_id: Mapped[str] = _project()
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    job_id: Mapped[str]
+    artifact_key: Mapped[str]
+    labels_used: Mapped[int]
+    label_generation: Mapped[int]
+    labels_hash: Mapped[str]
+    classes: Mapped[list[str]]
+    estimator: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Webhook(Table):
+    """An endpoint that is told of events. Secrets are sealed."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    previous_until: Mapped[datetime | None]
+    enabled: Mapped[bool]
+    disabled_reason: Mapped[str | None]
+    next_sequence: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Delivery(Table):
+    """One event for one endpoint; its id is the `webhook-id` of every attempt."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index(None, "state", "next_attempt_at"), Index(None, "webhook_id", "id"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    event: Mapped[str]
+    sequence: Mapped[int]
+    body: Mapped[str]
+    state: Mapped[str]  # pending | succeeded | failed
+    attempt: Mapped[int]
+    next_attempt_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class DeliveryAttempt(Table):
+    """What came of one attempt."""
+
+    __tablename__ = "delivery_attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime]
+    duration_ms: Mapped[int]
+    status: Mapped[int | None]
+    error: Mapped[str | None]
+    excerpt: Mapped[str | None]
+
+
+class Key(Table):
+    """An API key: its fingerprint only."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(unique=True)
+    hint: Mapped[str]
+    owner: Mapped[str]  # the first key of a line of rotations
+    scopes: Mapped[list[str]]
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class IdempotentAnswer(Table):
+    """A reserved or completed Idempotency-Key of an owner."""
+
+    __tablename__ = "idempotent_answers"
+    __table_args__ = (Index(None, "created_at"),)
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str]
+    token: Mapped[str]  # who holds the reservation
+    lease_until: Mapped[datetime | None]  # none: completed
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    body: Mapped[bytes | None]
+    created_at: Mapped[datetime]
+
+
+class ErrorList(Table):
+    """The whole list of bad rows of a bulk body, kept a day."""
+
+    __tablename__ = "error_lists"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    key: Mapped[str]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Leader(Table):
+    """Which process leads, and until when."""
+
+    __tablename__ = "leaders"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    until: Mapped[datetime]

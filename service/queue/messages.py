@@ -1,0 +1,110 @@
+"""What the API and the workers say to each other: kinds of job, their queues and payloads.
+
+Redis carries only a job id; everything else is read from SQL by the worker, so that an emptied Redis loses nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+INTERACTIVE, TRAINING, MAINTENANCE = "interactive", "training", "maintenance"
+QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
+
+QUEUE_OF_KIND = {
+    "query": INTERACTIVE,
+    "predict": INTERACTIVE,
+    "training": TRAINING,
+    "merge": MAINTENANCE,
+    "deletion": MAINTENANCE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A call to the workers: this job waits in this queue. `attempt` counts the runs before this one."""
+
+    job_id: str
+    queue: str
+    attempt: int
+
+    @property
+    def rq_id(self) -> str:
+        """The id in Redis; ringing twice for one attempt gives the same id."""
+        return f"{self.job_id}-{self.attempt}"
+
+
+class QueueUnavailableError(Exception):
+    """The queue's server does not answer; the job waits in SQL until the dispatcher rings it."""
+
+
+class Queue(Protocol):
+    """Where jobs are rung: Redis, or memory in tests."""
+
+    def ring(self, rings: list[Ring]) -> None:
+        """Put the jobs into their queues; QueueUnavailableError when the server does not answer."""
+
+    def waiting(self) -> set[str]:
+        """The `rq_id`s that wait in the queues now."""
+
+    def ping(self) -> bool:
+        """Whether the server answers."""
+
+
+class Message(BaseModel):
+    """Base of the payloads, one class for each kind of job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preselection(Message):
+    """Choose among the `count` best of a scorer only."""
+
+    strategy: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    count: int
+
+
+class QueryMessage(Message):
+    """A query for a batch, with the project's defaults filled in."""
+
+    k: int
+    strategy: str
+    params: dict[str, Any]
+    annotator: str | None
+    lease_seconds: int
+    seed: int
+    filter: dict[str, Any] | None
+    candidates: Preselection | None
+    explore: float
+    include_data: bool
+
+
+class PredictMessage(Message):
+    """Predictions for examples that are not in the pool; the rows lie in object storage."""
+
+    version: int
+    inputs_key: str
+
+
+class TrainingMessage(Message):
+    """A training of the project's estimator on the labels of the moment."""
+
+    reason: Literal["requested", "first", "every", "quiet", "idle"]
+
+
+class MergeMessage(Message):
+    """Many loose vectors become one chunk."""
+
+
+class DeletionMessage(Message):
+    """Everything of a project goes."""
+
+
+MESSAGE_OF_KIND: dict[str, type[Message]] = {
+    "query": QueryMessage,
+    "predict": PredictMessage,
+    "training": TrainingMessage,
+    "merge": MergeMessage,
+    "deletion": DeletionMessage,
+}
