@@ -1,0 +1,144 @@
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Generic
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from service.codecs.rows import ExampleRow, Row
+from service.codecs.vectors import decode_vectors
+from service.errors import FieldError
+
+BLOCK_ROWS = 1000
+BLOCK_BYTES = 4 * 1024 * 1024
+
+Numbered = list[tuple[int, Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[Row]):
+    """One row as read: its line, its size in bytes as sent, and the row or what is wrong with it."""
+
+    line: int
+    size: int
+    row: Row | FieldError
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Generic[Row]):
+    """Up to BLOCK_ROWS consecutive rows of a body.
+
+    Attributes:
+        rows: The good rows, in order.
+        lines: The line of each good row: a physical line of NDJSON and CSV, the position in a JSON document.
+        vectors: The vectors of `rows`, aligned, float32 (n, dimensions); None unless the project has vectors.
+        errors: One error for each bad row, by line.
+    """
+
+    rows: list[Row]
+    lines: list[int]
+    vectors: NDArray[np.float32] | None
+    errors: list[FieldError]
+
+    @property
+    def received(self) -> int:
+        """How many rows were read."""
+        return len(self.rows) + len(self.errors)
+
+
+def group(parsed: Iterator[Parsed[Row]]) -> Iterator[tuple[Numbered[Row], list[FieldError]]]:
+    """Gather rows and errors into groups that are bounded in rows and in bytes."""
+    good: Numbered[Row] = []
+    errors: list[FieldError] = []
+    size = 0
+    for item in parsed:
+        if isinstance(item.row, FieldError):
+            errors.append(replace(item.row, line=item.line))
+        else:
+            good.append((item.line, item.row))
+        size += item.size
+        if len(good) + len(errors) >= BLOCK_ROWS or size >= BLOCK_BYTES:
+            yield good, errors
+            good, errors, size = [], [], 0
+    if good or errors:
+        yield good, errors
+
+
+class ExampleChecks:
+    """What is checked of examples a block at a time: vectors, and ids that came before in the body."""
+
+    def __init__(self, dimensions: int | None) -> None:
+        self._dimensions = dimensions
+        self._seen = SeenIds()
+
+    def block(self, good: Numbered[ExampleRow], errors: list[FieldError]) -> Block[ExampleRow]:
+        """Decode the vectors of a group and set its bad rows aside."""
+        good = _without(good, self._vector_presence(good), errors)
+        vectors = None
+        if self._dimensions is not None:
+            values = [row.vector for _, row in good if row.vector is not UNSET]
+            vectors, problems = decode_vectors(values, self._dimensions)
+            vectors = np.delete(vectors, list(problems), axis=0) if problems else vectors
+            good = _without(good, problems, errors)
+        duplicates = self._seen.add([row.id for _, row in good])
+        if duplicates:
+            vectors = None if vectors is None else np.delete(vectors, duplicates, axis=0)
+            again = FieldError("/id", "duplicate_id", "The id came before in this body.")
+            good = _without(good, dict.fromkeys(duplicates, again), errors)
+        return finished(good, errors, vectors)
+
+    def _vector_presence(self, good: Numbered[ExampleRow]) -> dict[int, FieldError]:
+        if self._dimensions is None:
+            problem = FieldError("/vector", "unknown_field", "The features of this project are not vectors.")
+        else:
+            problem = FieldError("/vector", "missing_field", "The features of this project are vectors.")
+        wanted = self._dimensions is not None
+        return {i: problem for i, (_, row) in enumerate(good) if (row.vector is not UNSET) != wanted}
+
+
+def finished(good: Numbered[Row], errors: list[FieldError], vectors: NDArray[np.float32] | None = None) -> Block[Row]:
+    """The block of a group whose checks are done."""
+    errors.sort(key=lambda error: error.line or 0)
+    return Block([row for _, row in good], [line for line, _ in good], vectors, errors)
+
+
+class SeenIds:
+    """The ids of a body so far, as sorted 64-bit hashes: 8 bytes an id, where a set of strings takes over 100.
+
+    Two ids of a body of ten million share a hash with a chance of 3 in a million; the hash is keyed per process, so
+    nobody can look for such a pair.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.int64]] = []
+
+    def add(self, ids: list[str]) -> list[int]:
+        """Add ids; returns the positions of those that were there already, or stand twice in `ids`."""
+        hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
+        fresh, first = np.unique(hashes, return_index=True)
+        repeated = np.ones(len(ids), dtype=bool)
+        repeated[first] = False
+        for run in self._runs:
+            near = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            repeated |= run[near] == hashes
+        self._store(fresh)
+        return [int(i) for i in np.flatnonzero(repeated)]
+
+    def _store(self, run: NDArray[np.int64]) -> None:
+        # merging runs of like size keeps their number logarithmic
+        if not len(run):
+            return
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.union1d(run, self._runs.pop())
+        self._runs.append(run)
+
+
+def _without(good: Numbered[Row], problems: dict[int, FieldError], errors: list[FieldError]) -> Numbered[Row]:
+    """The rows without those at the positions in `problems`, which become errors."""
+    if not problems:
+        return good
+    for i, problem in problems.items():
+        line, row = good[i]
+        errors.append(replace(problem, line=line, id=row.key))
+    return [item for i, item in enumerate(good) if i not in problems]

@@ -1,0 +1,61 @@
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+PIECE_BYTES = 64 * 1024
+
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def write_ndjson(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Rows as lines of JSON, in pieces of about PIECE_BYTES."""
+    encode = msgspec.json.Encoder().encode_into
+    piece = bytearray()
+    for row in rows:
+        encode(row, piece, -1)
+        piece += b"\n"
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[bytes]:
+    """Rows as CSV with a header, in pieces of about PIECE_BYTES; nothing in it is a formula to a spreadsheet.
+
+    Lists and objects are written as JSON, a missing value or None as an empty cell.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([_inert(column) for column in columns])
+    for row in rows:
+        writer.writerow([_inert(_cell(row.get(column))) for column in columns])
+        if text.tell() >= PIECE_BYTES:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return msgspec.json.encode(value).decode()
+
+
+def _inert(cell: str) -> str:
+    """Keep a spreadsheet from running a cell (CWE-1236)."""
+    if cell.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(cell):
+        return "'" + cell
+    return cell

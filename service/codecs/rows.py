@@ -1,0 +1,188 @@
+"""The rows of bulk bodies: their types, what is checked of each alone, and their hashes.
+
+What needs the project (classes, known examples) is checked by the actions.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.errors import FieldError
+
+MAX_NAME_LENGTH = 256
+MAX_DEPTH = 64
+HASH_BYTES = 16
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+Label = str | int | float | list[str]
+
+
+class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
+    """One uploaded example; `label` is the annotator's answer that may come with it."""
+
+    id: str
+    vector: list[float] | str | UnsetType = UNSET
+    data: dict[str, Any] | UnsetType = UNSET
+    label: Label | UnsetType = UNSET
+    annotator: str | UnsetType = UNSET
+    split: Literal["pool", "test"] = "pool"
+    group: str | None = None
+    priority: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The client's id, by which errors name the row."""
+        return self.id
+
+    def problem(self, *, deep: bool) -> FieldError | None:
+        """The first problem of the decoded row; with `deep`, texts and nesting are walked too."""
+        problem = name_problem("/id", self.id, code="invalid_id")
+        if problem is None and self.annotator is not UNSET:
+            problem = name_problem("/annotator", self.annotator)
+        if problem is None and self.group is not None:
+            problem = name_problem("/group", self.group)
+        if problem is None and deep:
+            problem = _text_problem(self.label, ("label",)) or _text_problem(self.data, ("data",))
+        return problem
+
+
+class LabelRow(msgspec.Struct, forbid_unknown_fields=True):
+    """One label, or a skip; exactly one of `label` and `skip` is given."""
+
+    example_id: str
+    label: Label | UnsetType = UNSET
+    skip: bool = False
+    annotator: str | UnsetType = UNSET
+    source: Literal["human", "automated"] = "human"
+    batch_id: str | UnsetType = UNSET
+    labeled_at: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
+
+    @property
+    def key(self) -> str:
+        """The client's id of the example, by which errors name the row."""
+        return self.example_id
+
+    def problem(self, *, deep: bool) -> FieldError | None:
+        """The first problem of the decoded row; with `deep`, texts are walked too."""
+        problem = name_problem("/example_id", self.example_id, code="invalid_id")
+        if problem is None and self.annotator is not UNSET:
+            problem = name_problem("/annotator", self.annotator)
+        if problem is None and self.batch_id is not UNSET:
+            problem = name_problem("/batch_id", self.batch_id)
+        if problem is None and self.labeled_at is not UNSET:
+            problem = _time_problem(self.labeled_at)
+        if problem is None and deep:
+            problem = _text_problem(self.label, ("label",))
+        return problem or _answer_problem(self)
+
+
+Row = TypeVar("Row", ExampleRow, LabelRow)
+
+
+@dataclass(frozen=True, slots=True)
+class RowKind(Generic[Row]):
+    """What the readers must know of a kind of row.
+
+    Attributes:
+        name: The field of a JSON document that holds the rows.
+        row_type: The struct of a row.
+        id_field: The field that names the example.
+        other_columns: Whether unknown CSV columns are the row's `data`.
+    """
+
+    name: str
+    row_type: type[Row]
+    id_field: str
+    other_columns: bool
+
+
+def content_hash(row: ExampleRow, vector: bytes | None) -> bytes:
+    """Hash of all that makes an uploaded example what it is (its label is a label, not content).
+
+    Args:
+        row: The example.
+        vector: Its vector as little-endian float32, when it has one.
+    """
+    content = [row.data if row.data is not UNSET else None, row.split, row.group, row.priority]
+    digest = blake2b(_encode_sorted(content), digest_size=HASH_BYTES)
+    if vector is not None:
+        # JSON text holds no NUL, so the border between content and vector is unambiguous
+        digest.update(b"\0")
+        digest.update(vector)
+    return digest.digest()
+
+
+def features_hash(seen_by_model: bytes | str) -> bytes:
+    """Hash of what a model sees of an example: the vector's bytes, or the text field's value."""
+    data = seen_by_model.encode() if isinstance(seen_by_model, str) else seen_by_model
+    return blake2b(data, digest_size=HASH_BYTES).digest()
+
+
+def pointer_to(*parts: str | int) -> str:
+    """The JSON pointer of a field; it ends before the first name that is too odd or long to repeat."""
+    pointer = ""
+    for part in parts:
+        name = str(part)
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+            break
+        pointer += "/" + name.replace("~", "~0").replace("/", "~1")
+    return pointer
+
+
+def name_problem(pointer: str, value: str, *, code: str = "invalid_text") -> FieldError | None:
+    """What is wrong with an id or a name: 1 to 256 characters, no control characters."""
+    if not value:
+        return FieldError(pointer, code, "Must not be empty.")
+    if len(value) > MAX_NAME_LENGTH:
+        return FieldError(pointer, "too_long", f"At most {MAX_NAME_LENGTH} characters are allowed.")
+    if _CONTROL.search(value):
+        return FieldError(pointer, code, "Control characters are not allowed.")
+    return None
+
+
+def needs_deep_check(raw: bytes) -> bool:
+    """Whether a row's JSON could hold a NUL character or be nested too deeply; cheap, and true too often."""
+    return b"\\u0000" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
+
+
+def _answer_problem(row: LabelRow) -> FieldError | None:
+    if row.skip and row.label is not UNSET:
+        return FieldError("/skip", "invalid_value", "A row is a label or a skip, not both.")
+    if not row.skip and row.label is UNSET:
+        return FieldError("/label", "missing_field", "A row needs a label, or skip: true.")
+    return None
+
+
+def _time_problem(value: datetime) -> FieldError | None:
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return FieldError("/labeled_at", "invalid_time", "The time is outside the years 1 to 9999 in UTC.")
+    return None
+
+
+def _text_problem(value: object, path: tuple[str | int, ...]) -> FieldError | None:
+    """The first NUL character or too deep level in a decoded value; `path` leads to it."""
+    if isinstance(value, str):
+        problem = FieldError(pointer_to(*path), "invalid_text", "NUL characters are not allowed.")
+        return problem if "\0" in value else None
+    if not isinstance(value, dict | list):
+        return None
+    if len(path) > MAX_DEPTH:
+        return FieldError(pointer_to(path[0]), "too_deep", f"At most {MAX_DEPTH} levels of nesting are allowed.")
+    if isinstance(value, dict) and any("\0" in name for name in value):
+        return FieldError(pointer_to(*path), "invalid_text", "NUL characters are not allowed in names.")
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    problems = (_text_problem(inner, (*path, step)) for step, inner in inside)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+EXAMPLES = RowKind("examples", ExampleRow, "id", other_columns=True)
+LABELS = RowKind("labels", LabelRow, "example_id", other_columns=False)

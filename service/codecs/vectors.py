@@ -1,0 +1,88 @@
+import binascii
+import struct
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.codecs.rows import pointer_to
+from service.errors import FieldError
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class InvalidVectorError(ValueError):
+    """One vector cannot be read; `problem` says why."""
+
+    def __init__(self, problem: FieldError) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def decode_vector(value: list[float] | str, dimensions: int) -> bytes:
+    """Pack a vector as little-endian float32.
+
+    Numbers that were base64 are not looked at: `decode_vectors` checks a whole block of them at once.
+
+    Raises:
+        InvalidVectorError: The base64 is broken, the length is wrong or a number has no float32.
+    """
+    if isinstance(value, str):
+        return _unpack_base64(value, 4 * dimensions)
+    if len(value) != dimensions:
+        raise _wrong_length(dimensions)
+    try:
+        return _float32(dimensions).pack(*value)
+    except OverflowError as error:
+        raise InvalidVectorError(_not_finite(next(i for i, x in enumerate(value) if abs(x) > FLOAT32_MAX))) from error
+
+
+def decode_vectors(
+    values: Sequence[list[float] | str], dimensions: int
+) -> tuple[NDArray[np.float32], dict[int, FieldError]]:
+    """Decode a block of vectors.
+
+    Returns:
+        The matrix (len(values), dimensions) with zeros for bad rows, and the problem of each bad row by its position.
+    """
+    problems: dict[int, FieldError] = {}
+    packed = []
+    for i, value in enumerate(values):
+        try:
+            packed.append(decode_vector(value, dimensions))
+        except InvalidVectorError as error:
+            problems[i] = error.problem
+            packed.append(bytes(4 * dimensions))
+    matrix = np.frombuffer(b"".join(packed), dtype="<f4").reshape(len(values), dimensions)
+    finite = np.isfinite(matrix)
+    if finite.all():
+        return matrix, problems
+    for i in np.flatnonzero(~finite.all(axis=1)).tolist():
+        problems[i] = _not_finite(int(np.argmin(finite[i])))
+    return np.where(finite.all(axis=1, keepdims=True), matrix, np.float32(0)), problems
+
+
+@cache
+def _float32(dimensions: int) -> struct.Struct:
+    return struct.Struct(f"<{dimensions}f")
+
+
+def _unpack_base64(value: str, size: int) -> bytes:
+    try:
+        data = binascii.a2b_base64(value, strict_mode=True)
+    except ValueError as error:
+        problem = FieldError("/vector", "invalid_base64", "Not valid base64 with padding.")
+        raise InvalidVectorError(problem) from error
+    if len(data) != size:
+        raise _wrong_length(size // 4)
+    return data
+
+
+def _wrong_length(dimensions: int) -> InvalidVectorError:
+    detail = f"Expected {dimensions} numbers, or base64 of {4 * dimensions} bytes."
+    return InvalidVectorError(FieldError("/vector", "wrong_dimensions", detail))
+
+
+def _not_finite(position: int) -> FieldError:
+    return FieldError(pointer_to("vector", position), "not_finite", "Not a finite float32 number.")
