@@ -13,16 +13,9 @@ from service.errors import FieldError
 BLOCK_ROWS = 1000
 BLOCK_BYTES = 4 * 1024 * 1024
 
+# a row as read: its line, its size in bytes as sent, and the row or what is wrong with it
+Parsed = tuple[int, int, Row | FieldError]
 Numbered = list[tuple[int, Row]]
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[Row]):
-    """One row as read: its line, its size in bytes as sent, and the row or what is wrong with it."""
-
-    line: int
-    size: int
-    row: Row | FieldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +45,12 @@ def group(parsed: Iterator[Parsed[Row]]) -> Iterator[tuple[Numbered[Row], list[F
     good: Numbered[Row] = []
     errors: list[FieldError] = []
     size = 0
-    for item in parsed:
-        if isinstance(item.row, FieldError):
-            errors.append(replace(item.row, line=item.line))
+    for line, row_size, row in parsed:
+        if isinstance(row, FieldError):
+            errors.append(replace(row, line=line))
         else:
-            good.append((item.line, item.row))
-        size += item.size
+            good.append((line, row))
+        size += row_size
         if len(good) + len(errors) >= BLOCK_ROWS or size >= BLOCK_BYTES:
             yield good, errors
             good, errors, size = [], [], 0
@@ -116,13 +109,14 @@ class SeenIds:
     def add(self, ids: list[str]) -> list[int]:
         """Add ids; returns the positions of those that were there already, or stand twice in `ids`."""
         hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
-        fresh, first = np.unique(hashes, return_index=True)
-        repeated = np.ones(len(ids), dtype=bool)
-        repeated[first] = False
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        repeated = np.zeros(len(ids), dtype=bool)
+        repeated[order[1:]] = ordered[1:] == ordered[:-1]
         for run in self._runs:
             near = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
             repeated |= run[near] == hashes
-        self._store(fresh)
+        self._store(ordered)
         return [int(i) for i in np.flatnonzero(repeated)]
 
     def _store(self, run: NDArray[np.int64]) -> None:
@@ -130,7 +124,7 @@ class SeenIds:
         if not len(run):
             return
         while self._runs and len(self._runs[-1]) <= 2 * len(run):
-            run = np.union1d(run, self._runs.pop())
+            run = np.sort(np.concatenate((self._runs.pop(), run)))
         self._runs.append(run)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import IO
 
-from service.codecs.blocks import Block, ExampleChecks, Parsed, finished, group
+from service.codecs.blocks import Block, ExampleChecks, Numbered, Parsed, finished, group
 from service.codecs.csv_rows import read_csv
 from service.codecs.json_rows import read_document, read_ndjson
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.rows import EXAMPLES, LABELS, ExampleRow, LabelRow, Row, RowKind
-from service.errors import InvalidRequestError, PayloadTooLargeError
+from service.errors import FieldError, InvalidRequestError, PayloadTooLargeError
 
 
 def decode_examples(
@@ -32,26 +32,26 @@ def decode_examples(
         PayloadTooLargeError: A limit is exceeded.
     """
     checks = ExampleChecks(dimensions)
-    parsed = _read(file, media, EXAMPLES, limits, components=dimensions is not None)
-    for good, errors in group(parsed):
+    for good, errors in _groups(file, media, EXAMPLES, limits, components=dimensions is not None):
         yield checks.block(good, errors)
 
 
 def decode_labels(file: IO[bytes], media: Media, *, limits: Limits) -> Iterator[Block[LabelRow]]:
     """Decode a body of labels, as `decode_examples` does; labels from CSV are strings, whatever the task."""
-    for good, errors in group(_read(file, media, LABELS, limits, components=False)):
+    for good, errors in _groups(file, media, LABELS, limits, components=False):
         yield finished(good, errors)
 
 
-def _read(
+def _groups(
     file: IO[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, components: bool
-) -> Iterator[Parsed[Row]]:
+) -> Iterator[tuple[Numbered[Row], list[FieldError]]]:
     chunks = read_chunks(file, media, limits)
     count = 0
-    for count, parsed in enumerate(_rows(chunks, media, kind, limits, components=components), start=1):
+    for good, errors in group(_rows(chunks, media, kind, limits, components=components)):
+        count += len(good) + len(errors)
         if count > limits.max_rows:
             raise PayloadTooLargeError(f"The body has more than {limits.max_rows} rows.")
-        yield parsed
+        yield good, errors
     if not count:
         raise InvalidRequestError("The body has no rows.")
 

@@ -56,7 +56,7 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
             if cells is None:
                 return
             if cells:
-                yield Parsed(line, lines.record_bytes, table.row(cells))
+                yield line, lines.record_bytes, table.row(cells)
     except csv.Error as error:
         raise MalformedRequestError(f"Line {records.line_num} is not valid CSV.") from error
 

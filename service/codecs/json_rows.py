@@ -55,10 +55,10 @@ def read_ndjson(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits) -> 
     too_long = FieldError("", "too_long", f"At most {limits.max_line_bytes} bytes are allowed in a line.")
     for number, line in enumerate(split_lines(chunks, limits.max_line_bytes), start=1):
         if line is None:
-            yield Parsed(number, 0, too_long)
+            yield number, 0, too_long
         elif line and not line.isspace():
             try:
-                yield Parsed(number, len(line), decoder.decode(line))
+                yield number, len(line), decoder.decode(line)
             except UnicodeDecodeError as error:
                 raise MalformedRequestError(f"Line {number} is not valid UTF-8.") from error
 
@@ -100,7 +100,7 @@ def read_document(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits) -
             text.take(",")
         number += 1
         raw = text.value()
-        yield Parsed(number, len(raw), decoder.decode(raw))
+        yield number, len(raw), decoder.decode(raw)
     text.take("]")
     if text.peek() == ",":
         raise _bad_document(kind.name, "", "unknown_field", "It has another field.")

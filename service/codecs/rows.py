@@ -138,6 +138,8 @@ def pointer_to(*parts: str | int) -> str:
 
 def name_problem(pointer: str, value: str, *, code: str = "invalid_text") -> FieldError | None:
     """What is wrong with an id or a name: 1 to 256 characters, no control characters."""
+    if 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable():
+        return None
     if not value:
         return FieldError(pointer, code, "Must not be empty.")
     if len(value) > MAX_NAME_LENGTH:
