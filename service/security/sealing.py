@@ -1,0 +1,80 @@
+"""Secrets at rest: sealed in SQL, or kept in a file that only its owner reads."""
+
+import base64
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+class SealError(Exception):
+    """A sealed value was damaged, or sealed under another secret."""
+
+
+class Sealer:
+    """Seals short texts with a key derived from a secret: Fernet (AES-128-CBC and HMAC-SHA256), HKDF-SHA256.
+
+    HKDF turns a secret of any length and form into a key. It does not slow down guessing, so the secret has to be
+    random, as `load_or_create` makes it.
+    """
+
+    def __init__(self, secret: str) -> None:
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"gleaner: secrets at rest")
+        self._fernet = Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+
+    def seal(self, text: str) -> str:
+        """Return `text` encrypted and authenticated, in ASCII; never twice the same."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """Return what `seal` was given.
+
+        Raises:
+            SealError: `sealed` was changed, or sealed under another secret.
+        """
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken as error:
+            raise SealError("A stored secret cannot be opened: GLEANER_SECRET_KEY or the key file changed.") from error
+
+
+def random_secret() -> str:
+    """Return 256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def load_or_create(path: Path, make: Callable[[], str] = random_secret) -> str:
+    """Return the secret in the file `path`; when there is none, make one and keep it there with mode 0600.
+
+    The content is complete before the name exists (a hard link, which fails when the name is taken), so of two
+    processes that race both return the winner's secret, and a crash leaves no half-written file.
+
+    Raises:
+        ValueError: The file exists and is empty.
+    """
+    if not path.exists():
+        _create(path, make())
+    secret = path.read_text().strip()
+    if not secret:
+        raise ValueError(f"The key file {path} is empty. Remove it to have a new one made.")
+    return secret
+
+
+def _create(path: Path, secret: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # O_EXCL and 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        return
+    finally:
+        Path(name).unlink()
