@@ -1,0 +1,66 @@
+"""The shapes of catalogue entries: what a client may name in a request, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Schema = Mapping[str, Any]
+"""A JSON Schema object, in the subset that `service.catalog.parameters` checks."""
+
+Need = Literal["features", "predictions", "labels"]
+Task = Literal["classification"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyEntry:
+    """A query strategy.
+
+    `kind` says how it composes: a scorer ranks rows one by one, a selector picks a set, a composite does both.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    kind: Literal["scorer", "selector", "composite"]
+    parameters: Schema
+    needs: tuple[Need, ...]
+    tasks: tuple[Task, ...] = ("classification",)
+    cost: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatorEntry:
+    """A kind of model that trains on the labels."""
+
+    name: str
+    summary: str
+    parameters: Schema
+    needs: tuple[Need, ...] = ("features", "labels")
+    tasks: tuple[Task, ...] = ("classification",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturizerEntry:
+    """How uploaded content becomes the numeric matrix; `serves` is the project's `features.type`."""
+
+    name: str
+    summary: str
+    parameters: Schema
+    serves: Literal["vector", "text"]
+    tasks: tuple[Task, ...] = ("classification",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingRuleEntry:
+    """A rule that suggests when more labels no longer pay."""
+
+    name: str
+    summary: str
+    parameters: Schema
+    needs: tuple[Need, ...]
+    tasks: tuple[Task, ...] = ("classification",)
+
+
+def schema_of(**properties: Schema) -> Schema:
+    """The schema of an entry's parameters: these properties and no others."""
+    return {"type": "object", "properties": properties, "additionalProperties": False}

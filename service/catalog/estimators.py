@@ -1,0 +1,69 @@
+"""The estimators that `GET /v1/estimators` lists."""
+
+from collections.abc import Mapping
+
+from service.catalog.entries import EstimatorEntry, Schema, schema_of
+
+DEFAULT_ESTIMATOR = "logistic_regression"
+
+_CLASS_WEIGHT: Schema = {
+    "type": ["string", "null"],
+    "enum": [None, "balanced"],
+    "default": None,
+    "description": "`balanced` weighs classes by the inverse of their share of the labels.",
+}
+
+_ENTRIES = (
+    EstimatorEntry(
+        name="logistic_regression",
+        summary="Multinomial logistic regression with L2 penalty on scaled features. Fast, calibrated, the default.",
+        parameters=schema_of(
+            C={
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "maximum": 1e6,
+                "default": None,
+                "description": "Inverse penalty, for features scaled to a mean squared length of 1. "
+                "null: chosen by cross-validation on log-loss once there are enough labels, 10 before.",
+            },
+            scaling={
+                "type": "string",
+                "enum": ["auto", "columns", "shared"],
+                "default": "auto",
+                "description": "Of vectors: each column by its own deviation (`columns`), all by one (`shared`: pixels,"
+                " embeddings), or `auto`: `shared` when the columns span similar ranges.",
+            },
+            class_weight=_CLASS_WEIGHT,
+        ),
+    ),
+    EstimatorEntry(
+        name="random_forest",
+        summary="Random forest. For raw tables whose classes no straight line separates; slower to load and score.",
+        parameters=schema_of(
+            n_estimators={
+                "type": "integer",
+                "minimum": 10,
+                "maximum": 1000,
+                "default": 100,
+                "description": "Number of trees.",
+            },
+            max_depth={
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "maximum": 100,
+                "default": None,
+                "description": "Deepest level; null: grown until the leaves are pure.",
+            },
+            min_samples_leaf={
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1000,
+                "default": 1,
+                "description": "Fewest labels in a leaf; more gives smoother probabilities.",
+            },
+            class_weight=_CLASS_WEIGHT,
+        ),
+    ),
+)
+
+ESTIMATORS: Mapping[str, EstimatorEntry] = {entry.name: entry for entry in _ENTRIES}

@@ -1,0 +1,79 @@
+"""Checks a client's parameters against a catalogue entry's schema and fills in the defaults."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from service.catalog.entries import Schema
+from service.errors import FieldError, InvalidRequestError
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "integer": (int,),
+    "null": (type(None),),
+    "number": (int, float),
+    "string": (str,),
+}
+
+
+def resolve(schema: Schema, params: Mapping[str, Any], *, pointer: str = "/params") -> dict[str, Any]:
+    """Return every parameter of `schema`, from `params` or its default.
+
+    Knows the subset of JSON Schema that the catalogue uses: type, enum, minimum, maximum, exclusiveMinimum, default.
+
+    Raises:
+        InvalidRequestError: with one field error per bad parameter, its pointer starting with `pointer`.
+    """
+    properties: Mapping[str, Schema] = schema["properties"]
+    errors = [
+        FieldError(f"{pointer}/{_escape(name)}", "unknown_parameter", _known(properties))
+        for name in params
+        if name not in properties
+    ]
+    for name, rule in properties.items():
+        if name in params and (fault := _fault(rule, params[name])):
+            errors.append(FieldError(f"{pointer}/{name}", *fault))
+    if errors:
+        raise InvalidRequestError("Parameters are not what the catalogue says.", errors=errors)
+    return {name: params.get(name, rule["default"]) for name, rule in properties.items()}
+
+
+def _fault(rule: Schema, value: object) -> tuple[str, str] | None:
+    """The code and sentence of what is wrong with `value`, or None."""
+    types = [rule["type"]] if isinstance(rule["type"], str) else list(rule["type"])
+    if not any(_is_a(value, name) for name in types):
+        return "wrong_type", f"Must be of type {' or '.join(types)}."
+    if "enum" in rule and value not in rule["enum"]:
+        allowed = ", ".join("null" if option is None else str(option) for option in rule["enum"])
+        return "not_allowed", f"Must be one of: {allowed}."
+    if isinstance(value, int | float) and not isinstance(value, bool) and not _within(rule, value):
+        return "out_of_range", f"Must be {_range(rule)}."
+    return None
+
+
+def _is_a(value: object, name: str) -> bool:
+    """Whether `value` is of the JSON type `name`; Python's bool is an int, JSON's is not."""
+    return isinstance(value, _TYPES[name]) and (isinstance(value, bool) == (name == "boolean"))
+
+
+def _within(rule: Schema, value: float) -> bool:
+    return (
+        math.isfinite(value)
+        and value >= rule.get("minimum", -math.inf)
+        and value <= rule.get("maximum", math.inf)
+        and value > rule.get("exclusiveMinimum", -math.inf)
+    )
+
+
+def _range(rule: Schema) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
+    return " and ".join(f"{word} {rule[key]}" for key, word in words.items() if key in rule) or "finite"
+
+
+def _known(properties: Mapping[str, Schema]) -> str:
+    return f"Known parameters: {', '.join(properties) or 'none'}."
+
+
+def _escape(name: str) -> str:
+    """A name as a JSON pointer token (RFC 6901), cut so that an error never carries a long input."""
+    return name[:64].replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,82 @@
+"""How the learning core sees arrays: a matrix in memory, or a reader over one that lives in chunks."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+Matrix: TypeAlias = NDArray[np.float32] | csr_array
+
+Rows: TypeAlias = NDArray[np.int64]
+
+GRID = 65_536
+"""Scores are computed on blocks of this many rows, whatever the chunks, so that ranks can be reproduced."""
+
+
+class ChunkReader(Protocol):
+    """One array of a project by row number. Holes (deleted rows) are zeros. joblib can serialise it."""
+
+    @property
+    def rows(self) -> int:
+        """The high-water mark: rows [0, rows) exist."""
+        ...
+
+    @property
+    def columns(self) -> int:
+        """The width."""
+        ...
+
+    def read(self, start: int, stop: int) -> Matrix:
+        """Rows [start, stop): a view of mapped memory, or a CSR slice. Not to be written to."""
+        ...
+
+    def take(self, rows: Rows) -> Matrix:
+        """The named rows, in the order given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayReader:
+    """A `ChunkReader` over one matrix in memory."""
+
+    array: Matrix
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.array.shape[0])
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return int(self.array.shape[1])
+
+    def read(self, start: int, stop: int) -> Matrix:
+        """Rows [start, stop) of the matrix."""
+        return self.array[start:stop]
+
+    def take(self, rows: Rows) -> Matrix:
+        """The named rows, in the order given."""
+        return self.array[rows]
+
+
+def grid(stop: int, start: int = 0) -> list[tuple[int, int]]:
+    """The blocks that cover rows [start, stop), cut at multiples of `GRID`."""
+    cuts = [start, *range((start // GRID + 1) * GRID, stop, GRID), stop]
+    return list(pairwise(cuts)) if start < stop else []
+
+
+def is_sparse(matrix: Matrix) -> bool:
+    """Whether `matrix` is stored sparse."""
+    return bool(issparse(matrix))
+
+
+def sample_rows(reader: ChunkReader, candidates: NDArray[np.bool_], count: int, rng: np.random.Generator) -> Matrix:
+    """At most `count` rows of the candidates, drawn by `rng`: the background that estimators learn scales from."""
+    rows = np.flatnonzero(candidates)
+    if rows.size > count:
+        rows = np.sort(rng.choice(rows, size=count, replace=False))
+    return reader.take(rows)

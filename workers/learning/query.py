@@ -1,0 +1,82 @@
+"""A query for the next examples and its answer, as arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.learning.matrices import ChunkReader, Rows
+from workers.learning.parallel import Parallel
+
+Progress = Callable[[int, int, str], None]
+
+
+def no_rows() -> Rows:
+    """An empty list of rows."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What to rank, and with what.
+
+    Attributes:
+        strategy: a catalogue name, with `params` as resolved by the catalogue.
+        k: size of the batch.
+        reserve: how many more to rank, to refill the batch with when others were faster.
+        candidates: who may be picked, by row.
+        features: of every row; None when the project has none.
+        probabilities: P [rows, classes] of the serving model; None when there is no model yet.
+        classes: number of the project's classes.
+        labelled_rows: training rows with labels, ascending, with their class codes in `labelled_codes`.
+        labels_count: how many examples have a label.
+        preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
+        explore: share of the batch that is drawn at random instead, in [0, 1].
+        pinned: rows that come first whatever they score (the annotator's own open leases).
+        progress: called with rows done, rows in all and the phase.
+    """
+
+    strategy: str
+    k: int
+    candidates: NDArray[np.bool_]
+    classes: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    reserve: int = 0
+    seed: int = 0
+    features: ChunkReader | None = None
+    probabilities: ChunkReader | None = None
+    labelled_rows: Rows = field(default_factory=no_rows)
+    labelled_codes: NDArray[np.int64] = field(default_factory=no_rows)
+    labels_count: int = 0
+    preselect: tuple[str, Mapping[str, Any], int] | None = None
+    explore: float = 0.0
+    pinned: Rows = field(default_factory=no_rows)
+    parallel: Parallel = field(default_factory=Parallel)
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """Rows to label, best first: the batch (`k` of them), then the reserve.
+
+    Attributes:
+        rows: [m], distinct.
+        scores: [m], never rising: higher = label sooner.
+        values: [m], the strategy's own figure (a margin, a distance); NaN where it has none for the row.
+        explore: [m], drawn at random.
+        strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
+            else, and `fallback_reason` why: `no_model`, `one_class`, `no_features` or `cold_start`.
+        candidates: how many could have been picked, pinned rows not counted.
+    """
+
+    rows: Rows
+    scores: NDArray[np.float64]
+    values: NDArray[np.float64]
+    explore: NDArray[np.bool_]
+    strategy: str
+    params: Mapping[str, Any]
+    fallback_from: str | None
+    fallback_reason: str | None
+    candidates: int
