@@ -4,6 +4,7 @@ A class holds what is always true of an error (status, stable name, title, meani
 this case. `api/problems.py` renders them, `GET /problems/{name}` explains them, OpenAPI lists them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -204,3 +205,31 @@ class UnavailableError(GleanerError):
 
     status, name, title = 503, "unavailable", "Temporarily unavailable"
     meaning = "A store that this needs is not reachable, or busy. Wait for `Retry-After` seconds."
+
+
+class WorkerLostError(GleanerError):
+    """Worker lost."""
+
+    status, name, title = 500, "worker-lost", "Worker lost"
+    meaning = (
+        "The process that ran the job ended or fell silent, in every attempt. A job that is too large for the worker's "
+        "memory looks like this."
+    )
+
+
+class JobTimedOutError(GleanerError):
+    """Job timed out."""
+
+    status, name, title = 500, "job-timed-out", "Job timed out"
+    meaning = "The job ran longer than the operator allows (GLEANER_JOB_TIMEOUT_SECONDS)."
+
+
+def catalogue() -> dict[str, type[GleanerError]]:
+    """Every kind of problem by its name."""
+    return {kind.name: kind for kind in (GleanerError, *_subclasses(GleanerError))}
+
+
+def _subclasses(kind: type[GleanerError]) -> Iterator[type[GleanerError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

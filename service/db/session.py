@@ -1,6 +1,6 @@
 """Transactions: the only module that opens and commits them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ class Database:
     """One engine and its two kinds of transaction, `read` and `write`.
 
     A write transaction on SQLite begins as `IMMEDIATE`: it waits for its turn at the start instead of failing in the
-    middle. What must happen after the commit (ringing a queue) is left in `session.info["after_commit"]`.
+    middle.
     """
 
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
@@ -36,12 +36,8 @@ class Database:
     def write(self) -> Iterator[Session]:
         """A transaction that is committed when the block ends well, else rolled back."""
         with Session(self._writes, expire_on_commit=False, autoflush=False) as session:
-            session.info["after_commit"] = []
             yield session
             session.commit()
-        hooks: list[Callable[[], None]] = session.info["after_commit"]
-        for hook in hooks:
-            hook()
 
     def ping(self) -> None:
         """Raise when the database does not answer."""

@@ -229,6 +229,11 @@ class Lease(Table):
     expires_at: Mapped[datetime]
 
 
+def _one_training(state: str, condition: str) -> Index:
+    where = text(condition)
+    return Index(f"uq_jobs_training_{state}", "project_id", unique=True, sqlite_where=where, postgresql_where=where)
+
+
 class Job(Table):
     """Queued work. Terminal states never change; `token` fences off a worker that lost its lease."""
 
@@ -236,19 +241,13 @@ class Job(Table):
     __table_args__ = (
         Index(None, "project_id", "kind", "state"),
         Index(None, "state", "lease_until"),
-        # At most one training waits and one runs in a project: the database says so.
-        Index(
-            "uq_jobs_training",
-            "project_id",
-            "state",
-            unique=True,
-            sqlite_where=text("kind = 'training' AND state IN ('queued', 'running')"),
-            postgresql_where=text("kind = 'training' AND state IN ('queued', 'running')"),
-        ),
+        # The database says so: one training runs in a project, and one waits that never ran.
+        _one_training("running", "kind = 'training' AND state = 'running'"),
+        _one_training("waiting", "kind = 'training' AND state = 'queued' AND attempt = 0"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    project_id: Mapped[str] = mapped_column(String(40))  # outlives its project: a deletion can be followed to its end
     kind: Mapped[str]
     queue: Mapped[str]
     state: Mapped[str]  # queued | running | succeeded | failed | cancelled

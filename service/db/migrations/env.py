@@ -1,6 +1,6 @@
 """Alembic's entry: runs the revisions on the engine that `upgrade` hands over."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -9,7 +9,7 @@ from service.db.tables import Table
 from service.db.types import Json, UtcTime
 
 
-def _render_item(kind: str, item: object, autogen: AutogenContext) -> str | bool:
+def _render_item(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
     """Write plain SQL types into revisions, so that they outlive our own type classes."""
     del autogen
     if kind == "type" and isinstance(item, UtcTime):

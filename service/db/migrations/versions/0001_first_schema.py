@@ -26,6 +26,49 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_idempotent_answers_created_at"), "idempotent_answers", ["created_at"], unique=False)
     op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("queue", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("token", sa.String(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("pinned_generation", sa.Integer(), nullable=True),
+        sa.Column("label_generation", sa.Integer(), nullable=True),
+        sa.Column("progress_done", sa.Integer(), nullable=False),
+        sa.Column("progress_total", sa.Integer(), nullable=False),
+        sa.Column("progress_phase", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
+    op.create_index(op.f("ix_jobs_project_id_kind_state"), "jobs", ["project_id", "kind", "state"], unique=False)
+    op.create_index(op.f("ix_jobs_state_lease_until"), "jobs", ["state", "lease_until"], unique=False)
+    op.create_index(
+        "uq_jobs_training_running",
+        "jobs",
+        ["project_id"],
+        unique=True,
+        sqlite_where=sa.text("kind = 'training' AND state = 'running'"),
+        postgresql_where=sa.text("kind = 'training' AND state = 'running'"),
+    )
+    op.create_index(
+        "uq_jobs_training_waiting",
+        "jobs",
+        ["project_id"],
+        unique=True,
+        sqlite_where=sa.text("kind = 'training' AND state = 'queued' AND attempt = 0"),
+        postgresql_where=sa.text("kind = 'training' AND state = 'queued' AND attempt = 0"),
+    )
+    op.create_table(
         "leaders",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("holder", sa.String(), nullable=False),
@@ -61,6 +104,23 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("project_id", "array", name=op.f("pk_array_builds")),
     )
+    op.create_table(
+        "batches",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("etag", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("strategy", sa.String(), nullable=False),
+        sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("model_version", sa.Integer(), nullable=True),
+        sa.Column("row_high_water", sa.Integer(), nullable=False),
+        sa.Column("mask_hash", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_batches_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_batches")),
+    )
+    op.create_index(op.f("ix_batches_project_id"), "batches", ["project_id"], unique=False)
     op.create_table(
         "candidate_changes",
         sa.Column("project_id", sa.String(length=40), nullable=False),
@@ -126,42 +186,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_examples_project_id_row"), "examples", ["project_id", "row"], unique=True)
     op.create_index(op.f("ix_examples_upload_id"), "examples", ["upload_id"], unique=False)
-    op.create_table(
-        "jobs",
-        sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("project_id", sa.String(length=40), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("queue", sa.String(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("payload", sa.Text(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("token", sa.String(), nullable=True),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("pinned_generation", sa.Integer(), nullable=True),
-        sa.Column("label_generation", sa.Integer(), nullable=True),
-        sa.Column("progress_done", sa.Integer(), nullable=False),
-        sa.Column("progress_total", sa.Integer(), nullable=False),
-        sa.Column("progress_phase", sa.String(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("result", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_jobs_project_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-    )
-    op.create_index(op.f("ix_jobs_project_id_kind_state"), "jobs", ["project_id", "kind", "state"], unique=False)
-    op.create_index(op.f("ix_jobs_state_lease_until"), "jobs", ["state", "lease_until"], unique=False)
-    op.create_index(
-        "uq_jobs_training",
-        "jobs",
-        ["project_id", "state"],
-        unique=True,
-        sqlite_where=sa.text("kind = 'training' AND state IN ('queued', 'running')"),
-        postgresql_where=sa.text("kind = 'training' AND state IN ('queued', 'running')"),
-    )
     op.create_table(
         "keys",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -264,6 +288,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "version", name=op.f("pk_models")),
     )
     op.create_table(
+        "outbox",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("ring_after", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_outbox_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_outbox")),
+    )
+    op.create_index(op.f("ix_outbox_ring_after"), "outbox", ["ring_after"], unique=False)
+    op.create_table(
         "pools",
         sa.Column("project_id", sa.String(length=40), nullable=False),
         sa.Column("next_row", sa.Integer(), nullable=False),
@@ -323,22 +356,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_webhooks_project_id"), "webhooks", ["project_id"], unique=False)
     op.create_table(
-        "batches",
+        "batch_items",
         sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("project_id", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("etag", sa.String(), nullable=False),
-        sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("strategy", sa.String(), nullable=False),
-        sa.Column("seed", sa.Integer(), nullable=False),
-        sa.Column("model_version", sa.Integer(), nullable=True),
-        sa.Column("row_high_water", sa.Integer(), nullable=False),
-        sa.Column("mask_hash", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_batches_job_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_batches")),
+        sa.Column("example_id", sa.String(length=256), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("propensity", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["batches.job_id"], name=op.f("fk_batch_items_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "example_id", name=op.f("pk_batch_items")),
     )
-    op.create_index(op.f("ix_batches_project_id"), "batches", ["project_id"], unique=False)
     op.create_table(
         "deliveries",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -361,15 +386,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deliveries_webhook_id_id"), "deliveries", ["webhook_id", "id"], unique=False)
     op.create_table(
-        "outbox",
-        sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("project_id", sa.String(), nullable=False),
-        sa.Column("ring_after", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_outbox_job_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_outbox")),
-    )
-    op.create_index(op.f("ix_outbox_ring_after"), "outbox", ["ring_after"], unique=False)
-    op.create_table(
         "staged_examples",
         sa.Column("upload_id", sa.String(length=40), nullable=False),
         sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
@@ -378,15 +394,6 @@ def upgrade() -> None:
             ["upload_id"], ["uploads.id"], name=op.f("fk_staged_examples_upload_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("upload_id", "position", name=op.f("pk_staged_examples")),
-    )
-    op.create_table(
-        "batch_items",
-        sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("example_id", sa.String(length=256), nullable=False),
-        sa.Column("rank", sa.Integer(), nullable=False),
-        sa.Column("propensity", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(["job_id"], ["batches.job_id"], name=op.f("fk_batch_items_job_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("job_id", "example_id", name=op.f("pk_batch_items")),
     )
     op.create_table(
         "delivery_attempts",
@@ -410,21 +417,19 @@ def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
     op.drop_index(op.f("ix_delivery_attempts_delivery_id"), table_name="delivery_attempts")
     op.drop_table("delivery_attempts")
-    op.drop_table("batch_items")
     op.drop_table("staged_examples")
-    op.drop_index(op.f("ix_outbox_ring_after"), table_name="outbox")
-    op.drop_table("outbox")
     op.drop_index(op.f("ix_deliveries_webhook_id_id"), table_name="deliveries")
     op.drop_index(op.f("ix_deliveries_state_next_attempt_at"), table_name="deliveries")
     op.drop_table("deliveries")
-    op.drop_index(op.f("ix_batches_project_id"), table_name="batches")
-    op.drop_table("batches")
+    op.drop_table("batch_items")
     op.drop_index(op.f("ix_webhooks_project_id"), table_name="webhooks")
     op.drop_table("webhooks")
     op.drop_index(op.f("ix_uploads_project_id"), table_name="uploads")
     op.drop_table("uploads")
     op.drop_index(op.f("ix_pools_train_at"), table_name="pools")
     op.drop_table("pools")
+    op.drop_index(op.f("ix_outbox_ring_after"), table_name="outbox")
+    op.drop_table("outbox")
     op.drop_table("models")
     op.drop_table("loose_vectors")
     op.drop_index(op.f("ix_leases_project_id_expires_at"), table_name="leases")
@@ -439,15 +444,6 @@ def downgrade() -> None:
     op.drop_table("label_history")
     op.drop_index(op.f("ix_keys_project_id"), table_name="keys")
     op.drop_table("keys")
-    op.drop_index(
-        "uq_jobs_training",
-        table_name="jobs",
-        sqlite_where=sa.text("kind = 'training' AND state IN ('queued', 'running')"),
-        postgresql_where=sa.text("kind = 'training' AND state IN ('queued', 'running')"),
-    )
-    op.drop_index(op.f("ix_jobs_state_lease_until"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_project_id_kind_state"), table_name="jobs")
-    op.drop_table("jobs")
     op.drop_index(op.f("ix_examples_upload_id"), table_name="examples")
     op.drop_index(op.f("ix_examples_project_id_row"), table_name="examples")
     op.drop_table("examples")
@@ -457,9 +453,26 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_chunks_project_id_array_start"), table_name="chunks")
     op.drop_table("chunks")
     op.drop_table("candidate_changes")
+    op.drop_index(op.f("ix_batches_project_id"), table_name="batches")
+    op.drop_table("batches")
     op.drop_table("array_builds")
     op.drop_table("projects")
     op.drop_table("leaders")
+    op.drop_index(
+        "uq_jobs_training_waiting",
+        table_name="jobs",
+        sqlite_where=sa.text("kind = 'training' AND state = 'queued' AND attempt = 0"),
+        postgresql_where=sa.text("kind = 'training' AND state = 'queued' AND attempt = 0"),
+    )
+    op.drop_index(
+        "uq_jobs_training_running",
+        table_name="jobs",
+        sqlite_where=sa.text("kind = 'training' AND state = 'running'"),
+        postgresql_where=sa.text("kind = 'training' AND state = 'running'"),
+    )
+    op.drop_index(op.f("ix_jobs_state_lease_until"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_project_id_kind_state"), table_name="jobs")
+    op.drop_table("jobs")
     op.drop_index(op.f("ix_idempotent_answers_created_at"), table_name="idempotent_answers")
     op.drop_table("idempotent_answers")
     # ### end Alembic commands ###

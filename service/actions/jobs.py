@@ -1,0 +1,200 @@
+"""The life of a job: queued, running, succeeded, failed or cancelled. Terminal states never change."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.actions import events
+from service.db.queries import jobs as queries
+from service.db.tables import Job, Outbox
+from service.db.types import new_id
+from service.errors import ConflictError, NotFoundError
+from service.queue.messages import MESSAGE_OF_KIND, QUEUE_OF_KIND, Message, Ring
+
+# A ring right after the commit gets this long to be claimed before the dispatcher rings again.
+_DIRECT_RING = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that this worker holds. Writes go through while `token` is the job's."""
+
+    job_id: str
+    project_id: str
+    kind: str
+    message: Message
+    attempt: int
+    token: str
+
+
+def enqueue(session: Session, *, project_id: str, kind: str, message: Message, now: datetime, share: int) -> Job:
+    """Write the job and its outbox row; ring it after the commit if the project has room in Redis."""
+    direct = queries.rung_and_queued(session, project_id) < share
+    job = Job(
+        id=new_id("job"),
+        project_id=project_id,
+        kind=kind,
+        queue=QUEUE_OF_KIND[kind],
+        state="queued",
+        payload=message.model_dump(mode="json"),
+        created_at=now,
+        rung_at=now if direct else None,
+    )
+    session.add(job)
+    session.flush()
+    _post(session, job, now=now, direct=direct)
+    return job
+
+
+def _post(session: Session, job: Job, *, now: datetime, direct: bool) -> None:
+    session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now + _DIRECT_RING if direct else now))
+    session.flush()
+    if direct:
+        session.info.setdefault("rings", []).append(ring_of(job))
+
+
+def ring_of(job: Job) -> Ring:
+    """How the queue is told of a job."""
+    return Ring(job_id=job.id, queue=job.queue, attempt=job.attempt)
+
+
+def get(session: Session, job_id: str, *, project_id: str | None = None) -> Job:
+    """The job, if a key of `project_id` (none: of any project) may see it."""
+    job = queries.get(session, job_id)
+    if job is None or (project_id and job.project_id != project_id):
+        raise NotFoundError("There is no such job.")
+    return job
+
+
+def page(
+    session: Session, project_id: str, *, kind: str | None, state: str | None, before: str | None, size: int
+) -> Sequence[Job]:
+    """A project's jobs, newest first."""
+    return queries.page(session, project_id, kind=kind, state=state, before=before, size=size)
+
+
+def claim(session: Session, job_id: str, *, lease: timedelta, now: datetime) -> Claim | None:
+    """Take the job, or nothing when somebody else has it or it has ended."""
+    token = secrets.token_hex(16)
+    job = queries.claim(session, job_id, token=token, lease_until=now + lease, now=now)
+    if job is None:
+        return None
+    message = MESSAGE_OF_KIND[job.kind].model_validate(job.payload)
+    return Claim(job.id, job.project_id, job.kind, message, job.attempt, token)
+
+
+def beat(session: Session, held: Claim, *, until: datetime, done: int, total: int, phase: str) -> bool:
+    """Prolong the lease and tell the progress; false when the job is no longer ours (lost or cancelled)."""
+    return queries.change_running(
+        session,
+        held.job_id,
+        held.token,
+        lease_until=until,
+        progress_done=done,
+        progress_total=total,
+        progress_phase=phase,
+    )
+
+
+def pin(session: Session, held: Claim, *, generation: int) -> None:
+    """Keep the files of a chunk generation while the job runs."""
+    queries.change_running(session, held.job_id, held.token, pinned_generation=generation)
+
+
+def finish(
+    session: Session,
+    held: Claim,
+    *,
+    now: datetime,
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+) -> bool:
+    """End the job; false when it is no longer ours, and then nothing else of the transaction may be kept."""
+    state = "failed" if error else "succeeded"
+    return queries.change_running(
+        session,
+        held.job_id,
+        held.token,
+        state=state,
+        result=result,
+        error=error,
+        finished_at=now,
+        token=None,
+        lease_until=None,
+        pinned_generation=None,
+        progress_phase=state,
+    )
+
+
+def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int) -> None:
+    """A worker was lost, or met a passing fault: queue its job again, or fail it after its last attempt."""
+    if job.attempt >= max_attempts:
+        detail = f"The worker was lost in each of {job.attempt} attempts."
+        fail(session, job, now=now, error={"name": "worker-lost", "detail": detail})
+        return
+    queries.change_unfinished(
+        session,
+        job.id,
+        state="queued",
+        token=None,
+        lease_until=None,
+        pinned_generation=None,
+        rung_at=None,
+        progress_phase="queued",
+    )
+    session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now))
+
+
+def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) -> None:
+    """Fail a job from outside, and tell those who listen."""
+    ended = queries.change_unfinished(
+        session,
+        job.id,
+        state="failed",
+        error=error,
+        finished_at=now,
+        token=None,
+        lease_until=None,
+        pinned_generation=None,
+        progress_phase="failed",
+    )
+    if ended:
+        events.job_failed(session, job, error=error, now=now)
+
+
+def cancel(session: Session, job: Job, *, now: datetime) -> Job:
+    """Cancel a job; a worker that runs it can store nothing from here on and stops at its next heartbeat."""
+    if job.kind == "deletion":
+        raise ConflictError("A deletion cannot be cancelled.")
+    ended = queries.change_unfinished(
+        session,
+        job.id,
+        state="cancelled",
+        finished_at=now,
+        token=None,
+        lease_until=None,
+        pinned_generation=None,
+        progress_phase="cancelled",
+    )
+    if not ended and job.state != "cancelled":
+        raise ConflictError(f"The job has already {job.state}.")
+    session.refresh(job)
+    return job
+
+
+def cancel_all(session: Session, project_id: str, *, but: str, now: datetime) -> None:
+    """Cancel what is unfinished in a project that is being deleted."""
+    for job_id in queries.unfinished_ids(session, project_id, but=but):
+        queries.change_unfinished(
+            session,
+            job_id,
+            state="cancelled",
+            finished_at=now,
+            token=None,
+            lease_until=None,
+            progress_phase="cancelled",
+        )

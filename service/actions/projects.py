@@ -1,0 +1,93 @@
+"""Projects: create, read, change, delete."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.actions import jobs
+from service.db.queries import projects as queries
+from service.db.tables import Job, Pool, Project
+from service.db.types import new_id
+from service.errors import FieldError, InvalidRequestError, NotFoundError, PreconditionFailedError
+from service.queue.messages import DeletionMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    """A project with its counters."""
+
+    project: Project
+    pool: Pool
+    leased: int
+
+
+def create(session: Session, config: dict[str, Any], *, now: datetime) -> ProjectView:
+    """A new project from a complete, validated configuration."""
+    project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
+    session.add(project)
+    session.flush()
+    session.add(Pool(project_id=project.id))
+    session.flush()
+    return view(session, project, now=now)
+
+
+def get(session: Session, project_id: str) -> Project:
+    """An active project."""
+    project = queries.get(session, project_id)
+    if project is None or project.state != "active":
+        raise NotFoundError("There is no such project.")
+    return project
+
+
+def view(session: Session, project: Project, *, now: datetime) -> ProjectView:
+    """The project with its counters."""
+    return ProjectView(project, queries.pool(session, project.id), queries.leased(session, project.id, now))
+
+
+def page(session: Session, *, only: str | None, after: str | None, size: int, now: datetime) -> Sequence[ProjectView]:
+    """Active projects in order of creation."""
+    return [view(session, project, now=now) for project in queries.page(session, only=only, after=after, size=size)]
+
+
+def change(
+    session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime
+) -> ProjectView:
+    """Change the given sections of a project; classes can only be added."""
+    project = get(session, project_id)
+    if version is not None and version != project.version:
+        raise PreconditionFailedError("The project was changed since that version was read.")
+    task = changes.get("task")
+    if task is not None:
+        _check_task(project.task, task)
+    if not queries.touch(session, project_id, version=project.version, now=now):
+        raise PreconditionFailedError("The project was changed since that version was read.")
+    session.refresh(project)
+    for section, value in changes.items():
+        setattr(project, section, value)
+    session.flush()
+    return view(session, project, now=now)
+
+
+def _check_task(old: dict[str, Any], new: dict[str, Any]) -> None:
+    if {**old, "classes": None} != {**new, "classes": None}:
+        raise InvalidRequestError(
+            "The task of a project is fixed.", errors=[FieldError("/task", "immutable", "Only classes can be added.")]
+        )
+    if new["classes"][: len(old["classes"])] != old["classes"]:
+        detail = "List the present classes first, in their order, then the new ones."
+        raise InvalidRequestError(
+            "Classes can only be added.", errors=[FieldError("/task/classes", "classes_removed", detail)]
+        )
+
+
+def delete(session: Session, project_id: str, *, now: datetime, share: int) -> Job:
+    """Close the project at once, cancel its jobs, and remove everything of it by a job."""
+    project = get(session, project_id)
+    project.state = "deleting"
+    session.flush()
+    job = jobs.enqueue(session, project_id=project_id, kind="deletion", message=DeletionMessage(), now=now, share=share)
+    jobs.cancel_all(session, project_id, but=job.id, now=now)
+    return job

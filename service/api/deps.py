@@ -1,0 +1,277 @@
+"""What routes are given: the runtime, the caller, a transaction to read, an edge to write."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Path, Query, Request, Response, Security
+from fastapi.security import HTTPBearer, SecurityScopes
+from sqlalchemy.orm import Session
+
+from service.actions import idempotency, keys
+from service.actions.idempotency import Answer, Reservation
+from service.actions.keys import Caller
+from service.api.schemas.base import Schema
+from service.db.session import Database
+from service.errors import (
+    ForbiddenError,
+    NotFoundError,
+    PreconditionFailedError,
+    PreconditionRequiredError,
+    UnauthenticatedError,
+)
+from service.queue.messages import Queue, QueueUnavailableError, Ring
+from service.queue.redis import RedisQueue
+from service.security.addresses import AddressGuard
+from service.security.keys import is_well_formed
+from service.security.sealing import Sealer, load_or_create
+from service.settings import Settings
+from service.storage.local import LocalObjects
+from service.storage.objects import ObjectStore
+from service.telemetry import logger
+
+Made = TypeVar("Made")
+_log = logger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What one API process holds: settings and the doors to its stores."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    objects: ObjectStore
+    sealer: Sealer
+    guard: AddressGuard
+
+    def authenticate(self, secret: str) -> Caller:
+        """The caller of a key."""
+        now = utc_now()
+        if not is_well_formed(secret) and not self._is_admin_key(secret):
+            raise UnauthenticatedError("The API key is malformed.")
+        with self.database.read() as session:
+            caller = keys.authenticate(session, secret, now=now)
+        if not caller.use_recorded:
+            with self.database.write() as session:
+                keys.record_use(session, caller, now=now)
+        return caller
+
+    def _is_admin_key(self, secret: str) -> bool:
+        admin = self.settings.admin_key
+        return admin is not None and admin.get_secret_value() == secret
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A write transaction whose jobs are rung once it is committed."""
+        with self.database.write() as session:
+            yield session
+        ring(self.queue, session.info.get("rings", []))
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """Open the stores that the settings name."""
+    secret = settings.secret_key
+    sealing_key = secret.get_secret_value() if secret else load_or_create(settings.data_dir / "secret-key")
+    return Runtime(
+        settings=settings,
+        database=Database(settings.sql_url),
+        queue=RedisQueue(settings.queue_url),
+        objects=LocalObjects(settings.objects_dir),
+        sealer=Sealer(sealing_key),
+        guard=AddressGuard(settings.webhook_allow),
+    )
+
+
+def ring(queue: Queue, rings: list[Ring]) -> None:
+    """Ring committed jobs; when the queue is away they wait in SQL and the dispatcher rings them."""
+    if not rings:
+        return
+    try:
+        queue.ring(rings)
+    except QueueUnavailableError as error:
+        _log.warning("queue_unavailable", error=str(error), jobs=len(rings))
+
+
+def utc_now() -> datetime:
+    """The clock of the API."""
+    return datetime.now(UTC)
+
+
+def runtime(request: Request) -> Runtime:
+    """The runtime of this process."""
+    held: Runtime = request.app.state.runtime
+    return held
+
+
+Held = Annotated[Runtime, Depends(runtime)]
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, `gln_...`.")
+
+
+def caller(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
+    """The caller, who must have one of the scopes and may see the project of the path."""
+    who: Caller = request.state.caller
+    project_id = request.path_params.get("project_id")
+    if who.project_id is not None and project_id not in {None, who.project_id}:
+        raise NotFoundError("There is no such project.")
+    if scopes.scopes and not who.may(*scopes.scopes):
+        raise ForbiddenError(f"The key needs the scope {' or '.join(scopes.scopes)}.")
+    return who
+
+
+def _needs(*scopes: str) -> Any:
+    return Security(caller, scopes=list(scopes))
+
+
+AnyCaller = Annotated[Caller, _needs()]
+Reader = Annotated[Caller, _needs("read")]
+ResultReader = Annotated[Caller, _needs("read", "query:run")]
+ProjectWriter = Annotated[Caller, _needs("project:write")]
+PoolWriter = Annotated[Caller, _needs("pool:write")]
+LabelWriter = Annotated[Caller, _needs("label:write")]
+QueryRunner = Annotated[Caller, _needs("query:run")]
+Operator = Annotated[Caller, _needs("query:run", "project:write")]
+Admin = Annotated[Caller, _needs("admin")]
+
+ProjectId = Annotated[str, Path(description="Id of the project.", examples=["prj_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+JobId = Annotated[str, Path(description="Id of the job.", examples=["job_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+PageSize = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
+PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
+IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key with the same body replays the first answer for at least 24 hours.",
+    ),
+]
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that `If-Match` names; none for `*`.
+
+    Raises:
+        PreconditionRequiredError: the header is missing.
+        PreconditionFailedError: it is no ETag of ours.
+    """
+    if if_match is None:
+        raise PreconditionRequiredError("Send `If-Match` with the ETag of the version that you read, or `*`.")
+    if if_match.strip() == "*":
+        return None
+    number = if_match.strip().removeprefix("W/").strip('"')
+    if not number.isdigit():
+        raise PreconditionFailedError("`If-Match` is no ETag of this resource.")
+    return int(number)
+
+
+def read_session(held: Held) -> Iterator[Session]:
+    """A transaction that only reads."""
+    with held.database.read() as session:
+        yield session
+
+
+Reading = Annotated[Session, Depends(read_session, scope="function")]
+
+
+class Edge:
+    """One changing request: its Idempotency-Key, its transaction and its answer.
+
+    The answer is kept in the transaction of the effect, and sent after the commit.
+    """
+
+    def __init__(self, held: Runtime, *, owner: str, key: str | None, request_hash: str) -> None:
+        self.held = held
+        self.now = utc_now()
+        self.owner = owner
+        self.key = key
+        self.request_hash = request_hash
+
+    def answer(
+        self,
+        action: Callable[[Session], Made],
+        *,
+        render: Callable[[Made], Schema | None],
+        status: int = 200,
+        headers: Callable[[Made], dict[str, str]] = lambda _: {},
+        secrets: frozenset[str] = frozenset(),
+    ) -> Response:
+        """Do `action` in a transaction and answer with what `render` makes of its result.
+
+        `secrets` names fields that a replayed answer leaves out.
+        """
+        reserved = self.reserve()
+        if isinstance(reserved, Answer):
+            return _replay(reserved)
+        try:
+            with self.held.write() as session:
+                made = action(session)
+                body = render(made)
+                answer = Answer(status, headers(made), b"" if body is None else body.render())
+                self.keep(session, reserved, answer, body=body, secrets=secrets)
+        except BaseException:
+            self.release(reserved)
+            raise
+        return respond(answer)
+
+    def reserve(self) -> Reservation | Answer | None:
+        """Reserve the request's Idempotency-Key, if it has one, in a transaction of its own."""
+        if self.key is None:
+            return None
+        with self.held.database.write() as session:
+            return idempotency.reserve(
+                session, owner=self.owner, key=self.key, request_hash=self.request_hash, now=self.now
+            )
+
+    def keep(
+        self,
+        session: Session,
+        reserved: Reservation | None,
+        answer: Answer,
+        *,
+        body: Schema | None = None,
+        secrets: frozenset[str] = frozenset(),
+    ) -> None:
+        """Complete the reservation in the transaction of the effect."""
+        if reserved is None:
+            return
+        if body is not None and secrets:
+            shown = body.model_copy(update=dict.fromkeys(secrets))
+            answer = Answer(answer.status, answer.headers, shown.render())
+        idempotency.complete(session, reserved, answer)
+
+    def release(self, reserved: Reservation | None) -> None:
+        """Let the key be used again after a failure."""
+        if reserved is not None:
+            with self.held.database.write() as session:
+                idempotency.release(session, reserved)
+
+
+def respond(answer: Answer) -> Response:
+    """The HTTP response of an answer."""
+    return Response(answer.body or None, answer.status, answer.headers, "application/json" if answer.body else None)
+
+
+def _replay(answer: Answer) -> Response:
+    response = respond(answer)
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+async def edge(request: Request, held: Held, who: AnyCaller, idempotency_key: IdempotencyKey = None) -> Edge:
+    """The edge of an ordinary JSON request."""
+    return Edge(held, owner=who.owner, key=idempotency_key, request_hash=request_hash(request, await request.body()))
+
+
+def request_hash(request: Request, body: bytes, *, digest: str | None = None) -> str:
+    """What makes two requests the same: method, path, query and body."""
+    head = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    return hashlib.sha256(head + (digest.encode() if digest else hashlib.sha256(body).digest())).hexdigest()
+
+
+Writing = Annotated[Edge, Depends(edge)]

@@ -1,0 +1,121 @@
+"""What happens around every request: its id and log line, its size limit, its caller."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from fastapi import Request
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.actions.keys import Caller
+from service.api.problems import on_database, respond
+from service.db.types import new_id
+from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
+from service.telemetry import logger
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_BULK_PATH = re.compile(r"/v1/projects/[^/]+/(examples|labels|predictions)/?")
+_log = logger("service.access")
+
+
+class RequestContext:
+    """Gives each request an id (the client's own if it is safe), and writes its line to the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        wanted = Headers(scope=scope).get("x-request-id", "")
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                _log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+
+
+class BodyLimit:
+    """Stops bodies over the limit, told by Content-Length or counted as they come."""
+
+    def __init__(self, app: ASGIApp, *, ordinary: int, bulk: int) -> None:
+        self.app = app
+        self.ordinary = ordinary
+        self.bulk = bulk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        bulk = scope["method"] == "POST" and _BULK_PATH.fullmatch(scope["path"]) is not None
+        limit = self.bulk if bulk else self.ordinary
+        detail = f"The body is larger than {limit} bytes."
+        told = Headers(scope=scope).get("content-length", "0")
+        if told.isdigit() and int(told) > limit:
+            await respond(Request(scope), PayloadTooLargeError(detail))(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise HTTPException(413, detail)
+            return message
+
+        await self.app(scope, counted, send)
+
+
+class Authentication:
+    """Everything under /v1 needs a key; who calls is known before a byte of the body is read."""
+
+    def __init__(self, app: ASGIApp, *, authenticate: Callable[[str], Caller]) -> None:
+        self.app = app
+        self.authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or not (scope["path"] + "/").startswith("/v1/"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            secret = _bearer(Headers(scope=scope).get("authorization", ""))
+            scope["state"]["caller"] = await run_in_threadpool(self.authenticate, secret)
+        except UnauthenticatedError as error:
+            error.headers["WWW-Authenticate"] = "Bearer"
+            await respond(Request(scope), error)(scope, receive, send)
+        except GleanerError as error:
+            await respond(Request(scope), error)(scope, receive, send)
+        except DBAPIError as error:
+            await on_database(Request(scope), error)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _bearer(header: str) -> str:
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise UnauthenticatedError("Send `Authorization: Bearer gln_...`.")
+    return secret.strip()

@@ -1,0 +1,27 @@
+"""The pages that the `type` of a problem leads to."""
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from service.api.schemas.base import Schema
+from service.errors import NotFoundError, catalogue
+
+router = APIRouter(tags=["service"])
+
+
+class ProblemPage(Schema):
+    """What a kind of problem means and what to do."""
+
+    name: str = Field(examples=["not-found"])
+    title: str
+    status: int
+    meaning: str
+
+
+@router.get("/problems/{name}", operation_id="explainProblem", summary="What a kind of problem means")
+async def explain_problem(name: str) -> ProblemPage:
+    """Every problem's `type` resolves to such a page."""
+    kind = catalogue().get(name)
+    if kind is None:
+        raise NotFoundError("There is no such kind of problem.")
+    return ProblemPage(name=kind.name, title=kind.title, status=kind.status, meaning=kind.meaning)

@@ -1,0 +1,118 @@
+"""What all schemas share."""
+
+import base64
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from service.errors import GleanerError, MalformedRequestError
+
+
+class Schema(BaseModel):
+    """Strict: unknown fields, wrong types and numbers that JSON lacks are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, from_attributes=True)
+
+    def render(self) -> bytes:
+        """The JSON answer."""
+        return orjson.dumps(self.model_dump(mode="json"))
+
+
+def _clean(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("NUL characters are not allowed")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("lone surrogates are not allowed") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_clean)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
+
+
+class FieldProblem(Schema):
+    """One bad field."""
+
+    pointer: str = Field(description="JSON pointer into the body, or `/query/<name>` and the like.")
+    code: str
+    detail: str
+    line: int | None = Field(default=None, description="Row of a bulk body, from 1.")
+    id: str | None = Field(default=None, description="The row's own id.")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "https://gleaner.example/problems/not-found",
+                    "title": "Not found",
+                    "status": 404,
+                    "detail": "There is no such project.",
+                    "request_id": "01jd5k3v7m",
+                }
+            ]
+        },
+    )
+
+    type: str = Field(description="A page that explains this kind of problem.")
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldProblem] | None = Field(default=None, description="At most 20 bad fields.")
+
+
+Item = TypeVar("Item")
+
+
+class Page(Schema, Generic[Item]):
+    """A page of a list."""
+
+    items: list[Item]
+    next_page_token: str | None = Field(description="Send it as `page_token` for the next page; null on the last.")
+
+
+def encode_token(position: str | None, **parameters: Any) -> str | None:
+    """An opaque page token: a position, tied to the parameters of the list."""
+    if position is None:
+        return None
+    return base64.urlsafe_b64encode(orjson.dumps([position, parameters], option=orjson.OPT_SORT_KEYS)).decode()
+
+
+def decode_token(token: str | None, **parameters: Any) -> str | None:
+    """The position of a token.
+
+    Raises:
+        MalformedRequestError: it was changed, or belongs to another list.
+    """
+    if token is None:
+        return None
+    try:
+        position, tied = orjson.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+    except (ValueError, TypeError) as error:
+        raise MalformedRequestError("The page token is damaged.") from error
+    if tied != parameters or not isinstance(position, str):
+        raise MalformedRequestError("The page token belongs to another list.")
+    return position
+
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def problem_document(base_url: str, kind: type[GleanerError] | GleanerError, *, detail: str) -> dict[str, Any]:
+    """The members that every problem has; `type` resolves to a page of this service."""
+    return {
+        "type": f"{base_url.rstrip('/')}/problems/{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }

@@ -1,0 +1,242 @@
+"""Projects in and out."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from service.actions.projects import ProjectView
+from service.api.schemas.base import Name, Schema, Text, Time
+from service.catalog.estimators import ESTIMATORS
+from service.catalog.featurizers import FEATURIZERS
+from service.catalog.parameters import resolve
+from service.catalog.strategies import STRATEGIES
+from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
+
+ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
+Params = Annotated[dict[str, Any], Field(default_factory=dict, max_length=50)]
+
+
+class Task(Schema):
+    """What is asked of annotators."""
+
+    type: Literal["classification", "regression"] = Field(description="This release serves `classification`.")
+    classes: list[ClassName] | None = Field(
+        default=None, min_length=2, max_length=10_000, description="The classes, each name once."
+    )
+    multi_label: bool = Field(default=False, description="This release serves one class for each example.")
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str] | None) -> list[str] | None:
+        if classes is not None and len(set(classes)) != len(classes):
+            raise ValueError("each class is named once")
+        return classes
+
+    def check_supported(self) -> None:
+        """Refuse what this release does not offer, instead of half accepting it."""
+        if self.type != "classification" or self.multi_label:
+            wanted = "regression" if self.type == "regression" else "multi-label classification"
+            pointer = "/task/type" if self.type == "regression" else "/task/multi_label"
+            raise UnsupportedFeatureError(
+                f"This release does not offer {wanted}; it offers classification with one class an example.",
+                errors=[FieldError(pointer, "unsupported", f"{wanted} comes in a later release.")],
+            )
+        if self.classes is None:
+            raise InvalidRequestError(
+                "/task/classes: classification needs classes.",
+                errors=[FieldError("/task/classes", "missing_field", "Name at least two classes.")],
+            )
+
+
+class Features(Schema):
+    """What a model sees of an example."""
+
+    type: Literal["vector", "text", "tabular", "none"] = Field(description="This release serves `vector` and `text`.")
+    dimensions: int | None = Field(default=None, ge=1, le=100_000, description="Length of each `vector`.")
+    field: Text | None = Field(
+        default=None, min_length=1, max_length=200, description="The field of `data` for `text`."
+    )
+    fields: list[dict[str, Any]] | None = Field(default=None, max_length=1000, description="For `tabular`.")
+    params: Params = Field(description="Parameters of the featurizer, see `GET /v1/featurizers`.")
+
+    def check_supported(self) -> None:
+        """Refuse what this release does not offer, and what does not fit the type."""
+        if self.type in {"tabular", "none"}:
+            raise UnsupportedFeatureError(
+                f"This release does not offer features of type {self.type}; it offers vector and text.",
+                errors=[FieldError("/features/type", "unsupported", f"{self.type} comes in a later release.")],
+            )
+        wanted = "dimensions" if self.type == "vector" else "field"
+        for name in ("dimensions", "field", "fields"):
+            given = getattr(self, name) is not None
+            if given != (name == wanted):
+                code = "unknown_field" if given else "missing_field"
+                detail = f"Features of type {self.type} have `{wanted}`."
+                raise InvalidRequestError(detail, errors=[FieldError(f"/features/{name}", code, detail)])
+
+
+class Estimator(Schema):
+    """Which estimator is trained; see `GET /v1/estimators`."""
+
+    name: Text = "logistic_regression"
+    params: Params
+
+
+class QueryDefaults(Schema):
+    """What a query uses when it does not say otherwise; see `GET /v1/strategies`."""
+
+    strategy: Text = "auto"
+    params: Params
+
+
+class Retraining(Schema):
+    """When a training starts by itself."""
+
+    automatic: bool = True
+    first_at: int = Field(default=10, ge=1, le=1_000_000, description="Labels before the first training.")
+    every: int = Field(default=20, ge=1, le=1_000_000, description="Labels between trainings.")
+    quiet_seconds: int = Field(default=0, ge=0, le=86_400, description="Wait until nobody labelled for so long.")
+    idle_seconds: int = Field(default=60, ge=1, le=86_400, description="Train the rest after so long without labels.")
+
+
+class Annotation(Schema):
+    """How people label."""
+
+    overlap: int = Field(default=1, ge=1, le=100, description="Annotators for each example.")
+    lease_seconds: int = Field(default=1800, ge=0, le=604_800, description="How long a batch is reserved.")
+
+
+class ProjectIn(Schema):
+    """A new project."""
+
+    name: Name
+    task: Task
+    features: Features
+    estimator: Estimator = Field(default_factory=lambda: Estimator(params={}))
+    query: QueryDefaults = Field(default_factory=lambda: QueryDefaults(params={}))
+    retraining: Retraining = Field(default_factory=Retraining)
+    annotation: Annotation = Field(default_factory=Annotation)
+    holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, strict=False, description="Share drawn to measure.")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    def config(self) -> dict[str, Any]:
+        """The complete configuration, with parameters checked against the catalogue."""
+        return _complete(self)
+
+
+class ProjectPatch(Schema):
+    """Sections to change; each replaces the section as a whole. `features` and the kind of task are fixed."""
+
+    name: Name | None = None
+    task: Task | None = None
+    estimator: Estimator | None = None
+    query: QueryDefaults | None = None
+    retraining: Retraining | None = None
+    annotation: Annotation | None = None
+    holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5, strict=False)
+
+    @model_validator(mode="after")
+    def _no_null(self) -> "ProjectPatch":
+        if any(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("a section cannot be null")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """The sections that were sent."""
+        return {name: value for name, value in _complete(self).items() if name in self.model_fields_set}
+
+
+def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
+    """The sections as plain JSON, checked against what this release offers and the catalogue."""
+    if body.task is not None:
+        body.task.check_supported()
+    config = body.model_dump(mode="json", exclude_none=True)
+    if isinstance(body, ProjectIn):
+        body.features.check_supported()
+        featurizer = FEATURIZERS[body.features.type]
+        config["features"]["params"] = resolve(featurizer.parameters, body.features.params, pointer="/features/params")
+    if body.estimator is not None:
+        check_name(ESTIMATORS, body.estimator.name, "/estimator/name")
+        entry = ESTIMATORS[body.estimator.name]
+        config["estimator"]["params"] = resolve(entry.parameters, body.estimator.params, pointer="/estimator/params")
+    if body.query is not None:
+        check_name(STRATEGIES, body.query.strategy, "/query/strategy")
+        strategy = STRATEGIES[body.query.strategy]
+        config["query"]["params"] = resolve(strategy.parameters, body.query.params, pointer="/query/params")
+    return config
+
+
+def check_name(catalogue: Any, name: str, pointer: str) -> None:
+    """Refuse a name that the catalogue does not have, and tell those that it has."""
+    if name not in catalogue:
+        detail = f"Known are: {', '.join(sorted(catalogue))}."
+        raise InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, "unknown_name", detail)])
+
+
+class ExampleCounts(Schema):
+    """Examples by what became of them."""
+
+    total: int
+    unlabeled: int = Field(description="Neither labelled nor skipped; leased ones are among them.")
+    labeled: int
+    leased: int
+    skipped: int
+
+
+class LabelCounts(Schema):
+    """Labels by who made them."""
+
+    total: int
+    human: int
+    automated: int
+
+
+class Counts(Schema):
+    """What a project holds."""
+
+    examples: ExampleCounts
+    labels: LabelCounts
+    model_version: int | None = Field(description="The serving model; null before the first.")
+    labels_since_model: int = Field(description="Changes of labels that no finished training has seen.")
+
+
+class ProjectOut(Schema):
+    """A project."""
+
+    id: str
+    name: str
+    task: dict[str, Any]
+    features: dict[str, Any]
+    estimator: dict[str, Any]
+    query: dict[str, Any]
+    retraining: dict[str, Any]
+    annotation: dict[str, Any]
+    holdout_fraction: float
+    seed: int
+    counts: Counts
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, view: ProjectView) -> "ProjectOut":
+        """From the action's view."""
+        fields = {name: getattr(view.project, name) for name in cls.model_fields if name != "counts"}
+        return cls(**fields, counts=counts_of(view))
+
+
+def counts_of(view: ProjectView) -> Counts:
+    """The counters of a project."""
+    pool = view.pool
+    human, automated = pool.labels_human, pool.labels_automated
+    return Counts(
+        examples=ExampleCounts(
+            total=pool.examples,
+            unlabeled=pool.examples - pool.examples_labeled - pool.examples_skipped,
+            labeled=pool.examples_labeled,
+            leased=view.leased,
+            skipped=pool.examples_skipped,
+        ),
+        labels=LabelCounts(total=human + automated, human=human, automated=automated),
+        model_version=pool.model_version or None,
+        labels_since_model=pool.label_generation - pool.trained_generation,
+    )

@@ -1,0 +1,58 @@
+"""The API process: it answers and never computes."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from service.api import deps, problems, routes
+from service.api.deps import Runtime
+from service.api.middleware import Authentication, BodyLimit, RequestContext
+from service.api.schemas import openapi
+from service.settings import Settings
+from service.telemetry import configure_logging
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application of one API process."""
+    settings = settings or Settings()
+    configure_logging(settings.log_level, role="serve")
+    return build(deps.open_runtime(settings))
+
+
+def build(runtime: Runtime) -> FastAPI:
+    """The application over open stores."""
+    app = FastAPI(
+        title="Gleaner",
+        version=openapi.VERSION,
+        summary="Active learning as a service",
+        description=openapi.DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=openapi.TAGS,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.runtime = runtime
+    for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
+        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+    problems.install(app)
+    _wrap(app, runtime)
+    openapi.install(app)
+    return app
+
+
+def _wrap(app: FastAPI, runtime: Runtime) -> None:
+    """Add the middleware, the innermost first."""
+    settings = runtime.settings
+    app.add_middleware(Authentication, authenticate=runtime.authenticate)
+    app.add_middleware(BodyLimit, ordinary=settings.max_body_bytes, bulk=settings.max_bulk_bytes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replayed"],
+        )
+    app.add_middleware(RequestContext)

@@ -1,0 +1,34 @@
+"""Idempotency-Keys: reserved first, completed in the transaction of the effect."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import IdempotentAnswer
+
+
+def get(session: Session, owner: str, key: str) -> IdempotentAnswer | None:
+    """The reservation or answer."""
+    return session.get(IdempotentAnswer, (owner, key), populate_existing=True)
+
+
+def complete(session: Session, owner: str, key: str, token: str, **answer: Any) -> bool:
+    """Keep the answer; false when the reservation was taken over meanwhile."""
+    row = IdempotentAnswer
+    mine = update(row).where(row.owner == owner, row.key == key, row.token == token, row.lease_until.is_not(None))
+    return changed(session, mine.values(lease_until=None, **answer)) > 0
+
+
+def release(session: Session, owner: str, key: str, token: str) -> None:
+    """Forget a reservation whose request failed."""
+    row = IdempotentAnswer
+    mine = delete(row).where(row.owner == owner, row.key == key, row.token == token, row.lease_until.is_not(None))
+    changed(session, mine)
+
+
+def remove_older(session: Session, before: datetime) -> int:
+    """Forget answers that are kept no longer."""
+    return changed(session, delete(IdempotentAnswer).where(IdempotentAnswer.created_at < before))

@@ -1,0 +1,133 @@
+"""Jobs and the outbox. Every change of a running job is fenced by its token."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.orm import Session, aliased
+
+from service.db.results import changed
+from service.db.tables import Job, Outbox, Project
+
+UNFINISHED = ("queued", "running")
+
+
+def get(session: Session, job_id: str) -> Job | None:
+    """The job."""
+    query = select(Job).where(Job.id == job_id)
+    return session.execute(query, execution_options={"populate_existing": True}).scalar_one_or_none()
+
+
+def page(
+    session: Session, project_id: str, *, kind: str | None, state: str | None, before: str | None, size: int
+) -> Sequence[Job]:
+    """A project's jobs, newest first."""
+    query = select(Job).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(size)
+    query = query.where(Job.kind == kind) if kind else query
+    query = query.where(Job.state == state) if state else query
+    return session.scalars(query.where(Job.id < before) if before else query).all()
+
+
+def find(session: Session, project_id: str, *, kind: str, state: str) -> Job | None:
+    """The first job of a kind in a state."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state == state)
+    return session.scalars(query.order_by(Job.id).limit(1)).first()
+
+
+def rung_and_queued(session: Session, project_id: str) -> int:
+    """How many of a project's jobs wait in Redis."""
+    query = select(func.count()).select_from(Job)
+    return session.execute(
+        query.where(Job.project_id == project_id, Job.state == "queued", Job.rung_at.is_not(None))
+    ).scalar_one()
+
+
+def claim(session: Session, job_id: str, *, token: str, lease_until: datetime, now: datetime) -> Job | None:
+    """Take a queued job; none when it is not queued, its project goes, or its project trains already."""
+    other = aliased(Job)
+    busy = exists().where(
+        other.project_id == Job.project_id, other.kind == "training", other.state == "running", Job.kind == "training"
+    )
+    query = update(Job).where(Job.id == job_id, Job.state == "queued", ~busy)
+    values = {"state": "running", "token": token, "lease_until": lease_until, "progress_phase": "starting"}
+    started = func.coalesce(Job.started_at, now)
+    query = query.values(**values, attempt=Job.attempt + 1, version=Job.version + 1, started_at=started)
+    if not changed(session, query):
+        return None
+    session.execute(delete(Outbox).where(Outbox.job_id == job_id))
+    return get(session, job_id)
+
+
+def change_running(session: Session, job_id: str, held_by: str, **values: Any) -> bool:
+    """Change a job that is still held by the token `held_by`; false when it is not."""
+    query = update(Job).where(Job.id == job_id, Job.token == held_by, Job.state == "running")
+    return changed(session, query.values(version=Job.version + 1, **values)) > 0
+
+
+def change_unfinished(session: Session, job_id: str, **values: Any) -> bool:
+    """Change a job that has not ended, whoever holds it; false when it has ended."""
+    query = update(Job).where(Job.id == job_id, Job.state.in_(UNFINISHED))
+    return changed(session, query.values(version=Job.version + 1, **values)) > 0
+
+
+def expired(session: Session, now: datetime, limit: int) -> Sequence[Job]:
+    """Running jobs whose worker has been silent past its lease."""
+    query = select(Job).where(Job.state == "running", Job.lease_until < now).limit(limit)
+    return session.scalars(query.with_for_update()).all()
+
+
+def lost(session: Session, *, rung_before: datetime, limit: int) -> Sequence[Job]:
+    """Queued jobs that were rung some time ago: Redis may have lost them."""
+    query = select(Job).where(Job.state == "queued", Job.rung_at < rung_before)
+    return session.scalars(query.order_by(Job.rung_at).limit(limit)).all()
+
+
+def due(session: Session, now: datetime, *, share: int, limit: int) -> Sequence[Job]:
+    """Jobs of the outbox to ring now: at most `share` of a project in Redis, the projects taken in turn."""
+    waiting = aliased(Job)
+    in_redis = (
+        select(func.count())
+        .where(waiting.project_id == Job.project_id, waiting.state == "queued", waiting.rung_at.is_not(None))
+        .scalar_subquery()
+    )
+    turn = func.row_number().over(partition_by=Job.project_id, order_by=Job.id).label("turn")
+    ranked = (
+        select(Job.id, turn, in_redis.label("in_redis"), Job.rung_at)
+        .join(Outbox, Outbox.job_id == Job.id)
+        .where(Job.state == "queued", Outbox.ring_after <= now)
+        .subquery()
+    )
+    room = (ranked.c.rung_at.is_not(None)) | (ranked.c.turn + ranked.c.in_redis <= share)
+    query = select(Job).join(ranked, ranked.c.id == Job.id).where(room).order_by(ranked.c.turn, Job.id)
+    return session.scalars(query.limit(limit)).all()
+
+
+def mark_rung(session: Session, job_ids: Iterable[str], now: datetime) -> None:
+    """Note that the jobs are in Redis; their outbox rows have served."""
+    ids = list(job_ids)
+    session.execute(update(Job).where(Job.id.in_(ids), Job.state == "queued").values(rung_at=now))
+    session.execute(delete(Outbox).where(Outbox.job_id.in_(ids)))
+
+
+def drop_finished_outbox(session: Session) -> None:
+    """Forget outbox rows of jobs that no longer wait."""
+    done = select(Job.id).where(Job.id == Outbox.job_id, Job.state == "queued")
+    session.execute(delete(Outbox).where(~exists(done)))
+
+
+def oldest_pinned_generation(session: Session, project_id: str) -> int | None:
+    """The oldest chunk list that a running job of the project reads."""
+    query = select(func.min(Job.pinned_generation))
+    return session.execute(query.where(Job.project_id == project_id, Job.state == "running")).scalar_one()
+
+
+def unfinished_ids(session: Session, project_id: str, *, but: str) -> Sequence[str]:
+    """A project's jobs that have not ended, except one."""
+    query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(UNFINISHED), Job.id != but)
+    return session.scalars(query).all()
+
+
+def project_state(session: Session, project_id: str) -> str | None:
+    """Whether the job's project is active or being deleted."""
+    return session.execute(select(Project.state).where(Project.id == project_id)).scalar_one_or_none()

@@ -1,0 +1,57 @@
+"""Projects and their counters."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import Lease, Pool, Project
+
+
+def get(session: Session, project_id: str) -> Project | None:
+    """The project, also one that is being deleted."""
+    return session.get(Project, project_id)
+
+
+def page(session: Session, *, only: str | None, after: str | None, size: int) -> Sequence[Project]:
+    """Active projects in order of creation; `only` keeps one, `after` goes on behind an id."""
+    query = select(Project).where(Project.state == "active").order_by(Project.id).limit(size)
+    query = query.where(Project.id == only) if only else query
+    return session.scalars(query.where(Project.id > after) if after else query).all()
+
+
+def remove(session: Session, project_id: str) -> None:
+    """Delete the project; what hangs on it goes with it."""
+    session.execute(delete(Project).where(Project.id == project_id))
+
+
+def pool(session: Session, project_id: str) -> Pool:
+    """The counters, as they are."""
+    return session.execute(select(Pool).where(Pool.project_id == project_id)).scalar_one()
+
+
+def lock_pool(session: Session, project_id: str) -> Pool:
+    """The counters, locked until the transaction ends: writers of one project take turns."""
+    query = select(Pool).where(Pool.project_id == project_id).with_for_update()
+    return session.execute(query.execution_options(populate_existing=True)).scalar_one()
+
+
+def leased(session: Session, project_id: str, now: datetime) -> int:
+    """How many examples are promised to somebody now."""
+    live = select(func.count(Lease.example_id.distinct()))
+    return session.execute(live.where(Lease.project_id == project_id, Lease.expires_at > now)).scalar_one()
+
+
+def due_for_training(session: Session, now: datetime, limit: int) -> Sequence[str]:
+    """Projects whose quiet or idle period is over."""
+    query = select(Pool.project_id).join(Project, Project.id == Pool.project_id)
+    query = query.where(Pool.train_at <= now, Project.state == "active").order_by(Pool.train_at).limit(limit)
+    return session.scalars(query).all()
+
+
+def touch(session: Session, project_id: str, *, version: int, now: datetime) -> bool:
+    """Raise the version if it still is `version`; false when another change came first."""
+    query = update(Project).where(Project.id == project_id, Project.version == version)
+    return changed(session, query.values(version=version + 1, updated_at=now)) > 0

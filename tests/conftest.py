@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.api.deps import Runtime
+from tests.support.runtime import Api, make_api, make_runtime
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    made = make_runtime(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def api(runtime: Runtime) -> Iterator[Api]:
+    made = make_api(runtime)
+    with made.http:
+        yield made

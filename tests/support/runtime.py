@@ -1,0 +1,63 @@
+"""An API over real SQLite, with the in-memory queue and object store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.queue.memory import MemoryQueue
+from starlette.testclient import TestClient
+
+from service.actions import keys
+from service.api.deps import Runtime, utc_now
+from service.app import build
+from service.db.session import Database
+from service.db.upgrade import upgrade
+from service.security.addresses import AddressGuard
+from service.security.sealing import Sealer
+from service.settings import Settings
+from service.storage.memory import MemoryObjects
+
+
+def make_runtime(folder: Path, **settings: Any) -> Runtime:
+    """A runtime on its own folder; the schema is built by the migrations."""
+    chosen = Settings(data_dir=folder, **settings)
+    database = Database(chosen.sql_url)
+    upgrade(database)
+    guard = AddressGuard(chosen.webhook_allow)
+    return Runtime(chosen, database, MemoryQueue(), MemoryObjects(), Sealer("a secret of the tests"), guard)
+
+
+@dataclass
+class Api:
+    """A client with an admin key."""
+
+    runtime: Runtime
+    http: TestClient
+
+    def key(self, *scopes: str, project_id: str | None = None) -> dict[str, str]:
+        """Headers with a new key of these scopes."""
+        with self.runtime.database.write() as session:
+            _, secret = keys.create(
+                session, name="test", scopes=list(scopes), project_id=project_id, expires_at=None, now=utc_now()
+            )
+        return {"Authorization": f"Bearer {secret}"}
+
+    def project(self, **changes: Any) -> str:
+        """A new project's id: two-dimensional vectors, classes a and b."""
+        body: dict[str, Any] = {
+            "name": "test",
+            "task": {"type": "classification", "classes": ["a", "b"]},
+            "features": {"type": "vector", "dimensions": 2},
+            **changes,
+        }
+        answer = self.http.post("/v1/projects", json=body)
+        assert answer.status_code == 201, answer.text
+        project_id: str = answer.json()["id"]
+        return project_id
+
+
+def make_api(runtime: Runtime) -> Api:
+    """A client of an application over `runtime`."""
+    api = Api(runtime, TestClient(build(runtime), raise_server_exceptions=True))
+    api.http.headers.update(api.key("admin"))
+    return api
