@@ -1,0 +1,107 @@
+"""How good a model is, with intervals."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.learning.estimators.folds import stratified_folds
+from workers.learning.estimators.training import TrainingRequest, train
+
+_Z = 1.959964
+_RESAMPLES = 1_000
+_LEAST_PROBABILITY = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure with its 95 % interval, measured on `n` rows."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def evaluate(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.random.Generator) -> Mapping[str, Metric]:
+    """Measure probabilities `P` [n, classes] against codes `y` [n].
+
+    `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) a
+    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one.
+
+    Raises:
+        ValueError: when there are no rows.
+    """
+    if y.size == 0:
+        raise ValueError("Metrics need at least one row.")
+    predicted = P.argmax(axis=1)
+    correct = int(np.sum(predicted == y))
+    return {
+        "accuracy": Metric(correct / y.size, *wilson_interval(correct, y.size), y.size),
+        "macro_f1": _macro_f1(predicted, y, P.shape[1], rng),
+        "log_loss": _log_loss(P, y),
+    }
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927): stays within [0, 1] and is never empty."""
+    share, z2 = successes / n, _Z**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArray[np.float32]:
+    """Out-of-fold probabilities [n, classes] of the request's own rows.
+
+    Pass the `hyper_parameters` of the trained model as `params`, so that nothing is chosen again in each fold. Actively
+    picked rows are harder than the pool, so figures from these are biased. A class with one example is unknown to the
+    model that judges it and gets 0; where the other folds know one class only, that class gets 1.
+
+    Raises:
+        ValueError: with fewer than two rows.
+    """
+    y = np.asarray(request.y, dtype=np.int64)
+    if y.size <= 1:
+        raise ValueError("Cross-validation needs at least two rows.")
+    fold_of = stratified_folds(y, min(folds, y.size), np.random.default_rng(request.seed))
+    P = np.zeros((y.size, len(request.classes)), dtype=np.float32)
+    for fold in np.unique(fold_of):
+        rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        if np.unique(y[rest]).size == 1:
+            P[held_out, y[rest[0]]] = 1.0
+        else:
+            P[held_out] = train(replace(request, X=request.X[rest], y=y[rest])).predict_proba(request.X[held_out])
+    return P
+
+
+def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Metric:
+    """Resampling rows is drawing the cells of the confusion matrix from a multinomial: as fast for any number of rows."""
+    cells, counts = np.unique(y * classes + predicted, return_counts=True)
+    truth, guess = np.divmod(cells, classes)
+    draws = np.vstack([counts, rng.multinomial(y.size, counts / y.size, size=_RESAMPLES)])
+    present = np.union1d(truth, guess)
+    hits = _per_class(draws * (truth == guess), truth, present)
+    actual, claimed = _per_class(draws, truth, present), _per_class(draws, guess, present)
+    either = actual + claimed
+    occurs = either > 0
+    f1 = np.divide(2.0 * hits, either, out=np.zeros(either.shape), where=occurs)
+    figures = f1.sum(axis=1) / occurs.sum(axis=1)
+    low, high = np.quantile(figures[1:], [0.025, 0.975])
+    value = float(figures[0])
+    return Metric(value, min(float(low), value), max(float(high), value), y.size)
+
+
+def _per_class(draws: NDArray[np.int64], code: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts [draws, present] summed over the cells of each class."""
+    totals: NDArray[np.int64] = draws @ (code[:, np.newaxis] == present).astype(np.int64)
+    return totals
+
+
+def _log_loss(P: NDArray[np.float32], y: NDArray[np.int64]) -> Metric:
+    losses = -np.log(np.maximum(P[np.arange(y.size), y].astype(np.float64), _LEAST_PROBABILITY))
+    value = float(losses.mean())
+    half = _Z * float(losses.std(ddof=min(1, y.size - 1))) / math.sqrt(y.size)
+    return Metric(value, max(0.0, value - half), value + half, y.size)
