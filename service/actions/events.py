@@ -1,0 +1,101 @@
+"""Events: written as deliveries in the transaction of what they tell of."""
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy.orm import Session
+
+from service.db.queries import webhooks as queries
+from service.db.tables import Delivery, Job
+from service.db.types import new_id
+
+MAX_BODY_BYTES = 20_000
+_MAX_DETAIL_CHARS = 1000
+
+
+def emit(session: Session, *, project_id: str | None, event: str, data: dict[str, Any], now: datetime) -> None:
+    """Write a delivery for every enabled webhook, of the project or of the whole service, that subscribes to `event`.
+
+    Args:
+        session: The transaction of the change that the event tells of; a rolled back change tells nothing.
+        project_id: Whose event it is; none: only webhooks of the whole service hear of it.
+        event: A name of `service.catalog.events`.
+        data: The `data` of the body; large metrics of a model are left out of it.
+        now: When it happened.
+    """
+    for webhook in queries.enabled(session, project_id):
+        if event in webhook.events:
+            deliver(session, webhook_id=webhook.id, event=event, data=data, now=now)
+
+
+def deliver(session: Session, *, webhook_id: str, event: str, data: dict[str, Any], now: datetime) -> Delivery | None:
+    """Write the delivery of an event for one webhook; none when it was disabled or removed meanwhile."""
+    sequence = queries.take_sequence(session, webhook_id)
+    if sequence is None:
+        return None
+    delivery = Delivery(
+        id=new_id("dlv"),
+        webhook_id=webhook_id,
+        event=event,
+        sequence=sequence,
+        body=_body(event, data, sequence=sequence, now=now),
+        state="pending",
+        attempt=0,
+        next_attempt_at=now,
+        created_at=now,
+    )
+    session.add(delivery)
+    session.flush()
+    return delivery
+
+
+def training_succeeded(session: Session, job: Job, *, model: dict[str, Any] | None, now: datetime) -> None:
+    """A training ended.
+
+    Args:
+        session: The transaction that ends the job.
+        job: The training.
+        model: `version`, `labels_used` and `metrics`; none when no model could be trained.
+        now: When it ended.
+    """
+    emit(session, project_id=job.project_id, event="training.succeeded", data=_data(job, model=model), now=now)
+
+
+def query_succeeded(
+    session: Session, job: Job, *, model: dict[str, Any] | None, size: int, exhausted: bool, now: datetime
+) -> None:
+    """A batch of `size` examples is ready; `exhausted` when the pool held fewer than were asked for."""
+    data = _data(job, model=model, batch={"url": f"/v1/jobs/{job.id}/batch", "size": size})
+    emit(session, project_id=job.project_id, event="query.succeeded", data=data, now=now)
+    if exhausted:
+        emit(session, project_id=job.project_id, event="pool.exhausted", data=data, now=now)
+
+
+def job_failed(session: Session, job: Job, *, error: dict[str, Any], now: datetime) -> None:
+    """A training or a query failed; other kinds of job tell nobody.
+
+    Args:
+        session: The transaction that fails the job.
+        job: What failed.
+        error: `name` and `detail` of the problem.
+        now: When it failed.
+    """
+    if job.kind not in {"training", "query"}:
+        return
+    told = {"name": error["name"], "detail": error["detail"][:_MAX_DETAIL_CHARS]}
+    emit(session, project_id=job.project_id, event=f"{job.kind}.failed", data=_data(job, error=told), now=now)
+
+
+def _data(job: Job, *, model: dict[str, Any] | None = None, **more: dict[str, Any]) -> dict[str, Any]:
+    return {"project_id": job.project_id, "job_id": job.id, "model": model, **more}
+
+
+def _body(event: str, data: dict[str, Any], *, sequence: int, now: datetime) -> str:
+    """The bytes that are signed and sent, in every attempt the same."""
+    document = {"type": event, "timestamp": now, "sequence": sequence, "data": data}
+    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    if len(body) >= MAX_BODY_BYTES and data["model"] is not None:  # the metrics of very many classes
+        document["data"] = {**data, "model": {**data["model"], "metrics": {}}}
+        body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    return body.decode()

@@ -1,0 +1,48 @@
+"""Webhooks: the endpoints that are told of events."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import Webhook
+
+
+def get(session: Session, webhook_id: str) -> Webhook | None:
+    """The webhook."""
+    return session.get(Webhook, webhook_id)
+
+
+def page(session: Session, *, only: str | None, after: str | None, size: int) -> Sequence[Webhook]:
+    """Webhooks in order of creation; `only` keeps those of one project."""
+    query = select(Webhook).order_by(Webhook.id).limit(size)
+    query = query.where(Webhook.project_id == only) if only else query
+    return session.scalars(query.where(Webhook.id > after) if after else query).all()
+
+
+def enabled(session: Session, project_id: str | None) -> Sequence[Webhook]:
+    """The enabled webhooks of a project, and those of the whole service."""
+    theirs = or_(Webhook.project_id == project_id, Webhook.project_id.is_(None))
+    return session.scalars(select(Webhook).where(Webhook.enabled, theirs).order_by(Webhook.id)).all()
+
+
+def take_sequence(session: Session, webhook_id: str) -> int | None:
+    """The webhook's next number, from 1; none when it was disabled or removed meanwhile."""
+    query = update(Webhook).where(Webhook.id == webhook_id, Webhook.enabled)
+    query = query.values(next_sequence=Webhook.next_sequence + 1)
+    options = {"synchronize_session": False}
+    after = session.execute(query.returning(Webhook.next_sequence), execution_options=options).scalar_one_or_none()
+    return None if after is None else after - 1
+
+
+def remove(session: Session, webhook_id: str) -> None:
+    """Delete the webhook; its deliveries go with it."""
+    session.execute(delete(Webhook).where(Webhook.id == webhook_id))
+
+
+def disable(session: Session, webhook_id: str, *, reason: str, now: datetime) -> bool:
+    """Switch the webhook off; false when it was off or gone already."""
+    query = update(Webhook).where(Webhook.id == webhook_id, Webhook.enabled)
+    return changed(session, query.values(enabled=False, disabled_reason=reason, updated_at=now)) > 0
