@@ -350,7 +350,7 @@ class Delivery(Table):
     """One event for one endpoint; its id is the `webhook-id` of every attempt."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index(None, "state", "next_attempt_at"), Index(None, "webhook_id", "id"))
+    __table_args__ = (Index(None, "state", "next_attempt_at"), Index(None, "webhook_id", "sequence", unique=True))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))

@@ -384,7 +384,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_deliveries_state_next_attempt_at"), "deliveries", ["state", "next_attempt_at"], unique=False
     )
-    op.create_index(op.f("ix_deliveries_webhook_id_id"), "deliveries", ["webhook_id", "id"], unique=False)
+    op.create_index(op.f("ix_deliveries_webhook_id_sequence"), "deliveries", ["webhook_id", "sequence"], unique=True)
     op.create_table(
         "staged_examples",
         sa.Column("upload_id", sa.String(length=40), nullable=False),
@@ -418,7 +418,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_delivery_attempts_delivery_id"), table_name="delivery_attempts")
     op.drop_table("delivery_attempts")
     op.drop_table("staged_examples")
-    op.drop_index(op.f("ix_deliveries_webhook_id_id"), table_name="deliveries")
+    op.drop_index(op.f("ix_deliveries_webhook_id_sequence"), table_name="deliveries")
     op.drop_index(op.f("ix_deliveries_state_next_attempt_at"), table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("batch_items")
