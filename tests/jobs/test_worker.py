@@ -1,0 +1,233 @@
+"""The worker as a real process against a real Redis, with functions of the test in its allow-list."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from service.queue.messages import INTERACTIVE, TRAINING, Ring
+from service.queue.redis import RedisQueue
+from tests.support.redis_server import RedisServer, running_redis, wait_until
+
+pytestmark = pytest.mark.processes
+
+# Each function writes what it did into the folder; "hangs" also writes the pid of its horse.
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from service.settings import Settings
+from workers.main import run
+
+folder = Path(sys.argv[1])
+
+def work(job_id):
+    with (folder / "done").open("a") as file:
+        file.write(f"{job_id} {os.environ['OPENBLAS_NUM_THREADS']}\\n")
+
+def hang(job_id):
+    (folder / "horse").write_text(str(os.getpid()))
+    time.sleep(float(job_id.removeprefix("job_")))
+    work(job_id)
+
+def fail(job_id):
+    raise RuntimeError("as the test wants")
+
+functions = {"gleaner.run_job": work, "test.hang": hang, "test.fail": fail}
+run(Settings(redis_url=sys.argv[2]), sys.argv[3:], functions)
+"""
+
+
+class WorkerProcess:
+    def __init__(self, folder: Path, url: str, *queues: str) -> None:
+        self.folder = folder
+        command = [sys.executable, "-c", WORKER, str(folder), url, *(queues or (INTERACTIVE, TRAINING))]
+        with (folder / "log").open("w") as log:
+            self.process = subprocess.Popen(command, start_new_session=True, stderr=log)
+
+    def done(self) -> list[str]:
+        path = self.folder / "done"
+        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def horse(self) -> int:
+        path = self.folder / "horse"
+        wait_until(lambda: path.exists() and path.read_text() != "")
+        return int(path.read_text())
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def start(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    started: list[WorkerProcess] = []
+
+    def start(*queues: str) -> WorkerProcess:
+        started.append(WorkerProcess(tmp_path, redis.url, *queues))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGKILL)
+        worker.process.wait(5)
+
+
+def ring(redis: RedisServer, *job_ids: str, queue: str = INTERACTIVE) -> None:
+    made = RedisQueue(redis.url, job_timeout_seconds=60)
+    made.ring([Ring(job_id, queue, 0) for job_id in job_ids])
+    made.close()
+
+
+def enqueue(redis: RedisServer, name: str, *args: object, **kwargs: object) -> None:
+    with Redis.from_url(redis.url) as connection:
+        Queue(INTERACTIVE, connection=connection, serializer=JSONSerializer).enqueue_call(
+            name, args=args, kwargs=kwargs, timeout=60, result_ttl=0
+        )
+
+
+def keys_left(redis: RedisServer) -> set[str]:
+    with Redis.from_url(redis.url) as connection:
+        return {key.decode() for key in connection.keys("rq:job:*")}
+
+
+def test_jobs_run_in_order_with_one_blas_thread_and_leave_nothing_in_redis(
+    redis: RedisServer, start: Callable[..., WorkerProcess]
+) -> None:
+    ring(redis, "job_c", queue=TRAINING)
+    ring(redis, "job_a", "job_b")
+    worker = start()
+    wait_until(lambda: worker.done() == ["job_a", "job_b", "job_c"])
+    assert (worker.folder / "done").read_text().split()[1] == "1"
+    wait_until(lambda: keys_left(redis) == set())
+
+
+def test_only_allowed_functions_are_called(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    worker = start()
+    target = worker.folder / "made"
+    enqueue(redis, "os.mkdir", str(target))
+    enqueue(redis, "tests.support.redis_server.running_redis")
+    enqueue(redis, "gleaner.run_job", "job_positional")
+    enqueue(redis, "gleaner.run_job", job_id="job_a", path=str(target))
+    enqueue(redis, "gleaner.run_job", job_id=7)
+    enqueue(redis, "gleaner.run_job")
+    ring(redis, "job_last")
+    wait_until(lambda: worker.done() == ["job_last"])
+    assert not target.exists()
+    assert worker.log().count("ForbiddenJobError") >= 6
+    wait_until(lambda: keys_left(redis) == set())
+
+
+def test_callbacks_named_in_redis_are_not_imported(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    ring(redis, "job_a")
+    with Redis.from_url(redis.url) as connection:
+        callbacks = {f"{kind}_callback_name": "antigravity.geohash" for kind in ("success", "failure", "stopped")}
+        connection.hset("rq:job:job_a-0", mapping={**callbacks, "success_callback_timeout": "5"})
+    worker = start()
+    wait_until(lambda: worker.done() == ["job_a"])
+    wait_until(lambda: keys_left(redis) == set())
+    assert "antigravity" not in worker.log()
+
+
+def test_a_job_that_raises_stops_nothing(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    worker = start()
+    enqueue(redis, "test.fail", job_id="job_a")
+    ring(redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_b"])
+    wait_until(lambda: keys_left(redis) == set())
+
+
+def test_a_killed_worker_takes_its_horse_along(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    worker = start()
+    enqueue(redis, "test.hang", job_id="job_30")
+    horse = worker.horse()
+    assert alive(horse)
+    worker.process.kill()
+    worker.process.wait(5)
+    wait_until(lambda: not alive(horse), 2)
+
+
+def test_a_killed_horse_does_not_stop_its_worker(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    worker = start()
+    enqueue(redis, "test.hang", job_id="job_30")
+    os.kill(worker.horse(), signal.SIGKILL)
+    ring(redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_b"])
+
+
+def test_an_idle_worker_stops_at_once(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    worker = start()
+    ring(redis, "job_a")
+    wait_until(lambda: worker.done() == ["job_a"])
+    time.sleep(0.2)
+    worker.process.terminate()
+    assert worker.process.wait(2) == 0
+
+
+@pytest.mark.parametrize(("seconds", "finishes"), [("1", True), ("60", False)])
+def test_a_stopping_worker_gives_its_horse_a_moment(
+    redis: RedisServer, start: Callable[..., WorkerProcess], seconds: str, *, finishes: bool
+) -> None:
+    worker = start()
+    enqueue(redis, "test.hang", job_id=f"job_{seconds}")
+    horse = worker.horse()
+    worker.process.terminate()
+    assert worker.process.wait(6) == 0
+    assert not alive(horse)
+    assert worker.done() == ([f"job_{seconds}"] if finishes else [])
+
+
+def test_a_worker_waits_for_redis_and_resumes(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
+    redis.stop()
+    worker = start()
+    time.sleep(1)
+    redis.start()
+    ring(redis, "job_a")
+    wait_until(lambda: worker.done() == ["job_a"], 5)
+    redis.stop()
+    time.sleep(1.5)
+    redis.start()
+    ring(redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_a", "job_b"], 3)
+    with Redis.from_url(redis.url) as connection:
+        connection.flushall()
+    ring(redis, "job_c")
+    wait_until(lambda: worker.done() == ["job_a", "job_b", "job_c"], 3)
+    redis.stop()
+    time.sleep(0.5)
+    worker.process.terminate()
+    assert worker.process.wait(3) == 0
+
+
+def test_a_job_goes_on_while_redis_is_away_and_the_worker_takes_the_next(
+    redis: RedisServer, start: Callable[..., WorkerProcess]
+) -> None:
+    worker = start(INTERACTIVE)
+    enqueue(redis, "test.hang", job_id="job_2")
+    worker.horse()
+    redis.stop()
+    wait_until(lambda: worker.done() == ["job_2"], 5)
+    redis.start()
+    ring(redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_2", "job_b"], 5)

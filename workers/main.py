@@ -1,0 +1,220 @@
+"""A worker process: takes job ids from RQ and runs each in a forked work-horse.
+
+RQ brings the blocking pop, the fork and the time limit. What keeps jobs safe is not RQ but the lease in SQL: a job that
+is lost here, in any way, is rung again by the dispatcher.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any, ClassVar
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue, Worker
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from service.queue.lifeline import die_with_parent
+from service.queue.redis import RUN_JOB
+from service.settings import Settings
+from service.telemetry import configure_logging, logger
+
+JobFunction = Callable[[str], None]
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# Imported before the fork, which saves a second a job, but never computed with: OpenMP used in the parent hangs horses.
+PRELOADED = ("sklearn.linear_model", "sklearn.ensemble", "sklearn.cluster", "sklearn.neighbors", "skops.io")
+
+HEARTBEAT_SECONDS = 5
+WORKER_TTL_SECONDS = 3 * HEARTBEAT_SECONDS
+RECONNECT_SECONDS = 0.5
+WARM_STOP_SECONDS = 4.0
+RUNNER = "workers.jobs.runner"
+
+
+class ForbiddenJobError(Exception):
+    """A job in Redis is not a call that workers answer."""
+
+
+class AllowedJob(Job):
+    """A job that can call only the functions of a mapping, with a job id.
+
+    RQ imports whatever name it finds in Redis, for the function and for callbacks, and sends webhooks to any URL found
+    there. Who can write to Redis must not run code here.
+    """
+
+    functions: ClassVar[Mapping[str, JobFunction]] = {}
+
+    def _execute(self) -> None:
+        function = self.functions.get(str(self.func_name))
+        match (self.instance, self.args, self.kwargs):
+            case (None, [], {"job_id": str() as job_id, **others}) if function and not others:
+                function(job_id)
+            case _:
+                raise ForbiddenJobError("The job in Redis is not one that workers run.")
+
+    @property
+    def func(self) -> None:
+        """Nothing: no name from Redis is imported."""
+        return None
+
+    @property
+    def success_callback(self) -> None:
+        """Nothing: no name from Redis is imported."""
+        return None
+
+    failure_callback = success_callback
+    stopped_callback = success_callback
+
+    def send_webhooks(self, *_: object, **__: object) -> None:
+        """Send nothing: no URL from Redis is called."""
+
+
+class GleanerWorker(Worker):
+    """RQ's forking worker: horses die with it, its marks in Redis are short-lived, no maintenance, no commands."""
+
+    max_connection_wait_time = 2 * RECONNECT_SECONDS
+    _parent_pid = 0
+    _killer: threading.Timer | None = None
+
+    def subscribe(self) -> None:
+        """Listen to no commands: jobs are cancelled in SQL, and who can write to Redis must not stop workers."""
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """Never: nothing is kept in Redis that would need it."""
+        return False
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Say that the worker lives, for three intervals at most whatever RQ asks for."""
+        super().heartbeat(min(timeout or WORKER_TTL_SECONDS, WORKER_TTL_SECONDS), pipeline)
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002  # RQ's interface
+        """Return how long a job counts as running without a heartbeat."""
+        return WORKER_TTL_SECONDS
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Send heartbeats while a horse runs; it may go on when Redis is away, as it needs SQL only."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            _log().warning("redis_unavailable", error=str(error))
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's interface
+        """Let the job's entry expire, also when this process is killed."""
+        super().prepare_job_execution(job, remove_from_intermediate_queue)
+        self.connection.expire(job.key, int(job.timeout or 0) + WORKER_TTL_SECONDS)
+
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """Forget a failed job: what failed and why is in SQL."""
+        super().handle_job_failure(job, *args, **kwargs)
+        job.delete()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Tie the horse to its worker, then work."""
+        die_with_parent(self._parent_pid)
+        super().main_work_horse(job, queue)
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Fork, and remember who forked."""
+        self._parent_pid = os.getpid()
+        super().fork_work_horse(job, queue)
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interface of signals
+        """Stop: at once when idle, else when the horse has ended, which is killed after a moment.
+
+        A killed job loses its lease and is run again by another worker.
+        """
+        self._stop_requested = True
+        if not self.horse_pid:
+            raise StopRequested
+        if self._killer is None:
+            self._killer = threading.Timer(WARM_STOP_SECONDS, self.kill_horse)
+            self._killer.daemon = True
+            self._killer.start()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process was told to stop."""
+        return self._stop_requested
+
+    def abandon(self) -> None:
+        """Leave nothing behind after an unexpected failure."""
+        if self.horse_pid:
+            self.kill_horse()
+            self.wait_for_horse()
+
+
+def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFunction] | None = None) -> None:
+    """Work on `queues`, in that order, until SIGTERM or SIGINT; wait for Redis whenever it is away.
+
+    Args:
+        settings: Where Redis is.
+        queues: Names of queues.
+        functions: What a job may call, by name; the job runner when None.
+    """
+    # One thread each for BLAS and OpenMP, before numpy is imported: spinning threads of several workers fight for the
+    # cores. Chunks of a job are worked on in parallel instead.
+    for variable in THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
+    configure_logging(settings.log_level, role="worker")
+    AllowedJob.functions = preload() if functions is None else functions
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    stop = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while not stop:
+            stop = _work(settings, queues)
+            if not stop:
+                time.sleep(RECONNECT_SECONDS)
+    except (StopRequested, KeyboardInterrupt):
+        return
+
+
+def preload() -> Mapping[str, JobFunction]:
+    """Import what jobs need, so that horses need not, and return the functions that may be called."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    runner = importlib.import_module(RUNNER)
+    return {RUN_JOB: runner.run_job}
+
+
+def _work(settings: Settings, queues: Sequence[str]) -> bool:
+    """Work until told to stop (True) or until something fails (False); RQ logs what."""
+    worker: GleanerWorker | None = None
+    connection = Redis.from_url(settings.queue_url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
+    try:
+        worker = GleanerWorker(
+            list(queues),
+            connection=connection,
+            job_class=AllowedJob,
+            serializer=JSONSerializer,
+            default_result_ttl=0,
+            # RQ blocks for the time to live less 15 seconds.
+            worker_ttl=15 + HEARTBEAT_SECONDS,
+            job_monitoring_interval=HEARTBEAT_SECONDS,
+            log_job_description=False,
+            disable_default_exception_handler=True,
+        )
+        worker.work(logging_level="WARNING")
+    except RedisError as error:
+        _log().warning("redis_unavailable", error=str(error))
+    finally:
+        if worker is not None:
+            worker.abandon()
+        connection.close()
+    return worker is not None and worker.stop_requested
+
+
+def _log() -> Any:
+    return logger(__name__)
