@@ -23,18 +23,17 @@ from service.errors import (
     PreconditionRequiredError,
     UnauthenticatedError,
 )
-from service.queue.messages import Queue, QueueUnavailableError, Ring
+from service.queue.messages import Queue
 from service.queue.redis import RedisQueue
+from service.queue.ringing import ring
 from service.security.addresses import AddressGuard
 from service.security.keys import is_well_formed
 from service.security.sealing import Sealer, load_or_create
 from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
-from service.telemetry import logger
 
 Made = TypeVar("Made")
-_log = logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,6 @@ def open_runtime(settings: Settings) -> Runtime:
         sealer=Sealer(sealing_key),
         guard=AddressGuard(settings.webhook_allow),
     )
-
-
-def ring(queue: Queue, rings: list[Ring]) -> None:
-    """Ring committed jobs; when the queue is away they wait in SQL and the dispatcher rings them."""
-    if not rings:
-        return
-    try:
-        queue.ring(rings)
-    except QueueUnavailableError as error:
-        _log.warning("queue_unavailable", error=str(error), jobs=len(rings))
 
 
 def utc_now() -> datetime:

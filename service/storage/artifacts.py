@@ -1,9 +1,6 @@
-from service.storage.objects import ObjectStore
+"""Where the files of models and of predictions' inputs lie."""
 
-
-def model_key(project_id: str, version: int) -> str:
-    """The key of a model's file."""
-    return f"{models_prefix(project_id)}{version}.skops"
+import secrets
 
 
 def models_prefix(project_id: str) -> str:
@@ -11,17 +8,16 @@ def models_prefix(project_id: str) -> str:
     return f"models/{project_id}/"
 
 
-def put_model(objects: ObjectStore, project_id: str, version: int, *, data: bytes) -> str:
-    """Store a model's file; returns its key."""
-    key = model_key(project_id, version)
-    objects.put_bytes(key, data)
-    return key
+def new_model_key(project_id: str) -> str:
+    """A key for a model's file; no two are the same, so that a repeated training never touches another's file."""
+    return f"{models_prefix(project_id)}{secrets.token_hex(12)}.skops"
 
 
-def get_model(objects: ObjectStore, project_id: str, version: int) -> bytes:
-    """The file of a model.
+def inputs_prefix(project_id: str) -> str:
+    """The prefix of examples that wait to be predicted."""
+    return f"inputs/{project_id}/"
 
-    Raises:
-        ObjectNotFoundError: There is none.
-    """
-    return objects.get(model_key(project_id, version))
+
+def new_inputs_key(project_id: str) -> str:
+    """A key for examples that wait to be predicted."""
+    return f"{inputs_prefix(project_id)}{secrets.token_hex(12)}.json"

@@ -43,7 +43,7 @@ class JobOut(Schema):
             "cancel": f"/v1/jobs/{job.id}/cancel",
         }
         if job.kind == "query":
-            links["batch"] = f"{path}/batch"
+            links["batch"] = f"/v1/jobs/{job.id}/batch"
         return cls(
             id=job.id,
             kind=job.kind,

@@ -1,0 +1,87 @@
+"""Queries: asking for a batch."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.actions import jobs
+from service.catalog.parameters import resolve
+from service.catalog.strategies import STRATEGIES
+from service.db.tables import Job, Project
+from service.errors import FieldError, InvalidRequestError
+from service.queue.messages import Preselection, QueryMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a client asked for; none: the project's default."""
+
+    k: int
+    strategy: str | None
+    params: dict[str, Any] | None
+    annotator: str | None
+    lease_seconds: int | None
+    seed: int | None
+    filter: dict[str, Any] | None
+    candidates: dict[str, Any] | None
+    explore: float
+    include_data: bool
+
+
+def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datetime, share: int) -> Job:
+    """Queue a query; every name and parameter is checked before."""
+    if wish.k > most:
+        raise InvalidRequestError(
+            f"k is at most {most}.", errors=[FieldError("/k", "less_than_equal", f"At most {most}.")]
+        )
+    message = QueryMessage(
+        k=wish.k,
+        **_strategy(project, wish),
+        annotator=wish.annotator,
+        lease_seconds=_default(wish.lease_seconds, project.annotation["lease_seconds"]),
+        seed=_default(wish.seed, project.seed),
+        filter=wish.filter,
+        candidates=_preselection(wish.candidates),
+        explore=wish.explore,
+        include_data=wish.include_data,
+    )
+    return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share)
+
+
+def _strategy(project: Project, wish: Wish) -> dict[str, Any]:
+    name = wish.strategy or project.query["strategy"]
+    _check_strategy(name, "/strategy")
+    params = wish.params
+    if params is None:
+        params = project.query["params"] if name == project.query["strategy"] else {}
+    return {"strategy": name, "params": resolve(STRATEGIES[name].parameters, params)}
+
+
+def _preselection(candidates: dict[str, Any] | None) -> Preselection | None:
+    if candidates is None:
+        return None
+    name = candidates["strategy"]
+    _check_strategy(name, "/candidates/strategy")
+    if STRATEGIES[name].kind != "scorer":
+        detail = "Candidates are narrowed by a strategy that scores each example: " + ", ".join(_scorers()) + "."
+        raise InvalidRequestError(detail, errors=[FieldError("/candidates/strategy", "not_a_scorer", detail)])
+    params = resolve(STRATEGIES[name].parameters, candidates.get("params") or {}, pointer="/candidates/params")
+    return Preselection(strategy=name, params=params, count=candidates["count"])
+
+
+def _scorers() -> list[str]:
+    return sorted(name for name, entry in STRATEGIES.items() if entry.kind == "scorer")
+
+
+def _check_strategy(name: str, pointer: str) -> None:
+    if name not in STRATEGIES:
+        detail = f"Known are: {', '.join(sorted(STRATEGIES))}."
+        raise InvalidRequestError(
+            f"There is no such strategy. {detail}", errors=[FieldError(pointer, "unknown_strategy", detail)]
+        )
+
+
+def _default(value: int | None, default: int) -> int:
+    return default if value is None else value

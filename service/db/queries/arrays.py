@@ -1,0 +1,98 @@
+"""Chunk lists by generation, loose vectors and builds of arrays."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import ArrayBuild, Chunk, Example, LooseVector, Upload
+
+
+def live_chunks(session: Session, project_id: str, *, arrays: Sequence[str], generation: int) -> Sequence[Chunk]:
+    """The chunks of some arrays in a generation, in order of rows."""
+    alive = and_(Chunk.born <= generation, or_(Chunk.retired.is_(None), Chunk.retired > generation))
+    query = select(Chunk).where(Chunk.project_id == project_id, Chunk.array.in_(arrays), alive)
+    return session.scalars(query.order_by(Chunk.array, Chunk.start)).all()
+
+
+def retire(session: Session, keys: Sequence[str], *, generation: int) -> int:
+    """Take chunks out of the list from a generation on; how many still were in it."""
+    query = update(Chunk).where(Chunk.key.in_(keys), Chunk.retired.is_(None))
+    return changed(session, query.values(retired=generation))
+
+
+def retire_predictions(session: Session, project_id: str, *, but: str, generation: int) -> None:
+    """Take the predictions of all models but one out of the list."""
+    query = update(Chunk).where(Chunk.project_id == project_id, Chunk.array.startswith("predictions:"))
+    changed(session, query.where(Chunk.array != but, Chunk.retired.is_(None)).values(retired=generation))
+
+
+def take_unused(session: Session, project_id: str, *, oldest: int | None, limit: int) -> Sequence[Chunk]:
+    """Forget retired chunks that no pinned generation names (`oldest`: the oldest pinned); their files can go."""
+    query = select(Chunk).where(Chunk.project_id == project_id, Chunk.retired.is_not(None))
+    query = query if oldest is None else query.where(Chunk.retired <= oldest)
+    found = session.scalars(query.limit(limit)).all()
+    session.execute(delete(Chunk).where(Chunk.key.in_([chunk.key for chunk in found])))
+    return found
+
+
+def loose_vectors(
+    session: Session, project_id: str, *, below: int, limit: int | None = None
+) -> list[tuple[int, bytes]]:
+    """Rows whose vector is still a blob, ascending."""
+    query = select(LooseVector.row, LooseVector.vector)
+    query = query.where(LooseVector.project_id == project_id, LooseVector.row < below).order_by(LooseVector.row)
+    return [(row, vector) for row, vector in session.execute(query.limit(limit))]
+
+
+def remove_loose_vectors(session: Session, project_id: str, *, start: int, stop: int) -> int:
+    """Remove the blobs of rows [start, stop)."""
+    rows = delete(LooseVector).where(LooseVector.project_id == project_id)
+    return changed(session, rows.where(LooseVector.row >= start, LooseVector.row < stop))
+
+
+def unpublished_ranges(session: Session, project_id: str) -> list[tuple[int, int]]:
+    """Row ranges of uploads that are not published yet."""
+    query = select(Upload.start, Upload.stop).where(Upload.project_id == project_id, Upload.state == "staging")
+    return [(start, stop) for start, stop in session.execute(query.order_by(Upload.start))]
+
+
+def data_between(session: Session, project_id: str, *, start: int, stop: int) -> list[tuple[int, str | None]]:
+    """The data of rows [start, stop), ascending by row."""
+    query = select(Example.row, Example.data).where(Example.project_id == project_id)
+    query = query.where(Example.row >= start, Example.row < stop).order_by(Example.row)
+    return [(row, data) for row, data in session.execute(query)]
+
+
+def take_build(session: Session, project_id: str, array: str, *, token: str, until: datetime, now: datetime) -> bool:
+    """Become the one that fills an array; false when somebody else does."""
+    build = session.get(ArrayBuild, (project_id, array), populate_existing=True, with_for_update=True)
+    if build is None:
+        session.add(ArrayBuild(project_id=project_id, array=array, token=token, until=until))
+        session.flush()
+        return True
+    if build.token != token and build.until > now:
+        return False
+    build.token, build.until = token, until
+    session.flush()
+    return True
+
+
+def end_build(session: Session, project_id: str, array: str, *, token: str) -> None:
+    """Let others fill the array."""
+    mine = delete(ArrayBuild).where(ArrayBuild.project_id == project_id, ArrayBuild.array == array)
+    session.execute(mine.where(ArrayBuild.token == token))
+
+
+def chunk_of_row(session: Session, project_id: str, *, array: str, row: int) -> Chunk | None:
+    """The live chunk that holds a row of an array."""
+    query = select(Chunk).where(Chunk.project_id == project_id, Chunk.array == array, Chunk.retired.is_(None))
+    return session.scalars(query.where(Chunk.start <= row, Chunk.stop > row).limit(1)).first()
+
+
+def count_loose(session: Session, project_id: str) -> int:
+    """How many vectors are still blobs."""
+    query = select(func.count()).select_from(LooseVector).where(LooseVector.project_id == project_id)
+    return session.execute(query).scalar_one()

@@ -1,0 +1,97 @@
+"""Who may be picked: changes since the snapshot, leases, and examples by row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, cast, delete, select, type_coerce
+from sqlalchemy.orm import Session
+
+from service.db.tables import CandidateChange, Example, Label, Lease, Upload
+
+_IN = 500  # parameters of one IN list
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """An example as the store of a batch sees it."""
+
+    example_id: str
+    row: int
+    data: str | None
+    label_count: int
+    skip_count: int
+
+
+def changes(session: Session, project_id: str, *, after: int) -> Sequence[CandidateChange]:
+    """Changes behind a sequence number, in order."""
+    query = select(CandidateChange).where(CandidateChange.project_id == project_id, CandidateChange.sequence > after)
+    return session.scalars(query.order_by(CandidateChange.sequence)).all()
+
+
+def forget_changes(session: Session, project_id: str, *, until: int) -> None:
+    """Drop changes that a snapshot holds."""
+    query = delete(CandidateChange).where(CandidateChange.project_id == project_id)
+    session.execute(query.where(CandidateChange.sequence <= until))
+
+
+def live_leases(session: Session, project_id: str, now: datetime) -> Sequence[Lease]:
+    """Leases that have not run out, the oldest batch first."""
+    query = select(Lease).where(Lease.project_id == project_id, Lease.expires_at > now)
+    return session.scalars(query.order_by(Lease.job_id, Lease.row)).all()
+
+
+def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence[int]:
+    """Rows that an annotator has labelled or skipped."""
+    query = select(Example.row).join(
+        Label, (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    )
+    return session.scalars(query.where(Label.project_id == project_id, Label.annotator == annotator)).all()
+
+
+def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, int]:
+    """How many labels the examples of some rows have."""
+    found: dict[int, int] = {}
+    for first in range(0, len(rows), _IN):
+        query = select(Example.row, Example.label_count).where(Example.project_id == project_id)
+        found.update(
+            (row, count) for row, count in session.execute(query.where(Example.row.in_(rows[first : first + _IN])))
+        )
+    return found
+
+
+def picks(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, Pick]:
+    """The visible pool examples of some rows."""
+    hidden = select(Upload.id).where(Upload.project_id == project_id, Upload.state == "staging")
+    found: dict[int, Pick] = {}
+    for first in range(0, len(rows), _IN):
+        query = select(Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count).where(
+            Example.project_id == project_id, Example.split == "pool", Example.row.in_(rows[first : first + _IN])
+        )
+        visible = Example.upload_id.is_(None) | Example.upload_id.not_in(hidden)
+        found.update((line.row, Pick(*line)) for line in session.execute(query.where(visible)))
+    return found
+
+
+def matching_rows(session: Session, project_id: str, wanted: dict[str, Any]) -> Sequence[int]:
+    """Rows whose data has all of these values."""
+    document = type_coerce(cast(Example.data, JSON), JSON) if _is_postgres(session) else type_coerce(Example.data, JSON)
+    query = select(Example.row).where(Example.project_id == project_id, Example.data.is_not(None))
+    for name, value in wanted.items():
+        query = query.where(_equals(document[name], value))
+    return session.scalars(query).all()
+
+
+def _is_postgres(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def _equals(element: Any, value: Any) -> ColumnElement[bool]:
+    if isinstance(value, bool):
+        found: ColumnElement[bool] = element.as_boolean() == value
+    elif isinstance(value, int | float):
+        found = element.as_float() == float(value)
+    else:
+        found = element.as_string() == value
+    return found

@@ -1,0 +1,38 @@
+"""Models and what they learn from."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.db.tables import Example, Label, Model, Upload
+
+
+def get(session: Session, project_id: str, version: int) -> Model | None:
+    """One version of a project's model."""
+    return session.get(Model, (project_id, version))
+
+
+def page(session: Session, project_id: str, *, below: int | None, size: int) -> Sequence[Model]:
+    """Models, the newest first."""
+    query = select(Model).where(Model.project_id == project_id).order_by(Model.version.desc()).limit(size)
+    return session.scalars(query.where(Model.version < below) if below is not None else query).all()
+
+
+def curve(session: Session, project_id: str) -> Sequence[Model]:
+    """All models, the oldest first."""
+    return session.scalars(select(Model).where(Model.project_id == project_id).order_by(Model.version)).all()
+
+
+def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str]]:
+    """Every current label: example id, row, split and class; sorted by example id, then class."""
+    hidden = select(Upload.id).where(Upload.project_id == project_id, Upload.state == "staging")
+    joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    query = (
+        select(Example.example_id, Example.row, Example.split, Label.value)
+        .join(Label, joined)
+        .where(Example.project_id == project_id, Label.skip.is_(False))
+        .where(Example.upload_id.is_(None) | Example.upload_id.not_in(hidden))
+        .order_by(Example.example_id, Label.value)
+    )
+    return [(example_id, row, split, value) for example_id, row, split, value in session.execute(query) if value]
