@@ -9,7 +9,7 @@ from typing import Any, Generic
 import msgspec
 
 from service.codecs.blocks import Parsed
-from service.codecs.json_rows import split_lines
+from service.codecs.json_rows import check_blank_lines, split_lines
 from service.codecs.limits import Limits
 from service.codecs.row_errors import explain_type, named
 from service.codecs.rows import Row, RowKind, name_problem, pointer_to
@@ -40,7 +40,8 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
     Raises:
         MalformedRequestError: It is not CSV in UTF-8.
         InvalidRequestError: The header is wrong.
-        PayloadTooLargeError: A record is over `max_line_bytes`, as one with a quote that never closes is.
+        PayloadTooLargeError: A record is over `max_line_bytes`, as one with a quote that never closes is, or more lines
+            are blank than there may be rows.
     """
     lines = _Lines(chunks, limits.max_line_bytes)
     records = csv.reader(lines, strict=True)
@@ -49,13 +50,17 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
         if header is None:
             return
         table = _Table(header, kind, components=components)
+        blank = 0
         while True:
             lines.record_bytes = 0
             line = records.line_num + 1
             cells = next(records, None)
             if cells is None:
                 return
-            if cells:
+            if not cells:
+                blank += 1
+                check_blank_lines(blank, limits)
+            else:
                 yield line, lines.record_bytes, table.row(cells)
     except csv.Error as error:
         raise MalformedRequestError(f"Line {records.line_num} is not valid CSV.") from error
@@ -117,7 +122,7 @@ class _Table(Generic[Row]):
             return named(error.problem, key)
         except msgspec.ValidationError as error:
             return named(explain_type(error), key)
-        problem = row.problem(deep=any("\0" in cell for cell in cells))
+        problem = row.problem()
         return row if problem is None else named(problem, key)
 
     def _values(self, cells: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from service.codecs.blocks import Parsed
 from service.codecs.limits import Limits
 from service.codecs.row_errors import explain_syntax, explain_type, id_of, named
-from service.codecs.rows import Row, RowKind, needs_deep_check, pointer_to
+from service.codecs.rows import Row, RowKind, pointer_to
 from service.errors import FieldError, InvalidRequestError, MalformedRequestError, PayloadTooLargeError
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -41,7 +41,7 @@ class RowDecoder(Generic[Row]):
             return replace(explain_type(error), id=id_of(raw, self._kind))
         except (msgspec.DecodeError, RecursionError):
             return explain_syntax(raw)
-        problem = row.problem(deep=needs_deep_check(raw))
+        problem = row.problem()
         return row if problem is None else named(problem, row.key)
 
 
@@ -50,17 +50,32 @@ def read_ndjson(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits) -> 
 
     Raises:
         MalformedRequestError: A line is not UTF-8.
+        PayloadTooLargeError: More lines are blank than there may be rows.
     """
     decoder = RowDecoder(kind)
     too_long = FieldError("", "too_long", f"At most {limits.max_line_bytes} bytes are allowed in a line.")
+    blank = 0
     for number, line in enumerate(split_lines(chunks, limits.max_line_bytes), start=1):
         if line is None:
             yield number, 0, too_long
-        elif line and not line.isspace():
+        elif not line or line.isspace():
+            blank += 1
+            check_blank_lines(blank, limits)
+        else:
             try:
                 yield number, len(line), decoder.decode(line)
             except UnicodeDecodeError as error:
                 raise MalformedRequestError(f"Line {number} is not valid UTF-8.") from error
+
+
+def check_blank_lines(count: int, limits: Limits) -> None:
+    """Refuse a body of nothing but line feeds, which would be small when compressed and slow to skip.
+
+    Raises:
+        PayloadTooLargeError: More lines are blank than there may be rows.
+    """
+    if count > limits.max_rows:
+        raise PayloadTooLargeError(f"The body has more than {limits.max_rows} blank lines.")
 
 
 def split_lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | None]:
@@ -92,6 +107,8 @@ def read_document(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits) -
         PayloadTooLargeError: An element is over `max_line_bytes`.
     """
     text = _Window(chunks, limits.max_line_bytes)
+    if not text.peek():
+        return
     decoder = RowDecoder(kind)
     _open_list(text, kind.name)
     number = 0

@@ -12,9 +12,19 @@ from service.errors import FieldError
 
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<field>\w+)|\[(?P<index>\d+)\]")
-_QUOTED_FIELD = re.compile(r"field `(?P<name>.*)`", re.DOTALL)
+_FIELD = re.compile(r"Object (contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 _TYPES = re.compile(r"Expected `(?P<expected>[^`]*)`(?:, got `(?P<got>\w+)`)?")
 _WORDS = {"str": "string", "int": "number", "float": "number", "bool": "boolean", "object": "object", "array": "list"}
+# how the decoder's messages start, and what we say instead
+_MEANINGS = (
+    ("Object contains unknown field", "unknown_field", "There is no such field."),
+    ("Object missing required field", "missing_field", "The field is required."),
+    ("Integer value out of range", "out_of_range", "The number is over 64 bits."),
+    ("Number out of range", "not_finite", "The number is too large."),
+    ("Invalid RFC3339", "invalid_time", "Expected an RFC 3339 time with an offset."),
+    ("Expected `datetime` with a timezone", "invalid_time", "Expected an RFC 3339 time with an offset."),
+    ("Invalid enum value", "invalid_value", "Not one of the values that are allowed here."),
+)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -25,19 +35,14 @@ class _NotFiniteError(ValueError):
 def explain_type(error: msgspec.ValidationError) -> FieldError:
     """What is wrong with a row that is well-formed but not of its type."""
     message = str(error)
-    path = _path_of(message)
-    where = pointer_to(*path)
-    if message.startswith("Object contains unknown field"):
-        return FieldError(pointer_to(*path, _field_in(message)), "unknown_field", "There is no such field.")
-    if message.startswith("Object missing required field"):
-        return FieldError(pointer_to(*path, _field_in(message)), "missing_field", "The field is required.")
-    if "out of range" in message:
-        return FieldError(where, "not_finite", "The number is too large.")
-    if "RFC3339" in message or "timezone" in message:
-        return FieldError(where, "invalid_time", "Expected an RFC 3339 time with an offset.")
-    if message.startswith("Invalid enum value"):
-        return FieldError(where, "invalid_value", "Not one of the values that are allowed here.")
-    return FieldError(where, "wrong_type", _wrong_type(message))
+    path = _PATH.search(message)
+    steps = [step["field"] or step["index"] for step in _STEP.finditer(path["path"])] if path else []
+    field = _FIELD.match(message)
+    pointer = pointer_to(*steps, *([field["name"]] if field else []))
+    for start, code, detail in _MEANINGS:
+        if message.startswith(start):
+            return FieldError(pointer, code, detail)
+    return FieldError(pointer, "wrong_type", _wrong_type(message))
 
 
 def explain_syntax(raw: bytes) -> FieldError:
@@ -65,16 +70,6 @@ def id_of(raw: bytes, kind: RowKind[Any]) -> str | None:
 def named(problem: FieldError, key: str) -> FieldError:
     """The problem with the id of its row, when that is a valid one."""
     return problem if name_problem("", key) else replace(problem, id=key)
-
-
-def _path_of(message: str) -> list[str]:
-    match = _PATH.search(message)
-    return [step["field"] or step["index"] for step in _STEP.finditer(match["path"])] if match else []
-
-
-def _field_in(message: str) -> str:
-    match = _QUOTED_FIELD.search(message)
-    return match["name"] if match else ""
 
 
 def _wrong_type(message: str) -> str:

@@ -16,6 +16,7 @@ from service.errors import FieldError
 
 MAX_NAME_LENGTH = 256
 MAX_DEPTH = 64
+INT64 = 2**63
 HASH_BYTES = 16
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -41,15 +42,17 @@ class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
         """The client's id, by which errors name the row."""
         return self.id
 
-    def problem(self, *, deep: bool) -> FieldError | None:
-        """The first problem of the decoded row; with `deep`, texts and nesting are walked too."""
+    def problem(self) -> FieldError | None:
+        """The first problem of the decoded row."""
         problem = name_problem("/id", self.id, code="invalid_id")
         if problem is None and self.annotator is not UNSET:
             problem = name_problem("/annotator", self.annotator)
         if problem is None and self.group is not None:
             problem = name_problem("/group", self.group)
-        if problem is None and deep:
-            problem = _text_problem(self.label, ("label",)) or _text_problem(self.data, ("data",))
+        if problem is None and self.label is not UNSET:
+            problem = _value_problem(self.label, ("label",))
+        if problem is None and self.data is not UNSET:
+            problem = _value_problem(self.data, ("data",))
         return problem
 
 
@@ -69,8 +72,8 @@ class LabelRow(msgspec.Struct, forbid_unknown_fields=True):
         """The client's id of the example, by which errors name the row."""
         return self.example_id
 
-    def problem(self, *, deep: bool) -> FieldError | None:
-        """The first problem of the decoded row; with `deep`, texts are walked too."""
+    def problem(self) -> FieldError | None:
+        """The first problem of the decoded row."""
         problem = name_problem("/example_id", self.example_id, code="invalid_id")
         if problem is None and self.annotator is not UNSET:
             problem = name_problem("/annotator", self.annotator)
@@ -78,8 +81,8 @@ class LabelRow(msgspec.Struct, forbid_unknown_fields=True):
             problem = name_problem("/batch_id", self.batch_id)
         if problem is None and self.labeled_at is not UNSET:
             problem = _time_problem(self.labeled_at)
-        if problem is None and deep:
-            problem = _text_problem(self.label, ("label",))
+        if problem is None and self.label is not UNSET:
+            problem = _value_problem(self.label, ("label",))
         return problem or _answer_problem(self)
 
 
@@ -149,11 +152,6 @@ def name_problem(pointer: str, value: str, *, code: str = "invalid_text") -> Fie
     return None
 
 
-def needs_deep_check(raw: bytes) -> bool:
-    """Whether a row's JSON could hold a NUL character or be nested too deeply; cheap, and true too often."""
-    return b"\\u0000" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
-
-
 def _answer_problem(row: LabelRow) -> FieldError | None:
     if row.skip and row.label is not UNSET:
         return FieldError("/skip", "invalid_value", "A row is a label or a skip, not both.")
@@ -170,20 +168,26 @@ def _time_problem(value: datetime) -> FieldError | None:
     return None
 
 
-def _text_problem(value: object, path: tuple[str | int, ...]) -> FieldError | None:
-    """The first NUL character or too deep level in a decoded value; `path` leads to it."""
-    if isinstance(value, str):
-        problem = FieldError(pointer_to(*path), "invalid_text", "NUL characters are not allowed.")
-        return problem if "\0" in value else None
+def _value_problem(value: object, path: tuple[str | int, ...]) -> FieldError | None:
+    """The first thing in a decoded value that not every store can hold; `path` leads to the value."""
     if not isinstance(value, dict | list):
-        return None
+        return _scalar_problem(value, path)
     if len(path) > MAX_DEPTH:
         return FieldError(pointer_to(path[0]), "too_deep", f"At most {MAX_DEPTH} levels of nesting are allowed.")
-    if isinstance(value, dict) and any("\0" in name for name in value):
-        return FieldError(pointer_to(*path), "invalid_text", "NUL characters are not allowed in names.")
     inside = value.items() if isinstance(value, dict) else enumerate(value)
-    problems = (_text_problem(inner, (*path, step)) for step, inner in inside)
-    return next((problem for problem in problems if problem is not None), None)
+    for step, inner in inside:
+        problem = _scalar_problem(step, path) or _value_problem(inner, (*path, step))
+        if problem is not None:
+            return problem
+    return None
+
+
+def _scalar_problem(value: object, path: tuple[str | int, ...]) -> FieldError | None:
+    if isinstance(value, str) and "\0" in value:
+        return FieldError(pointer_to(*path), "invalid_text", "NUL characters are not allowed.")
+    if isinstance(value, int) and not -INT64 <= value < INT64:
+        return FieldError(pointer_to(*path), "out_of_range", "The number is over 64 bits.")
+    return None
 
 
 EXAMPLES = RowKind("examples", ExampleRow, "id", other_columns=True)
