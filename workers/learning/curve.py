@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Curve = Sequence[tuple[int, float]]
 """(labels, score) in order of labels."""
@@ -38,6 +39,5 @@ def saving(curve: Curve, baseline: Curve, target: float) -> Saving | None:
 
 def area_under(curve: Curve) -> float:
     """The mean score over the labels of the curve (trapezoid rule)."""
-    steps = list(zip(curve[:-1], curve[1:], strict=True))
-    total = sum((n1 - n0) * (s0 + s1) / 2 for (n0, s0), (n1, s1) in steps)
+    total = sum((n1 - n0) * (s0 + s1) / 2 for (n0, s0), (n1, s1) in pairwise(curve))
     return total / (curve[-1][0] - curve[0][0])

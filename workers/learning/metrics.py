@@ -78,7 +78,7 @@ def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArr
 
 
 def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Metric:
-    """Resampling rows is drawing the cells of the confusion matrix from a multinomial: as fast for any number of rows."""
+    """Resampling rows is drawing the confusion matrix from a multinomial, at the same cost for any number of rows."""
     cells, counts = np.unique(y * classes + predicted, return_counts=True)
     truth, guess = np.divmod(cells, classes)
     draws = np.vstack([counts, rng.multinomial(y.size, counts / y.size, size=_RESAMPLES)])

@@ -13,6 +13,8 @@ from workers.learning.strategies.registry import NAMES, SCORERS, SELECTORS
 from workers.learning.strategies.uncertainty import Margin
 
 _LABELS_PER_CLASS = 5
+# In a small pool `oversampling` x k would be much of the pool, certain examples included.
+_LARGEST_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def missing_predictions(query: Query) -> str | None:
 
 
 def _auto(query: Query) -> Plan:
-    """Typical examples at first, then margin narrowed to `oversampling` x k and clustered into k.
+    """Typical examples at first, then margin narrowed to `oversampling` x k (a quarter at most) and clustered into k.
 
     The cold start ends when every class has a label, or at five labels per class or `max_cold_labels`, whichever is
     first: a class that never occurs must not prolong it.
@@ -66,13 +68,14 @@ def _auto(query: Query) -> Plan:
     if np.unique(query.labelled_codes).size < query.classes and query.labels_count < limit:
         return _geometric(query, "cold_start")
     selector = WeightedKMeans()
-    wanted = min(query.params.get("oversampling", 10) * query.k, selector.max_candidates)
+    wanted = query.params.get("oversampling", 10) * query.k
+    share = int(_LARGEST_SHARE * np.count_nonzero(query.candidates))
     return Plan(
         strategy="auto",
         params=query.params,
         scorer=Margin(),
         selector=selector,
-        narrow_to=max(wanted, query.k + query.reserve),
+        narrow_to=max(min(wanted, share, selector.max_candidates), query.k + query.reserve),
     )
 
 

@@ -128,19 +128,18 @@ class _ScoreBlock:
 
 def _selected(query: Query, chosen: Plan, selector: Selector, features: ChunkReader, rows: Rows, batch: int) -> _Picks:
     """A selector's picks among distinct rows; copies of the same features come last."""
+    count = min(batch + query.reserve, rows.size)
+    most = max(selector.max_candidates, count)
     scorer, scores = chosen.scorer, None
     if scorer is not None and chosen.narrow_to is not None:
-        narrowed = _best(query, scorer, rows, chosen.narrow_to)
-        order = np.argsort(narrowed.rows)
-        rows, scores = narrowed.rows[order], narrowed.scores[order]
-    count = min(batch + query.reserve, rows.size)
-    rows_in = random_subset(rows, max(selector.max_candidates, count), query.seed, purpose="sample")
-    scores = scores[np.searchsorted(rows, rows_in)] if scores is not None else None
-    first, copies = _distinct(rows_in, features, query.seed)
+        rows, scores = _narrowed(query, scorer, rows, features, wanted=count, start=chosen.narrow_to, most=most)
+    else:
+        rows = random_subset(rows, most, query.seed, purpose="sample")
+    first, copies = _distinct(rows, features, query.seed)
     selection = selector.select(
         SelectionRequest(
             features=features,
-            rows=rows_in[first],
+            rows=rows[first],
             count=min(count, first.size),
             batch=min(batch, first.size),
             labelled=query.labelled_rows,
@@ -151,8 +150,21 @@ def _selected(query: Query, chosen: Plan, selector: Selector, features: ChunkRea
     positions = np.concatenate([first[selection.positions], copies])[:count]
     values = np.concatenate([selection.values, np.full(copies.size, np.nan)])[:count]
     if scorer is None or scores is None:
-        return rows_in[positions], 1.0 - np.arange(count) / count, values
-    return rows_in[positions], scores[positions], scorer.value(scores[positions])
+        return rows[positions], 1.0 - np.arange(count) / count, values
+    return rows[positions], scores[positions], scorer.value(scores[positions])
+
+
+def _narrowed(
+    query: Query, scorer: Scorer, rows: Rows, features: ChunkReader, *, wanted: int, start: int, most: int
+) -> tuple[Rows, NDArray[np.float64]]:
+    """The best `start` by score, ascending by row, with their scores; more while copies leave too few distinct ones."""
+    size = start
+    while True:
+        top = _best(query, scorer, rows, size)
+        if size >= min(most, rows.size) or _distinct(top.rows, features, query.seed)[0].size >= wanted:
+            order = np.argsort(top.rows)
+            return top.rows[order], top.scores[order]
+        size = min(4 * size, most)
 
 
 def _distinct(rows: Rows, features: ChunkReader, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -45,9 +45,8 @@ def _fit(
     for limit in limits:
         model.set_params(max_iter=limit)
         with warnings.catch_warnings():
-            # The loop and the returned flag answer the first; many classes with few labels each are no regression.
+            # The loop and the returned flag are the answer to this warning.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
             model.fit(X, y)
         if model.n_iter_.max() < limit:
             return model, True

@@ -62,7 +62,9 @@ class TrainedModel:
     def _seen_proba(self, X: Matrix) -> NDArray[np.float32]:
         """By the pipeline, for the classes that it has seen, in float64 where the values could overflow."""
         wide = X.astype(np.float64) if "scale" in self.pipeline.named_steps else X
-        P: NDArray[np.float32] = self.pipeline.predict_proba(wide).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # scikit-learn looks for NaN by adding up the values, which huge ones of both signs make a NaN of.
+            P: NDArray[np.float32] = self.pipeline.predict_proba(wide).astype(np.float32)
         return P
 
     def _in_class_order(self, P: NDArray[np.float32]) -> NDArray[np.float32]:

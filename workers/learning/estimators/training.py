@@ -1,5 +1,6 @@
 """From labelled rows to a trained model."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +58,9 @@ def train(request: TrainingRequest) -> TrainedModel:
     y = np.asarray(request.y, dtype=np.int64)
     if np.unique(y).size <= 1:
         raise ValueError("A model needs labels of at least two classes.")
-    with single_threaded():
+    with single_threaded(), warnings.catch_warnings():
+        # Many classes with few labels each are still classes.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         prepared = preprocess(request.X, request.background, text=request.text, scaling=_scaling(request))
         estimator, chosen = _FITS[request.estimator](prepared, y, request.params, request.seed)
     return TrainedModel(

@@ -1,0 +1,133 @@
+"""What every estimator of the catalogue promises. A new entry is tested by being listed."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+from scipy.sparse import csr_array
+from sklearn.tree import DecisionTreeClassifier
+
+from service.catalog.estimators import DEFAULT_ESTIMATOR, ESTIMATORS
+from service.catalog.parameters import resolve
+from tests.learning.pools import blobs
+from workers.learning.estimators.model import TRUSTED_TYPES, TrainedModel
+from workers.learning.estimators.training import ESTIMATOR_NAMES, TrainingRequest, train
+from workers.learning.featurizers.text import featurize
+
+CLASSES = ["a", "b", "c", "d"]
+
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+
+
+def make_request(estimator: str, **changes: Any) -> TrainingRequest:
+    """60 rows of three classes, of which the project has four: `b` has no label."""
+    X, y = blobs(60, 3, np.random.default_rng(7))
+    params = resolve(ESTIMATORS[estimator].parameters, {})
+    if estimator == "random_forest":
+        params["n_estimators"] = 10
+    request = TrainingRequest(
+        X=X, y=np.array([0, 2, 3])[y], classes=CLASSES, estimator=estimator, params=params, seed=4
+    )
+    return replace(request, **changes)
+
+
+def test_catalogue_and_implementations_name_the_same_estimators() -> None:
+    assert set(ESTIMATORS) == set(ESTIMATOR_NAMES)
+    assert DEFAULT_ESTIMATOR in ESTIMATORS
+
+
+@every_estimator
+def test_probabilities_are_in_the_projects_class_order(estimator: str) -> None:
+    request = make_request(estimator)
+    P = train(request).predict_proba(request.X)
+    assert P.shape == (60, 4)
+    assert P.dtype == np.float32
+    np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
+    assert not P[:, 1].any()
+    assert np.mean(P.argmax(axis=1) == request.y) > 0.95
+
+
+@every_estimator
+def test_same_request_same_model_and_a_file_that_gives_it_back(estimator: str) -> None:
+    request = make_request(estimator)
+    model, again = train(request), train(request)
+    loaded = TrainedModel.load(model.dump(), class_count=4)
+    expected = model.predict_proba(request.X)
+    np.testing.assert_array_equal(again.predict_proba(request.X), expected)
+    np.testing.assert_array_equal(loaded.predict_proba(request.X), expected)
+
+
+@every_estimator
+def test_hyper_parameters_are_parameters_again(estimator: str) -> None:
+    request = make_request(estimator)
+    model = train(request)
+    again = train(replace(request, params=model.hyper_parameters))
+    np.testing.assert_array_equal(again.predict_proba(request.X), model.predict_proba(request.X))
+
+
+@every_estimator
+def test_two_classes_one_row_each(estimator: str) -> None:
+    request = make_request(estimator, X=np.array([[0, 1], [1, 0]], dtype=np.float32), y=np.array([0, 3]))
+    P = train(request).predict_proba(request.X)
+    assert np.isfinite(P).all()
+    assert not P[:, 1:3].any()
+
+
+@every_estimator
+def test_one_class_is_refused(estimator: str) -> None:
+    with pytest.raises(ValueError, match="at least two classes"):
+        train(make_request(estimator, y=np.zeros(60, dtype=np.int64)))
+
+
+@every_estimator
+@pytest.mark.parametrize("value", [0.0, 1.0, 3e38])
+def test_constant_and_huge_columns_stay_finite(estimator: str, value: float) -> None:
+    request = make_request(estimator)
+    X = np.column_stack([request.X, np.full(60, value, dtype=np.float32)])
+    model = train(replace(request, X=X))
+    far = np.full((3, 5), [[3e38], [-3e38], [0]], dtype=np.float32)
+    P = model.predict_proba(np.vstack([X, far]))
+    assert np.isfinite(P).all()
+    np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
+
+
+@every_estimator
+def test_text(estimator: str) -> None:
+    words = {0: "refund money card", 2: "late parcel lost", 3: "thanks great love"}
+    y = np.array([0, 2, 3] * 8)
+    texts = [f"{words[code]} order {number}" for number, code in enumerate(y.tolist())]
+    request = make_request(estimator, X=featurize(texts, {}), y=y, text=True, background=featurize(["order", ""], {}))
+    model = train(request)
+    assert np.mean(model.predict_proba(request.X).argmax(axis=1) == y) > 0.9
+    assert np.isfinite(model.predict_proba(featurize(["unheard of", ""], {}))).all()
+    loaded = TrainedModel.load(model.dump(), class_count=4)
+    np.testing.assert_array_equal(loaded.predict_proba(request.X), model.predict_proba(request.X))
+
+
+@every_estimator
+def test_text_without_words(estimator: str) -> None:
+    nothing = csr_array((4, 2**10), dtype=np.float32)
+    P = train(make_request(estimator, X=nothing, y=np.array([0, 2, 0, 2]), text=True)).predict_proba(nothing)
+    np.testing.assert_allclose(P[:, [0, 2]], 0.5, atol=0.35)
+
+
+@every_estimator
+def test_inputs_stay_as_they_are_and_nothing_warns(estimator: str) -> None:
+    request = make_request(estimator)
+    assert isinstance(request.X, np.ndarray)
+    request.X.setflags(write=False)
+    request.y.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(replace(request, y=np.arange(60), classes=[str(code) for code in range(60)]))
+
+
+def test_files_with_other_types_are_not_loaded() -> None:
+    assert TRUSTED_TYPES == ["sklearn.tree._tree.Tree"]
+    tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
+    tree.classes_ = range  # a function is what an attack would smuggle in
+    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException):
+        TrainedModel.load(skops.io.dumps({"call": np.testing.assert_equal, "tree": tree}), class_count=2)

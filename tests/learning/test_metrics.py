@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, log_loss
+
+from tests.learning.pools import blobs, probabilities
+from workers.learning.estimators.training import TrainingRequest
+from workers.learning.metrics import cross_validated_probabilities, evaluate, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Figures of the score interval without continuity correction (Newcombe 1998, table I, method 3).
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
+)
+def test_wilson_interval_matches_published_figures(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, n) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_figures_are_those_of_scikit_learn_and_lie_in_their_intervals() -> None:
+    rng = np.random.default_rng(0)
+    P, y = probabilities(200, 4, rng), rng.integers(0, 3, 200)
+    metrics = evaluate(P, y, rng)
+    guesses = P.argmax(axis=1)
+    assert metrics["accuracy"].value == np.mean(guesses == y)
+    assert metrics["macro_f1"].value == pytest.approx(f1_score(y, guesses, average="macro"))
+    assert metrics["log_loss"].value == pytest.approx(log_loss(y, P, labels=range(4)), rel=1e-5)
+    for metric in metrics.values():
+        assert metric.low < metric.value < metric.high
+        assert metric.n == 200
+
+
+def test_bootstrap_interval_covers_the_true_macro_f1() -> None:
+    rng = np.random.default_rng(1)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.integers(0, 3, n)
+        guesses = np.where(rng.random(n) < 0.7, y, rng.integers(0, 3, n))
+        return np.eye(3, dtype=np.float32)[guesses], y
+
+    truth = evaluate(*draw(200_000), rng)["macro_f1"].value
+    intervals = [evaluate(*draw(150), rng)["macro_f1"] for _ in range(60)]
+    covered = sum(metric.low <= truth <= metric.high for metric in intervals)
+    assert covered >= 51  # 95 % of 60 is 57; 51 or fewer has a chance below 0.1 %
+
+
+def test_one_row_and_none() -> None:
+    P = np.array([[0.9, 0.1]], dtype=np.float32)
+    metrics = evaluate(P, np.array([1]), np.random.default_rng(0))
+    assert metrics["accuracy"].value == 0
+    assert 0.7 < metrics["accuracy"].high < 0.8  # z^2 / (1 + z^2)
+    assert metrics["log_loss"].value == pytest.approx(-np.log(0.1))
+    with pytest.raises(ValueError, match="at least one row"):
+        evaluate(P[:0], np.array([], dtype=np.int64), np.random.default_rng(0))
+
+
+def test_cross_validation_judges_every_row_by_a_model_that_has_not_seen_it() -> None:
+    X, y = blobs(40, 3, np.random.default_rng(2))
+    y[0] = 4  # the only one of its class
+    request = TrainingRequest(X=X, y=y, classes=["x"] * 5, params={"C": 10.0})
+    P = cross_validated_probabilities(request, 5)
+    np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
+    assert P[0, 4] == 0
+    assert np.mean(P[1:].argmax(axis=1) == y[1:]) > 0.9
+    noise = TrainingRequest(X=X, y=np.random.default_rng(3).integers(0, 2, 40), classes=["x", "y"])
+    assert np.mean(cross_validated_probabilities(noise, 5).argmax(axis=1) == noise.y) < 0.8
+
+
+def test_cross_validation_of_two_rows() -> None:
+    X = np.array([[0], [1]], dtype=np.float32)
+    request = TrainingRequest(X=X, y=np.array([0, 1]), classes=["x", "y"])
+    np.testing.assert_array_equal(cross_validated_probabilities(request, 5), [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="at least two rows"):
+        cross_validated_probabilities(TrainingRequest(X=X[:1], y=np.array([0]), classes=["x", "y"]), 5)

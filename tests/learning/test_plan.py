@@ -1,0 +1,66 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.learning.pools import blobs, probabilities
+from workers.learning.matrices import ArrayReader
+from workers.learning.plan import plan
+from workers.learning.query import Query
+
+RNG = np.random.default_rng(0)
+WARM = Query(
+    strategy="auto",
+    k=10,
+    candidates=np.ones(1_000, dtype=bool),
+    classes=4,
+    features=ArrayReader(blobs(1_000, 4, RNG)[0]),
+    probabilities=ArrayReader(probabilities(1_000, 4, RNG)),
+    labelled_rows=np.arange(12),
+    labelled_codes=np.arange(12) % 3,
+    labels_count=12,
+)
+ALL_CLASSES = np.arange(12) % 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "strategy", "reason"),
+    [
+        ({}, "typiclust", "cold_start"),
+        ({"labels_count": 20}, "auto", None),  # five per class: a class that never occurs must not prolong it
+        ({"params": {"max_cold_labels": 12}}, "auto", None),
+        ({"labelled_codes": ALL_CLASSES}, "auto", None),
+        ({"probabilities": None, "labels_count": 500}, "typiclust", "no_model"),
+        ({"probabilities": None, "features": None}, "random", "no_model"),
+        ({"features": None}, "margin", "no_features"),
+        ({"probabilities": None, "labelled_codes": np.zeros(12, dtype=np.int64)}, "typiclust", "one_class"),
+        ({"strategy": "entropy", "probabilities": None}, "typiclust", "no_model"),
+        ({"strategy": "k_center", "features": None}, "random", "no_features"),
+        ({"strategy": "entropy"}, "entropy", None),
+    ],
+)
+def test_what_runs(changes: dict[str, Any], strategy: str, reason: str | None) -> None:
+    query = replace(WARM, **changes)
+    chosen = plan(query)
+    assert (chosen.strategy, chosen.fallback_reason) == (strategy, reason)
+    assert chosen.fallback_from == (query.strategy if reason else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "narrow_to"),
+    [
+        ({}, 100),
+        ({"params": {"oversampling": 3}}, 30),
+        ({"candidates": np.arange(1_000) < 200}, 50),  # a quarter of a small pool
+        ({"candidates": np.arange(1_000) < 30}, 10),
+        ({"reserve": 300}, 310),
+    ],
+)
+def test_auto_narrows_by_margin(changes: dict[str, Any], narrow_to: int) -> None:
+    assert plan(replace(WARM, labelled_codes=ALL_CLASSES, **changes)).narrow_to == narrow_to
+
+
+def test_unknown_strategy() -> None:
+    with pytest.raises(ValueError, match="no strategy called"):
+        plan(replace(WARM, strategy="psychic"))
