@@ -9,7 +9,7 @@ from typing import IO, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -139,6 +139,7 @@ def test_lines_do_not_depend_on_chunks(lines: list[bytes], size: int) -> None:
     assert list(split_lines(chunks, 5)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.floats()))), st.integers(1, 9))
 def test_a_document_does_not_depend_on_chunks(values: list[dict[str, object]], size: int) -> None:
     rows = [{"id": str(i), "data": value} for i, value in enumerate(values)] or [{"id": "one"}]

@@ -1,11 +1,12 @@
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from service.storage.artifacts import get_model, put_model
+from service.storage.artifacts import inputs_prefix, models_prefix, new_inputs_key, new_model_key
 from service.storage.local import LocalObjects
 from service.storage.memory import MemoryObjects
 from service.storage.objects import ObjectNotFoundError, ObjectStore
@@ -91,11 +92,16 @@ def test_a_path_outlives_its_key(objects: ObjectStore) -> None:
         assert reader.read() == b"old"
 
 
-def test_models_have_a_file_each(objects: ObjectStore) -> None:
-    assert put_model(objects, "prj_1", 3, data=b"model") == "models/prj_1/3.skops"
-    assert get_model(objects, "prj_1", 3) == b"model"
-    with pytest.raises(ObjectNotFoundError):
-        get_model(objects, "prj_1", 4)
+@pytest.mark.parametrize("new_key", [new_model_key, new_inputs_key])
+def test_keys_of_artifacts_are_new_each_time(objects: ObjectStore, new_key: Callable[[str], str]) -> None:
+    keys = {new_key("prj_1") for _ in range(3)}
+    for key in keys:
+        objects.put_bytes(key, b"")
+    assert set(objects.list()) == keys
+    assert len(keys) == 3
+    for prefix in (models_prefix("prj_1"), inputs_prefix("prj_1")):
+        objects.delete_prefix(prefix)
+    assert list(objects.list()) == []
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace", "write"])
