@@ -12,6 +12,8 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  
 T = TypeVar("T")
 R = TypeVar("R")
 
+_BACKENDS = {"threads": "threading", "loky": "loky"}
+
 
 @cache
 def _controller() -> ThreadpoolController:
@@ -39,12 +41,16 @@ class Parallel:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield `function(item)` in the order of `items`, as results come in."""
         tasks = list(items)
+        run = joblib.Parallel(n_jobs=self.jobs, backend=_BACKENDS[self.engine], return_as="generator")
         if self.jobs == 1 or len(tasks) <= 1:
-            return map(function, tasks)
-        backend = "threading" if self.engine == "threads" else "loky"
-        run = joblib.Parallel(n_jobs=self.jobs, backend=backend, return_as="generator", pre_dispatch="2*n_jobs")
-        results: Iterator[R] = run(joblib.delayed(_single)(function, task) for task in tasks)
-        return results
+            with single_threaded():
+                yield from map(function, tasks)
+        elif self.engine == "loky":
+            yield from run(joblib.delayed(_single)(function, task) for task in tasks)
+        else:
+            # The limit is one for the whole process: taken per task, the first to end would lift it for the others.
+            with single_threaded():
+                yield from run(joblib.delayed(function)(task) for task in tasks)
 
 
 def _single(function: Callable[[T], R], task: T) -> R:
