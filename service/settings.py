@@ -1,7 +1,9 @@
 """Every setting of Gleaner: the only place that reads the environment."""
 
+import hashlib
 import ipaddress
 import os
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+MAX_SOCKET_PATH_BYTES = 100
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -66,8 +69,16 @@ class Settings(BaseSettings):
 
     @cached_property
     def redis_socket(self) -> Path:
-        """The private socket of the embedded Redis-protocol server."""
-        return self.data_dir.absolute() / "redis.sock"
+        """The private socket of the embedded Redis-protocol server.
+
+        It lies in the data folder; when that path is too long for a socket's address (107 bytes on Linux, 103 on
+        macOS), in a folder of the temporary folder whose name is made from the user and the data folder.
+        """
+        path = self.data_dir.absolute() / "redis.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return path
+        name = hashlib.sha256(os.fsencode(self.data_dir.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"gleaner-{os.getuid()}-{name}" / "redis.sock"
 
     @cached_property
     def queue_url(self) -> str:

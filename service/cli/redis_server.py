@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import stat
 import subprocess
 from pathlib import Path
 
@@ -55,20 +56,16 @@ def command(server: Path, socket_path: Path, folder: Path) -> list[str]:
     return [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def make_socket_folder(socket_path: Path) -> None:
-    """Make the socket's folder, and refuse one that others own or may enter.
-
-    The folder may be in the shared temporary folder, where anybody could have made it before.
+def make_private_folder(folder: Path) -> None:
+    """Make a folder in the shared temporary folder, where anybody could have made it before.
 
     Raises:
-        PermissionError: It is another user's, or open to others.
+        PermissionError: It is another user's, a link, or open to others.
     """
-    folder = socket_path.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
-    in_shared_folder = folder.parent.lstat().st_mode & 0o002
-    if status.st_uid != os.getuid() or (in_shared_folder and (folder.is_symlink() or status.st_mode & 0o077)):
-        raise PermissionError(f"The folder {folder} must belong to this user alone (mode 700).")
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"The folder {folder} must belong to this user alone (mode 700). Remove it.")
 
 
 def answers(socket_path: Path) -> bool:
@@ -102,7 +99,8 @@ def start(socket_path: Path, folder: Path) -> subprocess.Popen[bytes]:
         ServerNotFoundError: None is installed.
         PermissionError: The socket's folder is not ours alone.
     """
-    make_socket_folder(socket_path)
+    if socket_path.parent != folder:
+        make_private_folder(socket_path.parent)
     return subprocess.Popen(  # noqa: S603  # our own command
         command(find_server(), socket_path, folder), start_new_session=True, stdin=subprocess.DEVNULL
     )

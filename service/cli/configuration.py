@@ -1,0 +1,47 @@
+"""Settings as the command line reads them: everything that is wrong is said at once."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from service.security.keys import check_admin_key
+from service.settings import Settings
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings, with options of the command line before the environment.
+
+    Raises:
+        click.ClickException: Some are wrong; the message names each variable and never shows its value.
+    """
+    try:
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        wrong = [f"  GLEANER_{_variable(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        raise click.ClickException("\n".join(["These settings are wrong:", *wrong])) from error
+    if settings.admin_key is not None:
+        try:
+            check_admin_key(settings.admin_key.get_secret_value())
+        except ValueError as error:
+            raise click.ClickException(f"These settings are wrong:\n  {error}") from error
+    return settings
+
+
+def make_data_folder(settings: Settings) -> Path:
+    """Make the data folder if need be, for this user alone, and return its absolute path.
+
+    Raises:
+        click.ClickException: It cannot be made or written to.
+    """
+    folder = settings.data_dir.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"The data folder {folder} cannot be made: {error.strerror}.") from error
+    return folder
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return str(location[0]).upper() if location else "*"

@@ -1,0 +1,114 @@
+"""The roles: each a process, against the servers that the settings name."""
+
+# ruff: noqa: PLC0415  # each role imports its own world, when it runs
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.configuration import load_settings, make_data_folder
+from service.queue.messages import QUEUES
+from service.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# The supervisor of `gleaner up` kills what has not stopped after 8 seconds.
+GRACEFUL_SHUTDOWN_SECONDS = 7
+KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep an idle connection
+MAX_HEAD_BYTES = 64 * 1024
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="API processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Run the HTTP API. It computes nothing: trainings and queries are the workers' part."""
+    import uvicorn
+
+    settings = load_settings()
+    configure_logging(settings.log_level, role="serve")
+    uvicorn.run(
+        "service.cli.roles:app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,  # our own middleware logs, with the request id
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+
+
+def app() -> "FastAPI":
+    """Make the application of one API process."""
+    from service.app import create_app
+
+    return create_app(load_settings())
+
+
+@click.command()
+@click.option(
+    "--queues",
+    default=",".join(QUEUES),
+    show_default=True,
+    help="Queues to serve, comma separated; earlier ones come first.",
+)
+def worker(queues: str) -> None:
+    """Run a worker. It takes one job at a time; run several for more."""
+    from workers.main import run
+
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(QUEUES))
+    if unknown or not names:
+        raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
+    run(load_settings(), names)
+
+
+@click.command()
+def dispatcher() -> None:
+    """Run the dispatcher. Several may run; one leads, and another takes over when it is lost."""
+    from service.dispatcher.main import run
+
+    run(load_settings())
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the present schema, and make the first admin key."""
+    from service.actions.keys import ensure_admin
+    from service.db.session import Database
+    from service.db.upgrade import upgrade
+    from service.security.keys import generate
+    from service.security.sealing import load_or_create
+
+    settings = load_settings()
+    key_file = make_data_folder(settings) / "admin-key"
+    database = Database(settings.sql_url)
+    upgrade(database)
+    if settings.admin_key is not None:
+        secret = settings.admin_key.get_secret_value()
+    else:
+        new = not key_file.exists()
+        secret = load_or_create(key_file, generate)
+        if new:
+            click.echo(f"Admin key, shown this once and kept in {key_file}: {secret}")
+    with database.write() as session:
+        ensure_admin(session, secret, now=datetime.now(UTC))
+    database.close()
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI description of the HTTP API, as JSON."""
+    json.dump(app().openapi(), sys.stdout, indent=2, ensure_ascii=False)
+    click.echo()
