@@ -83,7 +83,7 @@ def test_preselect_narrows_what_the_strategy_sees() -> None:
 
 def test_preselect_without_a_model_draws_at_random() -> None:
     ranking = rank(replace(QUERY, strategy="k_center", preselect=("margin", {}, 20), probabilities=None))
-    assert ranking.strategy == "k_center"
+    assert (ranking.strategy, ranking.fallback_from, ranking.fallback_reason) == ("k_center", "margin", "no_model")
     assert ranking.rows.size == 20
 
 

@@ -38,13 +38,11 @@ def plan(query: Query) -> Plan:
     """
     if query.strategy not in NAMES:
         raise ValueError(f"There is no strategy called {query.strategy!r}.")
-    if query.strategy == "auto":
-        return _auto(query)
-    if query.strategy in SCORERS and (missing := missing_predictions(query)):
-        return _geometric(query, missing)
-    if query.strategy in SELECTORS and query.features is None:
-        return _instead(query, _simple("random", {}), "no_features")
-    return _simple(query.strategy, query.params)
+    chosen = _chosen(query)
+    narrowed_by = query.preselect[0] if query.preselect else None
+    if narrowed_by in SCORERS and chosen.fallback_reason is None and (missing := missing_predictions(query)):
+        return replace(chosen, fallback_from=narrowed_by, fallback_reason=missing)
+    return chosen
 
 
 def missing_predictions(query: Query) -> str | None:
@@ -52,6 +50,16 @@ def missing_predictions(query: Query) -> str | None:
     if query.probabilities is not None and query.classes > 1:
         return None
     return "one_class" if query.classes == 1 or np.unique(query.labelled_codes).size == 1 else "no_model"
+
+
+def _chosen(query: Query) -> Plan:
+    if query.strategy == "auto":
+        return _auto(query)
+    if query.strategy in SCORERS and (missing := missing_predictions(query)):
+        return _geometric(query, missing)
+    if query.strategy in SELECTORS and query.features is None:
+        return _instead(query, _simple("random", {}), "no_features")
+    return _simple(query.strategy, query.params)
 
 
 def _auto(query: Query) -> Plan:

@@ -67,7 +67,8 @@ class Ranking:
         values: [m], the strategy's own figure (a margin, a distance); NaN where it has none for the row.
         explore: [m], drawn at random.
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
-            else, and `fallback_reason` why: `no_model`, `one_class`, `no_features` or `cold_start`.
+            else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
+            why: `no_model`, `one_class`, `no_features` or `cold_start`.
         candidates: how many could have been picked, pinned rows not counted.
     """
 

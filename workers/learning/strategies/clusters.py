@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from workers.learning.strategies.base import Selection, SelectionRequest
-from workers.learning.strategies.geometry import comparable, distinct_count, squared_distances
+from workers.learning.strategies.geometry import comparable, k_means, squared_distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +22,9 @@ class WeightedKMeans:
         """Pick the candidate nearest to each centre, then each cluster's next by score; the value is the score."""
         X = comparable(request.features.take(request.rows), request.seed)
         scores = np.ones(request.rows.size) if request.scores is None else request.scores
-        count = min(request.batch, self.max_clusters, distinct_count(X))
-        kmeans = KMeans(count, n_init=1, random_state=request.seed % 2**32)
-        cluster = kmeans.fit_predict(X, sample_weight=np.maximum(scores, 1e-3))
-        to_centre = squared_distances(X, kmeans.cluster_centers_)[np.arange(cluster.size), cluster]
+        clusters = min(request.batch, self.max_clusters)
+        cluster, centres = k_means(X, clusters, request.seed, np.maximum(scores, 1e-3))
+        to_centre = squared_distances(X, centres)[np.arange(cluster.size), cluster]
         nearest = np.lexsort((to_centre, cluster))
         representative = np.zeros(cluster.size, dtype=bool)
         representative[nearest[np.unique(cluster[nearest], return_index=True)[1]]] = True

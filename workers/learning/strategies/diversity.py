@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from workers.learning.strategies.base import Selection, SelectionRequest
-from workers.learning.strategies.geometry import comparable, distinct_count, squared_distances
+from workers.learning.strategies.geometry import comparable, k_means, squared_distances
 from workers.learning.ties import random_subset
 
 _BLOCK = 2_048
@@ -50,9 +49,8 @@ class TypiClust:
         """Pick the most typical candidate of each cluster, fewest labels and largest first; the value: typicality."""
         X, labelled = _points(request, self.max_candidates)
         together = np.concatenate([X, labelled])
-        count = min(labelled.shape[0] + request.batch, self.max_clusters, distinct_count(together))
-        kmeans = KMeans(count, n_init=1, max_iter=30, random_state=request.seed % 2**32)
-        cluster = kmeans.fit_predict(together)
+        count = min(labelled.shape[0] + request.batch, self.max_clusters)
+        cluster, _ = k_means(together, count, request.seed)
         typicality = self._typicality(together, cluster)[: X.shape[0]]
         positions = _round_robin(cluster[: X.shape[0]], cluster[X.shape[0] :], typicality, count, request.count)
         return Selection(positions, typicality[positions])

@@ -1,10 +1,13 @@
 """Distances between examples: a dense, comparable form of features, and identical rows."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import diags_array
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import randomized_svd
 
@@ -14,6 +17,8 @@ from workers.learning.ties import splitmix64
 
 DIMENSIONS = 64
 """Sparse rows are projected to this many latent dimensions before clustering."""
+
+_ITERATIONS = 50
 
 
 def comparable(X: Matrix, seed: int) -> NDArray[np.float32]:
@@ -43,9 +48,16 @@ def _latent(X: Any, seed: int) -> NDArray[np.float32]:
     return np.asarray(left * singular, dtype=np.float32)
 
 
-def distinct_count(X: NDArray[np.float32]) -> int:
-    """Number of distinct rows: k-means has no use for more clusters."""
-    return int(np.unique(row_hashes(X)).size)
+def k_means(
+    X: NDArray[np.float32], clusters: int, seed: int, weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The cluster of each row [n] and the centres [clusters, d]; clusters may be empty where rows coincide."""
+    k_means = KMeans(min(clusters, X.shape[0]), n_init=1, max_iter=_ITERATIONS, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        # It warns of empty clusters, which callers cope with.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = k_means.fit_predict(X, sample_weight=weights)
+    return labels, k_means.cluster_centers_
 
 
 def squared_distances(X: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
