@@ -38,5 +38,5 @@ def configure_logging(level: str, *, role: str) -> None:
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of a module."""
-    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return bound
