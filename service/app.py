@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pkgutil import iter_modules
+from threading import Event
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -34,6 +35,7 @@ def build(runtime: Runtime) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
+    app.state.stopping = Event()  # set when the server stops, so that open streams end
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
         app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
     problems.install(app)

@@ -1,7 +1,7 @@
 """When a training starts: asked for, or by the project's retraining policy.
 
-`label_generation` counts the changes of labels, `trained_generation` those that a finished training has covered. At most
-one training runs and one waits: asking while one waits gives the waiting one, which will load the labels of its start.
+`label_generation` counts the changes of labels, `trained_generation` those that a finished training has covered. At
+most one training runs and one waits: asking while one waits gives the waiting one, which loads the labels of its start.
 """
 
 from dataclasses import dataclass
@@ -77,12 +77,29 @@ def _waiting_id(session: Session, project_id: str) -> str | None:
     return waiting.id if waiting else None
 
 
-def after_training(session: Session, project: Project, pool: Pool, *, covered: int, now: datetime, share: int) -> None:
-    """Note what a finished training covered; see that labels which came meanwhile are trained too."""
-    pool.trained_generation = max(pool.trained_generation, covered)
+def after_end(session: Session, job: Job, *, now: datetime, share: int) -> None:
+    """A training ended, well or not: note what it covered, and see that labels which came meanwhile are trained too."""
+    if job.kind != "training":
+        return
+    pool = project_queries.lock_pool(session, job.project_id)
+    pool.trained_generation = max(pool.trained_generation, job.label_generation or 0)
     session.flush()
-    if pool.label_generation > pool.trained_generation:
+    waiting = job_queries.find(session, job.project_id, kind="training", state="queued")
+    if waiting is not None:
+        jobs.ring_again(session, waiting, now=now)
+    project = project_queries.get(session, job.project_id)
+    if project is not None and project.state == "active" and pool.label_generation > pool.trained_generation:
         after_labels(session, project, pool, now=now, share=share)
+
+
+def cancel(session: Session, job: Job, *, now: datetime) -> Job:
+    """Cancel any job; a training that waits behind a cancelled one is rung."""
+    jobs.cancel(session, job, now=now)
+    if job.kind == "training":
+        waiting = job_queries.find(session, job.project_id, kind="training", state="queued")
+        if waiting is not None:
+            jobs.ring_again(session, waiting, now=now)
+    return job
 
 
 def request_due(session: Session, *, now: datetime, share: int, limit: int = 100) -> int:

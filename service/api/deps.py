@@ -1,6 +1,8 @@
 """What routes are given: the runtime, the caller, a transaction to read, an edge to write."""
 
+import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +12,16 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Path, Query, Request, Response, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
-from service.actions import idempotency, keys
+from service.actions import idempotency, jobs, keys
 from service.actions.idempotency import Answer, Reservation
 from service.actions.keys import Caller
+from service.api.problems import base_url
 from service.api.schemas.base import Schema
+from service.api.schemas.jobs import JobOut
 from service.db.session import Database
+from service.db.tables import Job
 from service.errors import (
     ForbiddenError,
     NotFoundError,
@@ -34,6 +40,9 @@ from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
 
 Made = TypeVar("Made")
+MOST_WAIT_SECONDS = 30
+_FIRST_POLL_SECONDS = 0.008
+_LAST_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def open_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings=settings,
         database=Database(settings.sql_url),
-        queue=RedisQueue(settings.queue_url),
+        queue=RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds),
         objects=LocalObjects(settings.objects_dir),
         sealer=Sealer(sealing_key),
         guard=AddressGuard(settings.webhook_allow),
@@ -131,6 +140,9 @@ JobId = Annotated[str, Path(description="Id of the job.", examples=["job_01jd5k3
 PageSize = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
 PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on.")]
+Prefer = Annotated[
+    str | None, Header(max_length=200, description="`wait=N` waits for the job, N seconds at most (30 at most).")
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -157,6 +169,38 @@ def version_of(if_match: str | None) -> int | None:
     if not number.isdigit():
         raise PreconditionFailedError("`If-Match` is no ETag of this resource.")
     return int(number)
+
+
+def parse_wait(prefer: str | None) -> float | None:
+    """The seconds of `Prefer: wait=N`, 30 at most; none when it is not asked for. Other preferences are ignored."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        seconds = value.strip().strip('"')
+        if name.strip().lower() == "wait" and seconds.isdigit():
+            return float(min(int(seconds[:4]), MOST_WAIT_SECONDS))
+    return None
+
+
+async def wait_for_job(
+    held: Runtime, job_id: str, *, project_id: str | None, prefer: str | None
+) -> tuple[Job, dict[str, str]]:
+    """The job as soon as it has ended, or as it is after the time of `Prefer`, and `Preference-Applied`."""
+    wait = parse_wait(prefer)
+    headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
+    until = time.monotonic() + (wait or 0.0)
+    pause = _FIRST_POLL_SECONDS
+    while True:
+        job = await run_in_threadpool(_read_job, held, job_id, project_id)
+        left = until - time.monotonic()
+        if job.finished_at is not None or left <= 0:
+            return job, headers
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 1.2, _LAST_POLL_SECONDS)
+
+
+def _read_job(held: Runtime, job_id: str, project_id: str | None) -> Job:
+    with held.database.read() as session:
+        return jobs.get(session, job_id, project_id=project_id)
 
 
 def read_session(held: Held) -> Iterator[Session]:
@@ -250,6 +294,27 @@ def _replay(answer: Answer) -> Response:
     response = respond(answer)
     response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+async def accept_job(
+    request: Request, writing: Edge, action: Callable[[Session], Job], *, prefer: str | None
+) -> Response:
+    """Queue a job and answer `202`, with the job as it is after the time of `Prefer`."""
+    base = base_url(request)
+    response = await run_in_threadpool(
+        writing.answer,
+        action,
+        render=lambda job: JobOut.of(job, base),
+        status=202,
+        headers=lambda job: {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"},
+    )
+    if parse_wait(prefer) is None:
+        return response
+    job_id = response.headers["Location"].rpartition("/")[2]
+    job, applied = await wait_for_job(writing.held, job_id, project_id=None, prefer=prefer)
+    replayed = {name: value for name, value in response.headers.items() if name == "idempotent-replayed"}
+    headers = {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1", **applied, **replayed}
+    return Response(JobOut.of(job, base).render(), 202, headers, "application/json")
 
 
 async def edge(request: Request, held: Held, who: AnyCaller, idempotency_key: IdempotencyKey = None) -> Edge:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from service.db.results import changed
-from service.db.tables import Job, Outbox, Project
+from service.db.tables import Job, Outbox
 
 UNFINISHED = ("queued", "running")
 
@@ -128,6 +128,6 @@ def unfinished_ids(session: Session, project_id: str, *, but: str) -> Sequence[s
     return session.scalars(query).all()
 
 
-def project_state(session: Session, project_id: str) -> str | None:
-    """Whether the job's project is active or being deleted."""
-    return session.execute(select(Project.state).where(Project.id == project_id)).scalar_one_or_none()
+def remove_all(session: Session, project_id: str, *, but: str) -> None:
+    """Remove a project's jobs, except one."""
+    session.execute(delete(Job).where(Job.project_id == project_id, Job.id != but))

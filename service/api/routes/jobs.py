@@ -1,0 +1,148 @@
+"""Jobs: look, wait, follow, cancel."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.actions import jobs, projects, trainings
+from service.api.deps import (
+    Held,
+    JobId,
+    Operator,
+    PageSize,
+    PageToken,
+    Prefer,
+    ProjectId,
+    Reading,
+    ResultReader,
+    Runtime,
+    Writing,
+    wait_for_job,
+)
+from service.api.problems import base_url, responses
+from service.api.schemas.base import Page, State, decode_token, encode_token
+from service.api.schemas.jobs import JobOut
+from service.db.tables import Job
+from service.errors import ConflictError, MalformedRequestError, NotFoundError
+
+router = APIRouter(tags=["jobs"])
+_TERMINAL = ("succeeded", "failed", "cancelled")
+_POLL_SECONDS = 0.25
+_COMMENT_EVERY = 40  # polls: a comment line every ten seconds keeps proxies from closing the stream
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    operation_id="getJob",
+    summary="Get a job",
+    response_model=JobOut,
+    responses=responses(NotFoundError),
+)
+async def get_job(job_id: JobId, who: ResultReader, held: Held, request: Request, prefer: Prefer = None) -> Response:
+    """With `Prefer: wait=N` the answer comes when the job ends, after N seconds at the latest."""
+    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=prefer)
+    if job.state not in _TERMINAL:
+        headers["Retry-After"] = "1"
+    return Response(JobOut.of(job, base_url(request)).render(), 200, headers, "application/json")
+
+
+@router.get(
+    "/v1/projects/{project_id}/jobs",
+    operation_id="listJobs",
+    summary="List a project's jobs",
+    responses=responses(NotFoundError, MalformedRequestError),
+)
+def list_jobs(
+    project_id: ProjectId,
+    _: ResultReader,
+    session: Reading,
+    request: Request,
+    kind: Annotated[Literal["query", "predict", "training", "merge", "deletion"] | None, Query()] = None,
+    state: Annotated[State | None, Query()] = None,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> Page[JobOut]:
+    """The newest first."""
+    projects.get(session, project_id)
+    tied = {"list": "jobs", "project": project_id, "kind": kind, "state": state}
+    before = decode_token(page_token, **tied)
+    found = jobs.page(session, project_id, kind=kind, state=state, before=before, size=page_size + 1)
+    more = found[page_size - 1].id if len(found) > page_size else None
+    items = [JobOut.of(job, base_url(request)) for job in found[:page_size]]
+    return Page(items=items, next_page_token=encode_token(more, **tied))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    response_model=JobOut,
+    responses=responses(NotFoundError, ConflictError),
+)
+def cancel_job(job_id: JobId, who: Operator, writing: Writing, request: Request) -> Response:
+    """A queued job never runs; a running one stores nothing from here on and stops. Cancelling twice is no error."""
+    return writing.answer(
+        lambda session: trainings.cancel(
+            session, jobs.get(session, job_id, project_id=who.project_id), now=writing.now
+        ),
+        render=lambda job: JobOut.of(job, base_url(request)),
+    )
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    operation_id="followJob",
+    summary="Follow a job (server-sent events)",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."},
+        **responses(NotFoundError),
+    },
+)
+async def follow_job(
+    job_id: JobId,
+    who: ResultReader,
+    held: Held,
+    request: Request,
+    last_event_id: Annotated[str | None, Header(max_length=40)] = None,
+) -> StreamingResponse:
+    """`progress` events, then one event named like the state in which the job ended. `Last-Event-ID` resumes."""
+    first = await run_in_threadpool(_look, held, job_id, who.project_id)
+    seen = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    stream = _events(held, request, first, seen=seen)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _look(held: Runtime, job_id: str, project_id: str | None) -> Job:
+    with held.database.read() as session:
+        return jobs.get(session, job_id, project_id=project_id)
+
+
+async def _events(held: Runtime, request: Request, job: Job, *, seen: int) -> AsyncIterator[bytes]:
+    """Events of a job until it ends, the client leaves or the server stops."""
+    polls = 0
+    while True:
+        if job.version > seen or job.state in _TERMINAL:
+            seen = job.version
+            yield _event(job, base_url(request))
+        if job.state in _TERMINAL or request.app.state.stopping.is_set():
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+        polls += 1
+        if polls % _COMMENT_EVERY == 0:
+            yield b": still here\n\n"
+        try:
+            job = await run_in_threadpool(_look, held, job.id, None)
+        except NotFoundError:
+            return  # the project was deleted, and the job with it
+
+
+def _event(job: Job, base: str) -> bytes:
+    name = job.state if job.state in _TERMINAL else "progress"
+    data = orjson.dumps(JobOut.of(job, base).model_dump(mode="json"))
+    return f"id: {job.version}\nevent: {name}\ndata: ".encode() + data + b"\n\n"

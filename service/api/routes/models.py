@@ -1,0 +1,182 @@
+"""Trainings, models, their files and predictions."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from service.actions import models, projects, trainings
+from service.api.deps import (
+    Held,
+    Operator,
+    PageSize,
+    PageToken,
+    Prefer,
+    ProjectId,
+    QueryRunner,
+    Reader,
+    Reading,
+    Writing,
+    accept_job,
+    parse_wait,
+    utc_now,
+    wait_for_job,
+)
+from service.api.problems import base_url, responses
+from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.jobs import JobOut
+from service.api.schemas.models import CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
+from service.api.schemas.projects import counts_of
+from service.errors import (
+    ConflictError,
+    FieldError,
+    IdempotencyMismatchError,
+    JobNotSucceededError,
+    MalformedRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+    UnsupportedFeatureError,
+)
+
+router = APIRouter(prefix="/v1/projects/{project_id}", tags=["models"])
+Version = Annotated[int, Path(ge=1, lt=2**31, description="Version of the model.")]
+_PREDICT_SECONDS = 10.0
+
+
+@router.post(
+    "/trainings",
+    operation_id="createTraining",
+    summary="Train now",
+    status_code=202,
+    response_model=JobOut,
+    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+)
+async def create_training(
+    project_id: ProjectId, _: Operator, writing: Writing, request: Request, prefer: Prefer = None
+) -> Response:
+    """While one training waits, asking again gives the waiting one. With one class only it succeeds without a model."""
+    share = writing.held.settings.jobs_in_queue_per_project
+    return await accept_job(
+        request,
+        writing,
+        lambda session: trainings.request(
+            session, projects.get(session, project_id).id, reason="requested", now=writing.now, share=share
+        ),
+        prefer=prefer,
+    )
+
+
+@router.get(
+    "/models",
+    operation_id="listModels",
+    summary="List models",
+    responses=responses(NotFoundError, MalformedRequestError),
+)
+def list_models(
+    project_id: ProjectId, _: Reader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
+) -> Page[ModelOut]:
+    """The newest first."""
+    projects.get(session, project_id)
+    below = decode_token(page_token, list="models", project=project_id)
+    found = models.page(session, project_id, below=int(below) if below else None, size=page_size + 1)
+    more = str(found[page_size - 1].version) if len(found) > page_size else None
+    items = [ModelOut.of(model) for model in found[:page_size]]
+    return Page(items=items, next_page_token=encode_token(more, list="models", project=project_id))
+
+
+@router.get("/models/{version}", operation_id="getModel", summary="Get a model", responses=responses(NotFoundError))
+def get_model(project_id: ProjectId, version: Version, _: Reader, session: Reading) -> ModelOut:
+    """What it was trained on and how good it is."""
+    return ModelOut.of(models.get(session, projects.get(session, project_id).id, version))
+
+
+@router.get(
+    "/models/{version}/artifact",
+    operation_id="getModelArtifact",
+    summary="Download a model",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **responses(NotFoundError),
+    },
+)
+def get_artifact(
+    project_id: ProjectId,
+    version: Version,
+    _: Reader,
+    session: Reading,
+    held: Held,
+    format: Annotated[Literal["skops", "onnx"], Query()] = "skops",  # noqa: A002 - the contract's name
+) -> FileResponse:
+    """The scikit-learn pipeline in skops format: it loads without pickle."""
+    if format == "onnx":
+        detail = "This release offers skops."
+        raise UnsupportedFeatureError(detail, errors=[FieldError("/query/format", "unsupported", detail)])
+    model = models.get(session, projects.get(session, project_id).id, version)
+    name = f"{project_id}-{version}.skops"
+    return FileResponse(held.objects.path(model.artifact_key), media_type="application/octet-stream", filename=name)
+
+
+@router.post(
+    "/models/{version}/predict",
+    operation_id="predict",
+    summary="Predict examples that need not be in the pool",
+    response_model=PredictOut,
+    responses={
+        202: {"model": JobOut, "description": "It takes longer; the job's result will hold the predictions."},
+        **responses(MalformedRequestError, NotFoundError, PayloadTooLargeError, JobNotSucceededError),
+    },
+)
+async def predict(
+    project_id: ProjectId,
+    version: Version,
+    body: PredictIn,
+    who: QueryRunner,
+    writing: Writing,
+    request: Request,
+    prefer: Prefer = None,
+) -> Response:
+    """In the order of the examples. The answer is `202` with the job after 10 s, or after `Prefer: wait=N`."""
+    held = writing.held
+    accepted = await accept_job(
+        request,
+        writing,
+        lambda session: models.predict(
+            session,
+            projects.get(session, project_id),
+            version,
+            [example.model_dump() for example in body.examples],
+            objects=held.objects,
+            now=writing.now,
+            share=held.settings.jobs_in_queue_per_project,
+        ),
+        prefer=None,
+    )
+    job_id = accepted.headers["Location"].rpartition("/")[2]
+    wait = parse_wait(prefer)
+    seconds = _PREDICT_SECONDS if wait is None else wait
+    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
+    if job.state in {"failed", "cancelled"}:
+        raise JobNotSucceededError(f"The prediction was {job.state}.")
+    if job.result is None:
+        return Response(JobOut.of(job, base_url(request)).render(), 202, dict(accepted.headers), "application/json")
+    headers = headers if wait is not None else {}
+    return Response(PredictOut.model_validate(job.result).render(), 200, headers, "application/json")
+
+
+@router.get("/progress", operation_id="getProgress", summary="The learning curve", responses=responses(NotFoundError))
+def get_progress(project_id: ProjectId, _: Reader, session: Reading) -> ProgressOut:
+    """How good each model was for how many labels."""
+    view = projects.view(session, projects.get(session, project_id), now=utc_now())
+    points = [
+        CurvePoint.model_validate(
+            {
+                "model_version": model.version,
+                "labels_used": model.labels_used,
+                "at": model.created_at,
+                "metrics": model.metrics,
+            }
+        )
+        for model in models.curve(session, project_id)
+    ]
+    return ProgressOut(labels=counts_of(view).labels, curve=points, stopping=Stopping(suggested=False, rules=[]))

@@ -1,0 +1,137 @@
+"""Queries, batches and their leases."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from service.actions import batches, projects, queries
+from service.api.deps import (
+    Held,
+    JobId,
+    Prefer,
+    ProjectId,
+    QueryRunner,
+    ResultReader,
+    Runtime,
+    Writing,
+    accept_job,
+    wait_for_job,
+)
+from service.api.problems import responses
+from service.api.schemas.jobs import JobOut
+from service.api.schemas.queries import BatchOut, LeasesChanged, QueryIn, ReleaseIn, RenewIn
+from service.db.tables import Batch, Job
+from service.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    JobNotSucceededError,
+    MalformedRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+)
+
+router = APIRouter(tags=["queries"])
+
+
+@router.post(
+    "/v1/projects/{project_id}/queries",
+    operation_id="createQuery",
+    summary="Ask for a batch",
+    status_code=202,
+    response_model=JobOut,
+    responses=responses(
+        MalformedRequestError, NotFoundError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError
+    ),
+)
+async def create_query(
+    project_id: ProjectId,
+    body: QueryIn,
+    _: QueryRunner,
+    writing: Writing,
+    request: Request,
+    prefer: Prefer = None,
+) -> Response:
+    """A job ranks the pool; its batch is at `/v1/jobs/{job_id}/batch`. `Prefer: wait=N` waits for it."""
+    settings = writing.held.settings
+    return await accept_job(
+        request,
+        writing,
+        lambda session: queries.ask(
+            session,
+            projects.get(session, project_id),
+            body.wish(),
+            most=settings.max_batch,
+            now=writing.now,
+            share=settings.jobs_in_queue_per_project,
+        ),
+        prefer=prefer,
+    )
+
+
+@router.get(
+    "/v1/jobs/{job_id}/batch",
+    operation_id="getBatch",
+    summary="Get the batch of a query",
+    response_model=BatchOut,
+    responses={
+        202: {"model": JobOut, "description": "The batch is being made; ask again after `Retry-After`."},
+        304: {"description": "The batch that you have; it never changes."},
+        **responses(NotFoundError, JobNotSucceededError),
+    },
+)
+async def get_batch(
+    job_id: JobId,
+    who: ResultReader,
+    held: Held,
+    request: Request,
+    prefer: Prefer = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The ranked examples, exactly as they were chosen."""
+    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=prefer)
+    batch = await run_in_threadpool(_batch, held, job)
+    if batch is None:
+        body = JobOut.of(job, str(request.base_url)).render()
+        return Response(body, 202, {**headers, "Retry-After": "1"}, "application/json")
+    headers |= {"ETag": f'"{batch.etag}"', "Cache-Control": "private, max-age=31536000, immutable"}
+    if if_none_match is not None and batch.etag in if_none_match:
+        return Response(None, 304, headers)
+    return Response(batch.body, 200, headers, "application/json")
+
+
+def _batch(held: Runtime, job: Job) -> Batch | None:
+    with held.database.read() as session:
+        return batches.batch_of(session, job)
+
+
+@router.post(
+    "/v1/jobs/{job_id}/batch/renew",
+    operation_id="renewBatch",
+    summary="Prolong the leases of a batch",
+    response_model=LeasesChanged,
+    responses=responses(MalformedRequestError, NotFoundError, ConflictError, JobNotSucceededError),
+)
+def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing) -> Response:
+    """Leases that are live now end `lease_seconds` from now."""
+    return writing.answer(
+        lambda session: batches.renew(
+            session, job_id, project_id=who.project_id, lease_seconds=body.lease_seconds, now=writing.now
+        ),
+        render=lambda changed: LeasesChanged(job_id=job_id, changed=changed),
+    )
+
+
+@router.post(
+    "/v1/jobs/{job_id}/batch/release",
+    operation_id="releaseBatch",
+    summary="Give examples of a batch back",
+    response_model=LeasesChanged,
+    responses=responses(MalformedRequestError, NotFoundError, ConflictError, JobNotSucceededError),
+)
+def release_batch(job_id: JobId, body: ReleaseIn, who: QueryRunner, writing: Writing) -> Response:
+    """Others may be given them at once."""
+    return writing.answer(
+        lambda session: batches.release(session, job_id, project_id=who.project_id, example_ids=body.example_ids),
+        render=lambda changed: LeasesChanged(job_id=job_id, changed=changed),
+    )

@@ -1,0 +1,92 @@
+"""Models and predictions."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.api.schemas.base import Schema, Time
+from service.api.schemas.projects import LabelCounts
+from service.api.schemas.queries import Prediction
+from service.db.tables import Model
+
+
+class Metric(Schema):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    method: Literal["test", "holdout", "cross_validation"]
+    biased: bool = Field(description="True where only actively picked labels could be used.")
+    n: int = Field(description="Rows that were measured.")
+
+
+class ModelOut(Schema):
+    """A trained model."""
+
+    version: int
+    labels_used: int
+    created_at: Time
+    estimator: dict[str, Any]
+    metrics: dict[str, Metric]
+    classes: list[str]
+    job_id: str
+
+    @classmethod
+    def of(cls, model: Model) -> "ModelOut":
+        """From the table's row."""
+        return cls.model_validate({name: getattr(model, name) for name in cls.model_fields})
+
+
+class ExampleToPredict(Schema):
+    """Features of one example that need not be in the pool."""
+
+    vector: list[float] | None = Field(default=None, max_length=100_000)
+    data: dict[str, Any] | None = None
+
+
+class PredictIn(Schema):
+    """Examples to predict."""
+
+    examples: list[ExampleToPredict] = Field(min_length=1, max_length=1000)
+
+
+class PredictOut(Schema):
+    """Predictions in the order of the examples."""
+
+    model_version: int
+    predictions: list[Prediction]
+
+
+class CurvePoint(Schema):
+    """One model on the learning curve."""
+
+    model_version: int
+    labels_used: int
+    at: Time
+    metrics: dict[str, Metric]
+
+
+class StoppingRule(Schema):
+    """What a stopping rule says now."""
+
+    name: str
+    value: float | None
+    threshold: float
+    met: bool
+    explanation: str
+
+
+class Stopping(Schema):
+    """Whether labelling may stop."""
+
+    suggested: bool
+    rules: list[StoppingRule]
+
+
+class ProgressOut(Schema):
+    """How far a project has come."""
+
+    labels: LabelCounts
+    curve: list[CurvePoint]
+    stopping: Stopping

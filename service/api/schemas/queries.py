@@ -1,0 +1,128 @@
+"""Queries in, batches out."""
+
+from typing import Any
+
+from pydantic import Field
+
+from service.actions.queries import Wish
+from service.api.schemas.base import Name, Schema, Text, Time
+
+
+class Candidates(Schema):
+    """Narrow the pool before the strategy chooses."""
+
+    strategy: Text = Field(description="A strategy that scores each example, such as `margin`.")
+    params: dict[str, Any] | None = Field(default=None, max_length=50)
+    count: int = Field(ge=1, le=10_000_000, description="How many of the best are left.")
+
+
+class QueryIn(Schema):
+    """A wish for a batch. What is left out is the project's default."""
+
+    k: int = Field(ge=1, description="How many examples.")
+    strategy: Text | None = None
+    params: dict[str, Any] | None = Field(default=None, max_length=50)
+    annotator: Name | None = Field(default=None, description="Who will label; gets own open leases first.")
+    lease_seconds: int | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    filter: dict[Text, str | int | float | bool] | None = Field(
+        default=None, min_length=1, max_length=20, description="Only examples whose `data` has these values."
+    )
+    candidates: Candidates | None = None
+    explore: float = Field(default=0.0, ge=0.0, le=1.0, strict=False, description="Share drawn at random.")
+    include_data: bool = True
+
+    def wish(self) -> Wish:
+        """For the action."""
+        return Wish(**{**dict(self), "candidates": self.candidates.model_dump() if self.candidates else None})
+
+
+class StrategyNote(Schema):
+    """Which strategy ranked, with which parameters, and what it stands in for."""
+
+    name: str
+    params: dict[str, Any]
+    seed: int
+    fallback_from: str | None
+    fallback_reason: str | None = Field(description="no_model, one_class, no_features or cold_start.")
+
+
+class ModelNote(Schema):
+    """The model that ranked, and how stale it is."""
+
+    version: int
+    labels_used: int
+    labels_since: int
+    training_job_id: str | None
+
+
+class PoolNote(Schema):
+    """What could have been picked."""
+
+    candidates: int
+
+
+class LeaseNote(Schema):
+    """Until when the batch is reserved, and for whom."""
+
+    annotator: str | None
+    expires_at: Time
+
+
+class Reason(Schema):
+    """Why an example has its rank."""
+
+    strategy: str
+    value: float | None = Field(description="The strategy's own figure, such as the margin.")
+    explore: bool = Field(description="Drawn at random, for honest metrics.")
+
+
+class Prediction(Schema):
+    """What the model says."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Item(Schema):
+    """A ranked example."""
+
+    rank: int
+    example_id: str
+    score: float | None = Field(description="Higher: label sooner.")
+    data: dict[str, Any] | None = None
+    reason: Reason
+    prediction: Prediction | None
+
+
+class BatchOut(Schema):
+    """The ranked answer of a query. It never changes."""
+
+    job_id: str
+    project_id: str
+    created_at: Time
+    strategy: StrategyNote
+    model: ModelNote | None
+    pool: PoolNote
+    lease: LeaseNote | None
+    exhausted: bool
+    items: list[Item]
+
+
+class RenewIn(Schema):
+    """Prolong the leases of a batch."""
+
+    lease_seconds: int = Field(ge=1, le=604_800)
+
+
+class ReleaseIn(Schema):
+    """Give examples of a batch back."""
+
+    example_ids: list[Text] | None = Field(default=None, max_length=10_000, description="Left out: all.")
+
+
+class LeasesChanged(Schema):
+    """How many leases were changed."""
+
+    job_id: str
+    changed: int

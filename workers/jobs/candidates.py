@@ -1,0 +1,113 @@
+"""Who may be picked: a snapshot of the bitmap and the changes since, less what is leased."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from service.actions.batches import holder_of
+from service.db.queries import candidates as queries
+from service.db.queries import projects
+from service.db.tables import CandidateChange, Lease, Pool, Project
+from service.queue.messages import QueryMessage
+from service.storage.bitmaps import Change, apply_changes, pack, unpack
+from service.storage.objects import ObjectStore
+from workers.jobs.context import JobContext
+from workers.learning.matrices import Rows
+
+_CHANGES_BEFORE_SNAPSHOT = 500
+
+
+@dataclass(frozen=True)
+class Availability:
+    """What the mask of candidates is made of, read in one transaction."""
+
+    rows: int
+    snapshot_key: str | None
+    snapshot_rows: int
+    sequence: int
+    changes: Sequence[CandidateChange]
+    unavailable: list[int]  # leased to others as often as overlap allows, or answered by this annotator
+    own: list[int]  # leased to this annotator
+    matching: Sequence[int] | None  # what the filter leaves
+
+
+def read(session: Session, context: JobContext, project: Project, pool: Pool, message: QueryMessage) -> Availability:
+    """Read what the mask is made of."""
+    overlap: int = project.annotation["overlap"]
+    leases = queries.live_leases(session, project.id, context.now())
+    own, taken = _leased(session, context, leases, message, overlap)
+    if message.annotator and overlap > 1:
+        taken += queries.answered_rows(session, project.id, message.annotator)
+    return Availability(
+        rows=pool.next_row,
+        snapshot_key=pool.snapshot_key,
+        snapshot_rows=pool.snapshot_rows,
+        sequence=pool.change_sequence,
+        changes=queries.changes(session, project.id, after=pool.snapshot_sequence),
+        unavailable=taken,
+        own=own,
+        matching=queries.matching_rows(session, project.id, message.filter) if message.filter else None,
+    )
+
+
+def _leased(
+    session: Session, context: JobContext, leases: Sequence[Lease], message: QueryMessage, overlap: int
+) -> tuple[list[int], list[int]]:
+    """Rows leased to this annotator, and rows that others hold as often as they may."""
+    holder = holder_of(context.claim.job_id, message.annotator)
+    own = [lease.row for lease in leases if lease.holder == holder]
+    others = Counter(lease.row for lease in leases if lease.holder != holder)
+    if overlap == 1:
+        return own, list(others)
+    labelled = queries.label_counts(session, context.project_id, list(others))
+    return own, [row for row, held in others.items() if held + labelled.get(row, 0) >= overlap]
+
+
+def base_mask(found: Availability, objects: ObjectStore) -> NDArray[np.bool_]:
+    """Who may be picked if nothing were leased, by row."""
+    mask = np.zeros(found.rows, dtype=np.bool_)
+    if found.snapshot_key is not None:
+        mask[: found.snapshot_rows] = unpack(objects.get(found.snapshot_key), found.snapshot_rows)
+    apply_changes(mask, (Change(change.start, change.stop, change.bits, change.value) for change in found.changes))
+    return mask
+
+
+def for_query(found: Availability, base: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Rows]:
+    """The mask of a query, and the annotator's own leases among it."""
+    mask = base.copy()
+    mask[np.array(found.unavailable, dtype=np.int64)] = False
+    if found.matching is not None:
+        wanted = np.zeros_like(mask)
+        rows = np.array(found.matching, dtype=np.int64)
+        wanted[rows[rows < mask.size]] = True
+        mask &= wanted
+    own = np.array(found.own, dtype=np.int64)
+    return mask, own[mask[own]]
+
+
+def mask_hash(mask: NDArray[np.bool_]) -> str:
+    """What a batch records of its candidates."""
+    return hashlib.blake2b(pack(mask), digest_size=16).hexdigest()
+
+
+def refresh_snapshot(context: JobContext, found: Availability, base: NDArray[np.bool_]) -> None:
+    """Once there are many changes, keep the mask as a new snapshot and forget them."""
+    if len(found.changes) < _CHANGES_BEFORE_SNAPSHOT:
+        return
+    key = f"candidates/{context.project_id}/{found.sequence:012d}-{context.claim.token[:12]}"
+    context.objects.put_bytes(key, pack(base))
+    with context.fenced() as (session, _):
+        pool = projects.lock_pool(session, context.project_id)
+        old = key
+        if pool.snapshot_sequence < found.sequence:
+            old = pool.snapshot_key or ""
+            pool.snapshot_key, pool.snapshot_sequence, pool.snapshot_rows = key, found.sequence, found.rows
+            session.flush()
+            queries.forget_changes(session, context.project_id, until=found.sequence)
+    if old:
+        context.objects.delete(old)

@@ -1,0 +1,134 @@
+"""Fills the missing ranges of a derived array: features of text, predictions of a model.
+
+One job fills an array at a time; others wait for it. New chunks take small neighbours in, so that many small uploads do
+not leave many small chunks.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+from sqlalchemy.orm import Session
+
+from service.actions.predictions import chunk_of
+from service.db.queries import arrays, jobs
+from service.db.tables import Chunk as ChunkRow
+from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, open_dense, write_csr, write_dense
+from workers.jobs.context import JobContext
+from workers.jobs.pool import Layout, missing_ranges, next_generation
+from workers.learning.matrices import GRID, Matrix, grid
+
+_LEASE = timedelta(seconds=30)
+_POLL_SECONDS = 0.05
+_SMALL = 1024
+
+Make: TypeAlias = Callable[[int, int], Matrix]
+
+
+def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str) -> None:
+    """Bring the array up to the high-water mark; `found.chunks[array]` is its chunk list afterwards.
+
+    `make(start, stop)` computes rows of one block of the grid.
+    """
+    if not missing_ranges(found, array):
+        return
+    token = secrets.token_hex(8)
+    while not _take(context, array, token):
+        time.sleep(_POLL_SECONDS)
+    try:
+        _reload(context, found, array)
+        blocks = [block for gap in missing_ranges(found, array) for block in grid(gap[1], gap[0])]
+        for done, (start, stop) in enumerate(blocks):
+            context.progress.tell(done, len(blocks), phase)
+            _take(context, array, token)
+            _publish(context, found, array, make(start, stop), start=start)
+    finally:
+        with context.write() as session:
+            arrays.end_build(session, context.project_id, array, token=token)
+
+
+def _take(context: JobContext, array: str, token: str) -> bool:
+    """Become, or stay, the one that fills the array."""
+    now = context.now()
+    with context.write() as session:
+        return arrays.take_build(session, context.project_id, array, token=token, until=now + _LEASE, now=now)
+
+
+def _reload(context: JobContext, found: Layout, array: str) -> None:
+    """Read the array's list again: somebody else may have filled it while this job waited."""
+    with context.read() as session:
+        _read_list(session, context, found, array)
+
+
+def _read_list(session: Session, context: JobContext, found: Layout, array: str) -> None:
+    rows = arrays.live_chunks(session, context.project_id, arrays=[array], generation=2**62)
+    found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
+
+
+def _publish(context: JobContext, found: Layout, array: str, made: Matrix, *, start: int) -> None:
+    """Write a block as a chunk, together with a small chunk that ends where it starts, and put it into the list."""
+    before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
+    absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * made.shape[0])]
+    for chunk in absorbed:
+        made, start = _joined(context, chunk, made), chunk.start
+    written = _write(context, array, made, start)
+    keys = [chunk.key for chunk in absorbed]
+    with context.fenced() as (session, _):
+        _, generation = next_generation(session, context.project_id)
+        taken = any(
+            row.start < written.stop and row.stop > written.start and row.key not in keys
+            for row in arrays.live_chunks(session, context.project_id, arrays=[array], generation=generation)
+        )
+        if not taken:
+            arrays.retire(session, keys, generation=generation)
+            add_chunk(session, context.project_id, written, generation=generation)
+        _read_list(session, context, found, array)
+    if taken:
+        delete_chunk(context.objects, written)
+
+
+def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: int) -> None:
+    """Put a chunk into the list, from a generation on."""
+    session.add(
+        ChunkRow(
+            key=chunk.key,
+            project_id=project_id,
+            array=chunk.array,
+            start=chunk.start,
+            stop=chunk.stop,
+            kind=chunk.kind,
+            columns=chunk.columns,
+            dtype=chunk.dtype,
+            born=generation,
+        )
+    )
+    session.flush()
+
+
+def _joined(context: JobContext, chunk: Chunk, made: Matrix) -> Matrix:
+    if chunk.kind == "dense":
+        return np.concatenate([open_dense(context.objects, chunk), made])
+    whole = csr_array(open_csr(context.objects, chunk), shape=(chunk.rows, chunk.columns))
+    return csr_array(vstack([whole, made], format="csr"))
+
+
+def _write(context: JobContext, array: str, made: Matrix, start: int) -> Chunk:
+    key = chunk_key(context.project_id, array, start)
+    if isinstance(made, np.ndarray):
+        return write_dense(context.objects, key, [made], array=array, start=start)
+    parts = (made.data, made.indices, made.indptr)
+    return write_csr(context.objects, key, parts, array=array, start=start, columns=made.shape[1])
+
+
+def collect(context: JobContext) -> None:
+    """Delete the files of retired chunks that no running job reads any more."""
+    with context.write() as session:
+        oldest = jobs.oldest_pinned_generation(session, context.project_id)
+        rows = arrays.take_unused(session, context.project_id, oldest=oldest, limit=1000)
+        found = [chunk_of(row) for row in rows]
+    for chunk in found:
+        delete_chunk(context.objects, chunk)

@@ -1,0 +1,104 @@
+"""The arrays of a project as readers, of one generation that stays while the job runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from service.actions import jobs
+from service.actions.predictions import chunk_of
+from service.db.queries import arrays, projects
+from service.db.tables import Pool, Project
+from service.storage.chunks import Chunk
+from workers.jobs.context import JobContext
+from workers.jobs.readers import DenseReader, Overlay, SparseReader
+from workers.learning.matrices import ChunkReader
+
+VECTORS = "vectors"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a project's arrays are, read in one transaction.
+
+    Attributes:
+        rows: the high-water mark.
+        chunks: live chunks by array name.
+        loose: rows and blobs of vectors that are in no chunk yet.
+        unpublished: row ranges of uploads under way; nothing may be derived for them yet.
+    """
+
+    rows: int
+    features: dict[str, Any]
+    chunks: dict[str, list[Chunk]]
+    loose: list[tuple[int, bytes]]
+    unpublished: list[tuple[int, int]]
+
+
+def features_array(features: dict[str, Any]) -> str:
+    """The array that models see: uploaded vectors, or features by the fingerprint of their definition."""
+    if features["type"] == "vector":
+        return VECTORS
+    params = features["params"]
+    return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
+
+
+def width(features: dict[str, Any]) -> int:
+    """Columns of the features."""
+    columns: int = features["dimensions"] if features["type"] == "vector" else features["params"]["n_features"]
+    return columns
+
+
+def layout(session: Session, context: JobContext, project: Project, pool: Pool, names: list[str]) -> Layout:
+    """Pin the present generation for this job and read its chunk lists."""
+    jobs.pin(session, context.claim, generation=pool.chunk_generation)
+    chunks: dict[str, list[Chunk]] = {name: [] for name in names}
+    for row in arrays.live_chunks(session, project.id, arrays=names, generation=pool.chunk_generation):
+        chunks[row.array].append(chunk_of(row))
+    loose = arrays.loose_vectors(session, project.id, below=pool.next_row) if VECTORS in names else []
+    return Layout(
+        rows=pool.next_row,
+        features=project.features,
+        chunks=chunks,
+        loose=loose,
+        unpublished=arrays.unpublished_ranges(session, project.id),
+    )
+
+
+def features_reader(context: JobContext, found: Layout) -> ChunkReader:
+    """The features of every row, by row number."""
+    chunks, columns = found.chunks[features_array(found.features)], width(found.features)
+    if found.features["type"] == "text":
+        return SparseReader(context.objects, chunks, rows=found.rows, columns=columns)
+    return DenseReader(
+        context.objects, chunks, rows=found.rows, columns=columns, overlay=overlay_of(found.loose, columns)
+    )
+
+
+def overlay_of(loose: list[tuple[int, bytes]], columns: int) -> Overlay | None:
+    """Loose vectors as arrays."""
+    if not loose:
+        return None
+    rows = np.fromiter((row for row, _ in loose), dtype=np.int64, count=len(loose))
+    values = np.frombuffer(b"".join(vector for _, vector in loose), dtype="<f4")
+    return Overlay(rows, values.reshape(len(loose), columns).astype(np.float32, copy=False))
+
+
+def missing_ranges(found: Layout, array: str) -> list[tuple[int, int]]:
+    """Row ranges below the high-water mark that the array lacks and that may be filled, in order."""
+    covered = sorted([(chunk.start, chunk.stop) for chunk in found.chunks[array]] + found.unpublished)
+    ranges, done = [], 0
+    for start, stop in [*covered, (found.rows, found.rows)]:
+        if start > done:
+            ranges.append((done, start))
+        done = max(done, stop)
+    return ranges
+
+
+def next_generation(session: Session, project_id: str) -> tuple[Pool, int]:
+    """Lock the pool and begin a new generation of its chunk lists."""
+    pool = projects.lock_pool(session, project_id)
+    pool.chunk_generation += 1
+    session.flush()
+    return pool, pool.chunk_generation

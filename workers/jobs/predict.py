@@ -1,0 +1,31 @@
+"""Predictions for examples that are not in the pool."""
+
+import numpy as np
+import orjson
+
+from service.actions import models, projects
+from service.actions.predictions import prediction
+from service.queue.messages import PredictMessage
+from workers.jobs.context import JobContext
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.featurizers.text import featurize
+from workers.learning.matrices import Matrix
+
+
+def run(context: JobContext) -> None:
+    """Predict the examples of the message, in their order."""
+    message = context.claim.message
+    assert isinstance(message, PredictMessage)  # noqa: S101 - the kind of the job says so
+    with context.fenced() as (session, _):
+        project = projects.get(session, context.project_id)
+        model = models.get(session, project.id, message.version)
+    inputs = orjson.loads(context.objects.get(message.inputs_key))
+    features = project.features
+    X: Matrix = (
+        featurize(inputs, features["params"]) if features["type"] == "text" else np.array(inputs, dtype=np.float32)
+    )
+    trained = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
+    answers = [prediction(model.classes, p) for p in trained.predict_proba(X).tolist()]
+    with context.fenced() as (session, _):
+        context.finish(session, {"model_version": model.version, "predictions": answers})
+    context.objects.delete(message.inputs_key)

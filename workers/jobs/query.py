@@ -1,0 +1,247 @@
+"""A query: rank the candidates, then keep the batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.actions import batches, events, projects
+from service.actions.batches import Provenance, Ranked
+from service.actions.predictions import array_name, prediction
+from service.db.queries import jobs as job_queries
+from service.db.queries import models as model_queries
+from service.db.queries import projects as project_queries
+from service.db.tables import Batch, Model, Project
+from service.errors import GleanerError
+from service.queue.messages import QueryMessage
+from service.storage.objects import ObjectNotFoundError
+from workers.jobs import candidates
+from workers.jobs.candidates import Availability
+from workers.jobs.context import JobContext
+from workers.jobs.features import fill_features
+from workers.jobs.filling import fill
+from workers.jobs.holdout import holdout_mask
+from workers.jobs.labels import Labelled, consensus
+from workers.jobs.notes import model_note
+from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.jobs.readers import DenseReader
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.matrices import ChunkReader
+from workers.learning.query import Query, Ranking
+from workers.learning.selection import rank
+
+_ROUNDS = 20
+_RESERVE = 50
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a query needs, read in one transaction."""
+
+    project: Project
+    model: Model | None
+    labels_since: int
+    training_job_id: str | None
+    layout: Layout
+    availability: Availability
+    labelled: Labelled
+
+
+def run(context: JobContext) -> None:
+    """Rank until the batch is full, as others may take what was ranked; then keep it."""
+    message = context.claim.message
+    assert isinstance(message, QueryMessage)  # noqa: S101 - the kind of the job says so
+    for _ in range(_ROUNDS):
+        try:
+            loaded = _load(context, message)
+            ranking, made = _rank(context, message, loaded)
+        except ObjectNotFoundError:
+            continue  # a snapshot was replaced between its key and its file: read the new key
+        if _keep(context, message, loaded, ranking=ranking, made=made):
+            return
+    raise GleanerError("Other queries and labels were faster each time. Ask again.")
+
+
+def _load(context: JobContext, message: QueryMessage) -> Loaded:
+    with context.fenced() as (session, _):
+        project = projects.get(session, context.project_id)
+        pool = project_queries.pool(session, project.id)
+        model = model_queries.get(session, project.id, pool.model_version)
+        names = [features_array(project.features), array_name(pool.model_version)]
+        running = job_queries.find(session, project.id, kind="training", state="running")
+        training = running or job_queries.find(session, project.id, kind="training", state="queued")
+        return Loaded(
+            project=project,
+            model=model,
+            labels_since=pool.label_generation - (model.label_generation if model else 0),
+            training_job_id=training.id if training else None,
+            layout=layout(session, context, project, pool, names),
+            availability=candidates.read(session, context, project, pool, message),
+            labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+        )
+
+
+def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[list[Ranked], Provenance]:
+    base = candidates.base_mask(loaded.availability, context.objects)
+    candidates.refresh_snapshot(context, loaded.availability, base)
+    mask, pinned = candidates.for_query(loaded.availability, base)
+    fill_features(context, loaded.layout)
+    features = features_reader(context, loaded.layout)
+    probabilities = predictions_reader(context, loaded, features)
+    held_out = holdout_mask(mask.size, loaded.project.holdout_fraction, loaded.project.seed)
+    ranked, ranking = _compose(
+        context, message, loaded, mask=mask, pinned=pinned, held_out=held_out, features=features, P=probabilities
+    )
+    strategy = {
+        "name": ranking.strategy,
+        "params": dict(ranking.params),
+        "seed": message.seed,
+        "fallback_from": ranking.fallback_from,
+        "fallback_reason": ranking.fallback_reason,
+    }
+    made = Provenance(
+        strategy=strategy,
+        model=_model_note(loaded),
+        candidates=int(np.count_nonzero(mask)),
+        row_high_water=loaded.layout.rows,
+        mask_hash=candidates.mask_hash(mask),
+    )
+    return ranked, made
+
+
+def _compose(
+    context: JobContext,
+    message: QueryMessage,
+    loaded: Loaded,
+    *,
+    mask: NDArray[np.bool_],
+    pinned: NDArray[np.int64],
+    held_out: NDArray[np.bool_],
+    features: ChunkReader,
+    P: ChunkReader | None,
+) -> tuple[list[Ranked], Ranking]:
+    """The strategy's ranking, with the project's share from the held-out part of the pool drawn at random."""
+    rng = np.random.default_rng([message.seed, loaded.layout.rows])
+    share = int(loaded.project.holdout_fraction * message.k + rng.random())
+    train_rows = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
+    order = np.argsort(train_rows.rows)
+    preselect = message.candidates
+    chosen = rank(
+        Query(
+            strategy=message.strategy,
+            params=message.params,
+            k=message.k - share,
+            reserve=max(2 * message.k, _RESERVE),
+            seed=message.seed,
+            candidates=mask & ~held_out,
+            features=features,
+            probabilities=P,
+            classes=len(loaded.project.task["classes"]),
+            labelled_rows=train_rows.rows[order],
+            labelled_codes=train_rows.codes[order],
+            labels_count=train_rows.size,
+            preselect=(preselect.strategy, preselect.params, preselect.count) if preselect else None,
+            explore=message.explore,
+            pinned=pinned,
+            parallel=context.parallel,
+            progress=context.progress.tell,
+        )
+    )
+    ranked = _ranked(chosen, pinned, P, loaded.model)
+    if share:
+        drawn = _draw(message, mask & held_out, pinned, share)
+        ranked = _with_share(ranked, _ranked(drawn, pinned, P, loaded.model, holdout=True), message.k - share)
+    return ranked, chosen
+
+
+def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], share: int) -> Ranking:
+    mask = mask.copy()
+    mask[pinned] = False
+    return rank(Query(strategy="random", k=share, seed=message.seed, candidates=mask, classes=1))
+
+
+def _with_share(ranked: list[Ranked], drawn: list[Ranked], room: int) -> list[Ranked]:
+    return [*ranked[:room], *drawn, *ranked[room:]]
+
+
+def _ranked(
+    ranking: Ranking, pinned: NDArray[np.int64], P: ChunkReader | None, model: Model | None, *, holdout: bool = False
+) -> list[Ranked]:
+    """The ranking's rows with what the model says of them."""
+    shown = _shown(ranking.rows, P, model)
+    own = set(pinned.tolist())
+    drawn = int(np.count_nonzero(ranking.explore))
+    at_random = min(1.0, ranking.rows.size / max(ranking.candidates, 1))
+    explored = drawn / max(ranking.candidates, 1)
+    return [
+        Ranked(
+            row=row,
+            score=float(score),
+            value=float(value),
+            strategy="holdout" if holdout else ("random" if explore else ranking.strategy),
+            explore=bool(explore) or holdout,
+            propensity=at_random if holdout else (explored if explore else None),
+            prediction=shown.get(row),
+            pinned=row in own,
+        )
+        for row, score, value, explore in zip(
+            ranking.rows.tolist(), ranking.scores, ranking.values, ranking.explore, strict=True
+        )
+    ]
+
+
+def _shown(rows: NDArray[np.int64], P: ChunkReader | None, model: Model | None) -> Mapping[int, dict[str, Any]]:
+    if P is None or model is None or rows.size == 0:
+        return {}
+    probabilities = np.asarray(P.take(rows)).tolist()
+    return {row: prediction(model.classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
+
+
+def predictions_reader(context: JobContext, loaded: Loaded, features: ChunkReader) -> ChunkReader | None:
+    """Probabilities of the serving model for every row; computed for the rows that lack them."""
+    model = loaded.model
+    if model is None:
+        return None
+    array = array_name(model.version)
+    opened: list[TrainedModel] = []
+
+    def predict(start: int, stop: int) -> NDArray[np.float32]:
+        if not opened:
+            opened.append(TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes)))
+        return opened[0].predict_proba(features.read(start, stop))
+
+    fill(context, loaded.layout, array, predict, phase="predicting")
+    return DenseReader(
+        context.objects, loaded.layout.chunks[array], rows=loaded.layout.rows, columns=len(model.classes)
+    )
+
+
+def _model_note(loaded: Loaded) -> dict[str, Any] | None:
+    if loaded.model is None:
+        return None
+    return {
+        "version": loaded.model.version,
+        "labels_used": loaded.model.labels_used,
+        "labels_since": loaded.labels_since,
+        "training_job_id": loaded.training_job_id,
+    }
+
+
+def _keep(
+    context: JobContext, message: QueryMessage, loaded: Loaded, *, ranking: list[Ranked], made: Provenance
+) -> bool:
+    overlap: int = loaded.project.annotation["overlap"]
+    with context.fenced() as (session, job):
+        project_queries.lock_pool(session, context.project_id)
+        batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())
+        if batch is None:
+            return False
+        exhausted = batch.size < message.k
+        context.finish(
+            session, {"batch": {"url": f"/v1/jobs/{job.id}/batch", "size": batch.size}, "exhausted": exhausted}
+        )
+        model = model_note(loaded.model) if loaded.model else None
+        events.query_succeeded(session, job, model=model, size=batch.size, exhausted=exhausted, now=context.now())
+    return True

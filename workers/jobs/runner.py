@@ -1,0 +1,109 @@
+"""Runs one job: claim, heartbeat, the job's own code, and what its failure means."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from rq.timeouts import JobTimeoutException
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from service.actions import jobs, trainings
+from service.actions.jobs import Claim
+from service.db.queries import jobs as job_queries
+from service.db.session import Database
+from service.errors import GleanerError, JobTimedOutError
+from service.queue.messages import Queue
+from service.queue.redis import RedisQueue
+from service.queue.ringing import ring
+from service.settings import Settings
+from service.storage.local import LocalObjects
+from service.storage.objects import ObjectStore
+from service.telemetry import logger
+from workers.jobs import deletion, merge, predict, query, train
+from workers.jobs.context import JobContext, JobLostError
+from workers.jobs.heartbeat import heartbeat
+
+JOBS: Mapping[str, Callable[[JobContext], None]] = {
+    "query": query.run,
+    "predict": predict.run,
+    "training": train.run,
+    "merge": merge.run,
+    "deletion": deletion.run,
+}
+_log = logger(__name__)
+
+
+def run_job(job_id: str) -> None:
+    """The function that RQ calls, in a fresh process."""
+    settings = Settings()
+    database = Database(settings.sql_url, pool_size=2)
+    queue = RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds)
+    try:
+        run(job_id, settings=settings, database=database, objects=LocalObjects(settings.objects_dir), queue=queue)
+    finally:
+        database.close()
+
+
+def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue) -> None:
+    """Run a job to its end, unless somebody else has it."""
+
+    @contextmanager
+    def write() -> Iterator[Session]:
+        with database.write() as session:
+            yield session
+        ring(queue, session.info.get("rings", []))
+
+    claim = _claim(job_id, settings, write)
+    if claim is None:
+        return
+    context = JobContext(claim=claim, settings=settings, objects=objects, read=database.read, write=write)
+    with structlog.contextvars.bound_contextvars(job_id=job_id, project_id=claim.project_id, attempt=claim.attempt):
+        _attempt(context)
+
+
+def _claim(job_id: str, settings: Settings, write: Callable[[], Any]) -> Claim | None:
+    lease = timedelta(seconds=settings.job_lease_seconds)
+    try:
+        with write() as session:
+            claim: Claim | None = jobs.claim(session, job_id, lease=lease, now=datetime.now(UTC))
+    except IntegrityError:
+        return None  # another training of the project was claimed at the same moment
+    return claim
+
+
+def _attempt(context: JobContext) -> None:
+    """Do the work; sort what can go wrong into lost, passing, the client's, and ours."""
+    try:
+        with heartbeat(context):
+            JOBS[context.claim.kind](context)
+    except JobLostError:
+        _log.info("job_lost_or_cancelled")
+    except (OperationalError, OSError) as error:
+        _log.warning("job_given_back", error=str(error))
+        _give_back(context)
+    except JobTimeoutException:
+        limit = context.settings.job_timeout_seconds
+        _fail(context, JobTimedOutError(f"The job ran longer than {limit} seconds."))
+    except GleanerError as error:
+        _fail(context, error)
+    except Exception as error:  # noqa: BLE001 - the edge of a job: logged, and told as a fault of ours
+        _log.error("job_fault", exc_info=error)
+        _fail(context, GleanerError("Something failed on our side. The job's id finds it in the logs."))
+
+
+def _give_back(context: JobContext) -> None:
+    with context.write() as session:
+        job = job_queries.get(session, context.claim.job_id)
+        if job is not None and job.token == context.claim.token:
+            jobs.give_back(session, job, now=context.now(), max_attempts=context.settings.job_max_attempts)
+
+
+def _fail(context: JobContext, error: GleanerError) -> None:
+    with context.write() as session:
+        job = job_queries.get(session, context.claim.job_id)
+        if job is not None and job.token == context.claim.token:
+            jobs.fail(session, job, now=context.now(), error={"name": error.name, "detail": error.detail})
+            trainings.after_end(session, job, now=context.now(), share=context.share)

@@ -1,0 +1,191 @@
+"""A training: the project's estimator on the labels of the moment, and how good the model is."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from service.actions import events, projects, trainings
+from service.actions.predictions import array_name
+from service.db.queries import arrays
+from service.db.queries import models as model_queries
+from service.db.queries import projects as project_queries
+from service.db.tables import Job, Model, Pool, Project
+from service.storage.artifacts import new_model_key
+from workers.jobs.context import JobContext
+from workers.jobs.features import fill_features
+from workers.jobs.filling import collect
+from workers.jobs.holdout import holdout_mask
+from workers.jobs.labels import Labelled, consensus
+from workers.jobs.notes import model_note
+from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.training import TrainingRequest, train
+from workers.learning.matrices import ChunkReader
+from workers.learning.metrics import cross_validated_probabilities, evaluate
+
+_BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
+_FOLDS = 5
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a training needs, read in one transaction."""
+
+    project: Project
+    layout: Layout
+    labelled: Labelled
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The labelled examples by use."""
+
+    train: Labelled
+    test: Labelled
+    holdout: Labelled
+
+
+def run(context: JobContext) -> None:
+    """Train and measure; too few labels or one class only is no failure, but a result without a model."""
+    loaded = _load(context)
+    parts = split(loaded.labelled, loaded.project, loaded.layout.rows)
+    reason = _nothing_to_train(parts.train)
+    if reason is not None:
+        _end_without(context, reason)
+        return
+    fill_features(context, loaded.layout)
+    reader = features_reader(context, loaded.layout)
+    request = _request(loaded, parts.train, reader)
+    context.progress.tell(0, 2, "training")
+    model = train(request)
+    context.progress.tell(1, 2, "measuring")
+    metrics = _measure(request, model, parts, reader)
+    key = new_model_key(context.project_id)
+    context.objects.put_bytes(key, model.dump())
+    _store(context, loaded, parts.train, model=model, metrics=metrics, key=key, seed=request.seed)
+    collect(context)
+
+
+def _load(context: JobContext) -> Loaded:
+    with context.fenced() as (session, job):
+        project = projects.get(session, context.project_id)
+        pool = project_queries.lock_pool(session, project.id)
+        job.label_generation = pool.label_generation
+        session.flush()
+        return Loaded(
+            project=project,
+            layout=layout(session, context, project, pool, [features_array(project.features)]),
+            labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+        )
+
+
+def split(labelled: Labelled, project: Project, rows: int) -> Parts:
+    """Test rows and the held-out part measure; the rest trains."""
+    held_out = holdout_mask(rows, project.holdout_fraction, project.seed)[labelled.rows] & ~labelled.test
+    return Parts(
+        train=labelled.only(~labelled.test & ~held_out),
+        test=labelled.only(labelled.test),
+        holdout=labelled.only(held_out),
+    )
+
+
+def _nothing_to_train(labelled: Labelled) -> str | None:
+    if labelled.size < _FEWEST:
+        return "too_few_labels"
+    return "one_class" if np.unique(labelled.codes).size == 1 else None
+
+
+def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> TrainingRequest:
+    """Rows in order of example ids and a seed from the labels: the same labels give the same model."""
+    project = loaded.project
+    seed = int.from_bytes(hashlib.blake2b(f"{project.seed}:{labelled.digest}".encode(), digest_size=4).digest())
+    return TrainingRequest(
+        X=reader.take(labelled.rows),
+        y=labelled.codes,
+        classes=project.task["classes"],
+        estimator=project.estimator["name"],
+        params=project.estimator["params"],
+        seed=seed,
+        background=reader.take(_background_rows(loaded)),
+        text=project.features["type"] == "text",
+    )
+
+
+def _background_rows(loaded: Loaded) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Evenly spread rows that exist, for what the model learns from the unlabelled pool."""
+    existing = np.ones(loaded.layout.rows, dtype=np.bool_)
+    for start, stop in loaded.layout.unpublished:
+        existing[start:stop] = False
+    rows = np.flatnonzero(existing)
+    return rows[:: max(1, -(-rows.size // _BACKGROUND))]
+
+
+def _measure(request: TrainingRequest, model: TrainedModel, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
+    """On test rows if there are any, else on the held-out part, else by cross-validation, which is biased."""
+    rng = np.random.default_rng(request.seed)
+    for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
+        if rows.size:
+            return _described(model.predict_proba(reader.take(rows.rows)), rows, rng, method=method)
+    same = replace(request, params={**request.params, **model.hyper_parameters})
+    return _described(cross_validated_probabilities(same, _FOLDS), parts.train, rng, method="cross_validation")
+
+
+def _described(P: Any, rows: Labelled, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
+    note = {"method": method, "biased": method == "cross_validation"}
+    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.codes, rng).items()}
+
+
+def _end_without(context: JobContext, reason: str) -> None:
+    with context.fenced() as (session, job):
+        context.finish(session, {"model": None, "reason": reason})
+        _tell(session, context, job, model=None)
+
+
+def _store(
+    context: JobContext,
+    loaded: Loaded,
+    labelled: Labelled,
+    *,
+    model: TrainedModel,
+    metrics: Mapping[str, Any],
+    key: str,
+    seed: int,
+) -> None:
+    with context.fenced() as (session, job):
+        pool = project_queries.lock_pool(session, context.project_id)
+        version = pool.model_version + 1
+        record = Model(
+            project_id=context.project_id,
+            version=version,
+            job_id=job.id,
+            artifact_key=key,
+            labels_used=labelled.size,
+            label_generation=job.label_generation or 0,
+            labels_hash=labelled.digest,
+            classes=loaded.project.task["classes"],
+            estimator={**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": seed},
+            metrics=dict(metrics),
+            created_at=context.now(),
+        )
+        session.add(record)
+        _serve(session, pool, version)
+        context.finish(session, {"model": model_note(record)})
+        _tell(session, context, job, model=model_note(record))
+
+
+def _serve(session: Session, pool: Pool, version: int) -> None:
+    """Make a version the serving one; predictions of others leave the chunk list."""
+    pool.model_version = version
+    pool.chunk_generation += 1
+    session.flush()
+    arrays.retire_predictions(session, pool.project_id, but=array_name(version), generation=pool.chunk_generation)
+
+
+def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
+    trainings.after_end(session, job, now=context.now(), share=context.share)
+    events.training_succeeded(session, job, model=model, now=context.now())
