@@ -34,7 +34,7 @@ def create(
     who: Caller,
     *,
     url: str,
-    events: list[str],
+    event_names: list[str],
     project_id: str | None,
     sealer: Sealer,
     now: datetime,
@@ -51,7 +51,7 @@ def create(
         id=new_id("whk"),
         project_id=project_id,
         url=url,
-        events=events,
+        events=event_names,
         secret=sealer.seal(secret),
         enabled=True,
         next_sequence=1,
@@ -132,7 +132,7 @@ def signing_secrets(webhook: Webhook, *, now: datetime) -> list[str]:
     return [webhook.secret, webhook.previous_secret]
 
 
-def test(session: Session, who: Caller, webhook_id: str, *, now: datetime) -> DeliveryView:
+def send_test(session: Session, who: Caller, webhook_id: str, *, now: datetime) -> DeliveryView:
     """Send this webhook alone a test event, whether it subscribes to that or not.
 
     Raises:
@@ -147,7 +147,7 @@ def test(session: Session, who: Caller, webhook_id: str, *, now: datetime) -> De
 
 
 def deliveries(
-    session: Session, who: Caller, webhook_id: str, *, before: int | None, size: int
+    session: Session, who: Caller, webhook_id: str, *, before: str | None, size: int
 ) -> Sequence[DeliveryView]:
     """The webhook's deliveries, newest first, with their attempts."""
     get(session, who, webhook_id)

@@ -16,10 +16,11 @@ def get(session: Session, delivery_id: str) -> Delivery | None:
     return session.get(Delivery, delivery_id)
 
 
-def page(session: Session, webhook_id: str, *, before: int | None, size: int) -> Sequence[Delivery]:
-    """A webhook's deliveries, newest first; `before` goes on below a sequence number."""
+def page(session: Session, webhook_id: str, *, before: str | None, size: int) -> Sequence[Delivery]:
+    """A webhook's deliveries, newest first; `before` goes on behind an id."""
     query = select(Delivery).where(Delivery.webhook_id == webhook_id).order_by(Delivery.sequence.desc()).limit(size)
-    return session.scalars(query.where(Delivery.sequence < before) if before is not None else query).all()
+    last = select(Delivery.sequence).where(Delivery.webhook_id == webhook_id, Delivery.id == before).scalar_subquery()
+    return session.scalars(query.where(Delivery.sequence < last) if before else query).all()
 
 
 def attempts(session: Session, delivery_ids: Collection[str]) -> Sequence[DeliveryAttempt]:
@@ -50,9 +51,9 @@ def any_due(session: Session, now: datetime) -> bool:
     return session.execute(query).scalar_one()
 
 
-def change_attempt(session: Session, delivery_id: str, attempt: int, **values: Any) -> bool:
-    """Change a delivery whose present attempt is `attempt`; false when it is another, or has ended."""
-    query = update(Delivery).where(Delivery.id == delivery_id, Delivery.attempt == attempt, Delivery.state == "pending")
+def change_attempt(session: Session, delivery_id: str, number: int, **values: Any) -> bool:
+    """Change a delivery whose present attempt is `number`; false when it is another, or has ended."""
+    query = update(Delivery).where(Delivery.id == delivery_id, Delivery.attempt == number, Delivery.state == "pending")
     return changed(session, query.values(**values)) > 0
 
 

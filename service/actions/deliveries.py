@@ -1,0 +1,174 @@
+"""Sending deliveries: what is due, what came of an attempt, and when the next one follows.
+
+Claiming a delivery pushes its next attempt behind a lease, so a dispatcher that dies in the middle only delays it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from random import SystemRandom
+
+from sqlalchemy.orm import Session
+
+from service.actions import events, webhooks
+from service.db.queries import deliveries as queries
+from service.db.queries import webhooks as webhook_queries
+from service.db.tables import Delivery, DeliveryAttempt, Webhook
+
+RETRIES = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400))
+"""Waits after the first attempt, the second, and so on: about three days in all (Standard Webhooks)."""
+
+LONGEST_RETRY_AFTER = timedelta(hours=24)
+KEPT = timedelta(days=30)
+_JITTER = 0.1  # of the wait, added, so that what failed together does not come back together
+_random = SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A claimed delivery: all that its attempt needs. `secrets` are sealed."""
+
+    delivery_id: str
+    webhook_id: str
+    url: str
+    body: bytes
+    secrets: Sequence[str]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attempt: a status, or the error that kept an answer from coming."""
+
+    at: datetime
+    duration_ms: int
+    status: int | None = None
+    error: str | None = None
+    excerpt: str | None = None
+    retry_after_seconds: float | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the receiver took it; a redirect is no success."""
+        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def any_due(session: Session, *, now: datetime) -> bool:
+    """Whether a delivery waits for an attempt; cheap, to be asked often."""
+    return queries.any_due(session, now)
+
+
+def claim(
+    session: Session,
+    *,
+    busy: Mapping[str, int],
+    per_endpoint: int,
+    limit: int,
+    lease: timedelta,
+    now: datetime,
+) -> list[Parcel]:
+    """Take the deliveries to attempt now.
+
+    Args:
+        session: A short transaction; the attempts follow after it.
+        busy: Attempts under way by webhook.
+        per_endpoint: Most attempts at once for one webhook, so that a slow receiver delays only itself.
+        limit: Most deliveries to take.
+        lease: How long an attempt can last; after that the delivery is due again.
+        now: The time of the claim.
+    """
+    full = [webhook_id for webhook_id, count in busy.items() if count >= per_endpoint]
+    room = {webhook_id: per_endpoint - count for webhook_id, count in busy.items()}
+    parcels = []
+    for delivery, webhook in queries.due(session, now, per_endpoint=per_endpoint, but=full, limit=limit):
+        left = room.get(webhook.id, per_endpoint)
+        if left <= 0:
+            continue
+        taken = queries.change_attempt(
+            session, delivery.id, delivery.attempt, attempt=delivery.attempt + 1, next_attempt_at=now + lease
+        )
+        if taken:
+            room[webhook.id] = left - 1
+            parcels.append(_parcel(delivery, webhook, now=now))
+    return parcels
+
+
+def _parcel(delivery: Delivery, webhook: Webhook, *, now: datetime) -> Parcel:
+    return Parcel(
+        delivery_id=delivery.id,
+        webhook_id=webhook.id,
+        url=webhook.url,
+        body=delivery.body.encode(),
+        secrets=webhooks.signing_secrets(webhook, now=now),
+        attempt=delivery.attempt + 1,
+    )
+
+
+def give_back(session: Session, parcel: Parcel, *, now: datetime) -> None:
+    """An attempt was interrupted: it does not count, and another follows."""
+    queries.change_attempt(session, parcel.delivery_id, parcel.attempt, attempt=parcel.attempt - 1, next_attempt_at=now)
+
+
+def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime) -> None:
+    """Log an attempt and decide what follows: the end, another attempt, or the end of the webhook."""
+    delivery = queries.get(session, parcel.delivery_id)
+    webhook = webhook_queries.get(session, parcel.webhook_id)
+    if delivery is None or webhook is None:  # removed meanwhile
+        return
+    _log(session, parcel, outcome)
+    if outcome.succeeded:
+        _end(session, parcel, state="succeeded", now=now)
+    elif outcome.status == HTTPStatus.GONE:
+        _end(session, parcel, state="failed", now=now)
+        _disable(session, webhook, reason="The receiver answered 410 Gone.", now=now)
+    elif parcel.attempt > len(RETRIES):
+        _end(session, parcel, state="failed", now=now)
+        if not queries.succeeded_since(session, webhook.id, delivery.created_at):
+            reason = f"No delivery succeeded while one was attempted {parcel.attempt} times."
+            _disable(session, webhook, reason=reason, now=now)
+    else:
+        following = now + _wait(parcel.attempt, outcome.retry_after_seconds) if webhook.enabled else None
+        queries.change_attempt(session, parcel.delivery_id, parcel.attempt, next_attempt_at=following)
+
+
+def _log(session: Session, parcel: Parcel, outcome: Outcome) -> None:
+    session.add(
+        DeliveryAttempt(
+            delivery_id=parcel.delivery_id,
+            at=outcome.at,
+            duration_ms=outcome.duration_ms,
+            status=outcome.status,
+            error=outcome.error,
+            excerpt=outcome.excerpt,
+        )
+    )
+    session.flush()
+
+
+def _end(session: Session, parcel: Parcel, *, state: str, now: datetime) -> None:
+    queries.change_attempt(
+        session, parcel.delivery_id, parcel.attempt, state=state, next_attempt_at=None, finished_at=now
+    )
+
+
+def _wait(attempt: int, retry_after_seconds: float | None) -> timedelta:
+    """The schedule's wait after this attempt, or longer when the receiver asks for that, up to a day."""
+    scheduled = RETRIES[attempt - 1] * (1 + _JITTER * _random.random())
+    asked = timedelta(seconds=min(retry_after_seconds or 0.0, LONGEST_RETRY_AFTER.total_seconds()))
+    return max(scheduled, asked)
+
+
+def _disable(session: Session, webhook: Webhook, *, reason: str, now: datetime) -> None:
+    """Switch the webhook off, hold what it has pending, and tell the others."""
+    if not webhook_queries.disable(session, webhook.id, reason=reason, now=now):
+        return
+    queries.hold(session, webhook.id)
+    told = {"id": webhook.id, "reason": reason}
+    data = {"project_id": webhook.project_id, "job_id": None, "model": None, "webhook": told}
+    events.emit(session, project_id=webhook.project_id, event="webhook.disabled", data=data, now=now)
+
+
+def forget(session: Session, *, before: datetime, limit: int = 1000) -> int:
+    """Drop deliveries that ended before a time."""
+    return queries.remove_finished(session, before, limit)

@@ -1,0 +1,177 @@
+"""Webhooks and their deliveries."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, Security
+
+from service.actions import webhooks
+from service.actions.keys import Caller
+from service.api.deps import Held, PageSize, PageToken, ProjectWriter, Reading, Writing, caller
+from service.api.problems import responses
+from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.webhooks import DeliveryOut, WebhookIn, WebhookOut, WebhookPatch, WebhookWithSecret
+from service.db.tables import Webhook
+from service.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    MalformedRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+)
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+Viewer = Annotated[Caller, Security(caller, scopes=["read", "project:write"])]
+WebhookId = Annotated[str, Path(description="Id of the webhook.", examples=["whk_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+DeliveryId = Annotated[str, Path(description="Id of the delivery.", examples=["dlv_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+
+_SECRET = frozenset({"secret"})
+
+
+def _with_secret(made: tuple[Webhook, str]) -> WebhookWithSecret:
+    webhook, secret = made
+    return WebhookWithSecret(**WebhookOut.model_validate(webhook).model_dump(), secret=secret)
+
+
+@router.post(
+    "",
+    operation_id="createWebhook",
+    summary="Create a webhook",
+    status_code=201,
+    response_model=WebhookWithSecret,
+    responses=responses(MalformedRequestError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError),
+)
+def create_webhook(body: WebhookIn, who: ProjectWriter, writing: Writing, held: Held) -> Response:
+    """The answer holds the signing secret, which is never shown again. A key of one project names that project."""
+    held.guard.check_url(body.url)
+    return writing.answer(
+        lambda session: webhooks.create(
+            session,
+            who,
+            url=body.url,
+            event_names=body.events,
+            project_id=body.project_id,
+            sealer=held.sealer,
+            now=writing.now,
+        ),
+        render=_with_secret,
+        status=201,
+        headers=lambda made: {"Location": f"/v1/webhooks/{made[0].id}"},
+        secrets=_SECRET,
+    )
+
+
+@router.get("", operation_id="listWebhooks", summary="List webhooks", responses=responses(MalformedRequestError))
+def list_webhooks(
+    who: Viewer, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
+) -> Page[WebhookOut]:
+    """In order of creation; a key of one project sees the webhooks of that project."""
+    after = decode_token(page_token, list="webhooks")
+    found = webhooks.page(session, who, after=after, size=page_size + 1)
+    more = found[page_size - 1].id if len(found) > page_size else None
+    items = [WebhookOut.model_validate(webhook) for webhook in found[:page_size]]
+    return Page(items=items, next_page_token=encode_token(more, list="webhooks"))
+
+
+@router.get("/{webhook_id}", operation_id="getWebhook", summary="Get a webhook", responses=responses(NotFoundError))
+def get_webhook(webhook_id: WebhookId, who: Viewer, session: Reading) -> WebhookOut:
+    """Without its secret."""
+    return WebhookOut.model_validate(webhooks.get(session, who, webhook_id))
+
+
+@router.patch(
+    "/{webhook_id}",
+    operation_id="changeWebhook",
+    summary="Change a webhook",
+    response_model=WebhookOut,
+    responses=responses(MalformedRequestError, NotFoundError, PayloadTooLargeError),
+)
+def change_webhook(
+    webhook_id: WebhookId, body: WebhookPatch, who: ProjectWriter, writing: Writing, held: Held
+) -> Response:
+    """While a webhook is disabled it gets no new events, and its pending deliveries wait until it is enabled."""
+    if body.url is not None:
+        held.guard.check_url(body.url)
+    return writing.answer(
+        lambda session: webhooks.change(session, who, webhook_id, body.changes(), now=writing.now),
+        render=WebhookOut.model_validate,
+    )
+
+
+@router.delete(
+    "/{webhook_id}",
+    operation_id="deleteWebhook",
+    summary="Delete a webhook",
+    status_code=204,
+    responses=responses(NotFoundError),
+)
+def delete_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) -> Response:
+    """Its deliveries go with it."""
+    return writing.answer(lambda session: webhooks.delete(session, who, webhook_id), render=lambda _: None, status=204)
+
+
+@router.post(
+    "/{webhook_id}/rotate-secret",
+    operation_id="rotateWebhookSecret",
+    summary="Rotate a webhook's secret",
+    response_model=WebhookWithSecret,
+    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+)
+def rotate_webhook_secret(webhook_id: WebhookId, who: ProjectWriter, writing: Writing, held: Held) -> Response:
+    """For 24 hours deliveries are signed with the new and the old secret."""
+    return writing.answer(
+        lambda session: webhooks.rotate_secret(session, who, webhook_id, sealer=held.sealer, now=writing.now),
+        render=_with_secret,
+        secrets=_SECRET,
+    )
+
+
+@router.post(
+    "/{webhook_id}/test",
+    operation_id="testWebhook",
+    summary="Send a test event",
+    status_code=202,
+    response_model=DeliveryOut,
+    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+)
+def test_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) -> Response:
+    """Sends `webhook.test` to this webhook alone; its deliveries tell what came of it."""
+    return writing.answer(
+        lambda session: webhooks.send_test(session, who, webhook_id, now=writing.now),
+        render=DeliveryOut.of,
+        status=202,
+    )
+
+
+@router.get(
+    "/{webhook_id}/deliveries",
+    operation_id="listDeliveries",
+    summary="List a webhook's deliveries",
+    responses=responses(MalformedRequestError, NotFoundError),
+)
+def list_deliveries(
+    webhook_id: WebhookId, who: Viewer, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
+) -> Page[DeliveryOut]:
+    """The newest first, each with its attempts. Deliveries are kept for 30 days after their end."""
+    before = decode_token(page_token, webhook=webhook_id)
+    found = webhooks.deliveries(session, who, webhook_id, before=before, size=page_size + 1)
+    more = found[page_size - 1].delivery.id if len(found) > page_size else None
+    items = [DeliveryOut.of(view) for view in found[:page_size]]
+    return Page(items=items, next_page_token=encode_token(more, webhook=webhook_id))
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    operation_id="redeliver",
+    summary="Send a delivery again",
+    status_code=202,
+    response_model=DeliveryOut,
+    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+)
+def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, who: ProjectWriter, writing: Writing) -> Response:
+    """The same body under the same `webhook-id`; its schedule of attempts starts anew."""
+    return writing.answer(
+        lambda session: webhooks.redeliver(session, who, webhook_id, delivery_id, now=writing.now),
+        render=DeliveryOut.of,
+        status=202,
+    )

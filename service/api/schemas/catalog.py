@@ -1,0 +1,40 @@
+"""The catalogue out."""
+
+from typing import Any
+
+from pydantic import Field
+
+from service.api.schemas.base import Schema
+
+
+class EntryOut(Schema):
+    """What all entries have."""
+
+    name: str
+    summary: str
+    parameters: dict[str, Any] = Field(description="JSON Schema of `params`.")
+    tasks: list[str] = Field(description="Which tasks it serves.")
+
+
+class EstimatorOut(EntryOut):
+    """A kind of model."""
+
+    needs: list[str]
+
+
+class StrategyOut(EstimatorOut):
+    """A query strategy."""
+
+    paper: str
+    kind: str = Field(description="scorer: ranks one by one; selector: picks a set; composite: both.")
+    cost: str
+
+
+class FeaturizerOut(EntryOut):
+    """How content becomes features."""
+
+    serves: str = Field(description="The `features.type` of a project.")
+
+
+class StoppingRuleOut(EstimatorOut):
+    """A rule that suggests to stop labelling."""
