@@ -7,6 +7,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     @cached_property
     def queue_url(self) -> str:
         """The Redis URL in force."""
-        return self.redis_url or f"unix://{self.redis_socket}"
+        return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
 
     @cached_property
     def objects_dir(self) -> Path:

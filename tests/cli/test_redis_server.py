@@ -84,3 +84,15 @@ def test_a_private_folder_that_others_may_enter_is_refused(tmp_path: Path) -> No
     for folder in (shared, link):
         with pytest.raises(PermissionError, match="this user alone"):
             redis_server.make_private_folder(folder)
+
+
+def test_the_path_of_the_data_folder_may_hold_any_character(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "a b#c?d%41é'\"")
+    settings.data_dir.mkdir()
+    server = RedisServer(settings.data_dir, settings.redis_socket)
+    try:
+        server.start()
+        with Redis.from_url(settings.queue_url) as connection:
+            assert connection.ping()
+    finally:
+        server.stop()
