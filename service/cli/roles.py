@@ -94,7 +94,7 @@ def migrate() -> None:
     settings = load_settings()
     key_file = make_data_folder(settings) / "admin-key"
     database = Database(settings.sql_url)
-    upgrade(database)
+    upgrade(database.engine)
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()
     else:

@@ -7,29 +7,29 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
 
-from service.db.session import Database
 from service.db.tables import Table
 
 
-def _config(database: Database) -> Config:
+def _config(engine: Engine) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["engine"] = database.engine
+    config.attributes["engine"] = engine
     return config
 
 
-def upgrade(database: Database) -> None:
+def upgrade(engine: Engine) -> None:
     """Apply the missing revisions; a database that is already current is only read."""
-    config = _config(database)
-    with database.engine.connect() as connection:
+    config = _config(engine)
+    with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     if set(current) != set(ScriptDirectory.from_config(config).get_heads()):
         command.upgrade(config, "head")
 
 
-def differences(database: Database) -> list[object]:
+def differences(engine: Engine) -> list[object]:
     """What the tables declare and the migrated database lacks; empty when they agree."""
-    with database.engine.connect() as connection:
+    with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, Table.metadata))

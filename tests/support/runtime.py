@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.queue.memory import MemoryQueue
 from starlette.testclient import TestClient
 
 from service.actions import keys
@@ -12,6 +11,7 @@ from service.api.deps import Runtime, utc_now
 from service.app import build
 from service.db.session import Database
 from service.db.upgrade import upgrade
+from service.queue.memory import MemoryQueue
 from service.security.addresses import AddressGuard
 from service.security.sealing import Sealer
 from service.settings import Settings
@@ -22,7 +22,7 @@ def make_runtime(folder: Path, **settings: Any) -> Runtime:
     """A runtime on its own folder; the schema is built by the migrations."""
     chosen = Settings(data_dir=folder, **settings)
     database = Database(chosen.sql_url)
-    upgrade(database)
+    upgrade(database.engine)
     guard = AddressGuard(chosen.webhook_allow)
     return Runtime(chosen, database, MemoryQueue(), MemoryObjects(), Sealer("a secret of the tests"), guard)
 

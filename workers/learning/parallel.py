@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal, TypeVar
 
 import joblib
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,0 +1,187 @@
+"""Queries as jobs: ranking, leases, races, composition."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.db.queries import arrays, projects
+from tests.support.pools import add_examples, add_labels, ask, batch
+from tests.support.runtime import Api
+from tests.support.working import drain
+
+
+def test_a_query_without_a_model_is_answered_by_a_named_stand_in(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 40)
+    found = batch(api, project_id, k=5, strategy="margin")
+    assert found["model"] is None
+    assert found["strategy"]["name"] == "typiclust"
+    assert found["strategy"]["fallback_from"] == "margin"
+    assert found["strategy"]["fallback_reason"] == "no_model"
+    assert [item["rank"] for item in found["items"]] == [1, 2, 3, 4, 5]
+    assert len({item["example_id"] for item in found["items"]}) == 5
+
+
+def test_with_a_model_the_least_certain_come_first(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 60)
+    add_labels(api, project_id, range(20))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    found = batch(api, project_id, k=40, strategy="margin", lease_seconds=0)
+    values = [item["reason"]["value"] for item in found["items"]]
+    scores = [item["score"] for item in found["items"]]
+    assert values == sorted(values)
+    assert scores == sorted(scores, reverse=True)
+    for item in found["items"]:
+        p = sorted(item["prediction"]["probabilities"].values())
+        assert item["reason"]["value"] == pytest.approx(p[-1] - p[-2], abs=1e-5)
+        assert item["prediction"]["label"] == max(p_of := item["prediction"]["probabilities"], key=p_of.__getitem__)
+    assert found["model"]["version"] == 1
+    assert found["model"]["labels_used"] == 20
+
+
+def test_labelled_leased_skipped_test_and_deleted_examples_are_not_picked(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    api.http.post(
+        f"/v1/projects/{project_id}/examples",
+        json={"examples": [{"id": "test", "vector": [0.0, 0.0], "split": "test"}]},
+    )
+    add_labels(api, project_id, [0])
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": [{"example_id": "e1", "skip": True}]})
+    api.http.delete(f"/v1/projects/{project_id}/examples/e2")
+    leased = batch(api, project_id, k=3, annotator="alice", strategy="random")
+    rest = batch(api, project_id, k=100, annotator="bob", strategy="random")
+    ids = {item["example_id"] for item in rest["items"]}
+    taken = {item["example_id"] for item in leased["items"]}
+    assert ids == {f"e{n}" for n in range(3, 20)} - taken
+    assert rest["exhausted"] is True
+
+
+def test_the_same_annotator_gets_own_leases_first(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 30)
+    first = [item["example_id"] for item in batch(api, project_id, k=4, annotator="alice")["items"]]
+    again = [item["example_id"] for item in batch(api, project_id, k=6, annotator="alice")["items"]]
+    assert set(again[:4]) == set(first)
+    other = {item["example_id"] for item in batch(api, project_id, k=24, annotator="bob")["items"]}
+    assert other.isdisjoint(again)
+
+
+def test_queries_that_ran_at_once_never_share_an_example(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 300)
+    waiting = [ask(api, project_id, k=10, annotator=f"person {n}", strategy="random") for n in range(25)]
+    drain(api.runtime)
+    items = [
+        item["example_id"] for job_id in waiting for item in api.http.get(f"/v1/jobs/{job_id}/batch").json()["items"]
+    ]
+    assert len(items) == 250
+    assert len(set(items)) == 250
+
+
+def test_overlap_gives_an_example_to_as_many_as_it_says(api: Api) -> None:
+    project_id = api.project(annotation={"overlap": 2, "lease_seconds": 60})
+    add_examples(api, project_id, 10)
+    held: list[str] = []
+    for name in ("a", "b", "c"):
+        held += [item["example_id"] for item in batch(api, project_id, k=10, annotator=name)["items"]]
+    assert len(held) == 20
+    assert all(held.count(example_id) == 2 for example_id in held)
+
+
+def test_released_and_expired_leases_can_be_given_to_others(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 6)
+    job_id = ask(api, project_id, k=6, annotator="alice")
+    drain(api.runtime)
+    assert batch(api, project_id, k=6, annotator="bob")["items"] == []
+    assert api.http.post(f"/v1/jobs/{job_id}/batch/renew", json={"lease_seconds": 60}).json()["changed"] == 6
+    gone = api.http.post(f"/v1/jobs/{job_id}/batch/release", json={"example_ids": ["e0", "e3"]})
+    assert gone.json() == {"job_id": job_id, "changed": 2}
+    assert {item["example_id"] for item in batch(api, project_id, k=6, annotator="bob")["items"]} == {"e0", "e3"}
+
+
+def test_the_same_seed_gives_the_same_batch(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 50)
+    one, two = (batch(api, project_id, k=10, seed=7, lease_seconds=0, strategy="random") for _ in range(2))
+    other = batch(api, project_id, k=10, seed=8, lease_seconds=0, strategy="random")
+    assert one["items"] == two["items"]
+    assert one["items"] != other["items"]
+
+
+def test_a_filter_leaves_only_matching_examples(api: Api) -> None:
+    project_id = api.project()
+    rows = [
+        {"id": f"e{n}", "vector": [float(n), 1.0], "data": {"lang": "de" if n % 2 else "en", "n": n}} for n in range(20)
+    ]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+    found = batch(api, project_id, k=20, filter={"lang": "de"}, lease_seconds=0)
+    assert {item["data"]["lang"] for item in found["items"]} == {"de"}
+    assert len(found["items"]) == 10
+    assert [item["example_id"] for item in batch(api, project_id, k=20, filter={"n": 4})["items"]] == ["e4"]
+
+
+def test_the_held_out_share_is_drawn_at_random_and_marked(api: Api) -> None:
+    project_id = api.project(holdout_fraction=0.25, retraining={"automatic": False})
+    add_examples(api, project_id, 400)
+    found = batch(api, project_id, k=40, strategy="random", lease_seconds=0)
+    drawn = [item for item in found["items"] if item["reason"]["strategy"] == "holdout"]
+    assert len(drawn) == 10
+    assert all(item["reason"]["explore"] for item in drawn)
+
+
+def test_a_snapshot_of_the_candidates_changes_no_answer(api: Api) -> None:
+    project_id = api.project()
+    for n in range(510):
+        add_examples(api, project_id, 1, first=n)
+    before = batch(api, project_id, k=600, lease_seconds=0, strategy="random")
+    with api.runtime.database.read() as session:
+        assert projects.pool(session, project_id).snapshot_rows == 510
+    add_labels(api, project_id, [5])
+    after = batch(api, project_id, k=600, lease_seconds=0, strategy="random")
+    assert {item["example_id"] for item in before["items"]} - {item["example_id"] for item in after["items"]} == {"e5"}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"k": 0}, "/k"),
+        ({"k": 10_001}, "/k"),
+        ({"k": 1, "strategy": "nonsense"}, "/strategy"),
+        ({"k": 1, "strategy": "margin", "params": {"nonsense": 1}}, "/params/nonsense"),
+        ({"k": 1, "explore": 1.5}, "/explore"),
+        ({"k": 1, "candidates": {"strategy": "k_center", "count": 5}}, "/candidates/strategy"),
+        ({"k": 1, "unknown": True}, "/unknown"),
+        ({}, "/k"),
+    ],
+)
+def test_bad_queries_are_refused(api: Api, body: dict[str, Any], pointer: str) -> None:
+    project_id = api.project()
+    answer = api.http.post(f"/v1/projects/{project_id}/queries", json=body)
+    assert answer.status_code == 422
+    assert [bad["pointer"] for bad in answer.json()["errors"]] == [pointer]
+    assert api.http.get(f"/v1/projects/{project_id}/jobs").json()["items"] == []
+
+
+def test_text_is_featurized_once_and_small_chunks_are_joined(api: Api) -> None:
+    project_id = api.project(features={"type": "text", "field": "text"}, retraining={"automatic": False})
+    for first in (0, 30, 60):
+        rows = [
+            {"id": f"e{n}", "data": {"text": f"{'good fine' if n % 2 else 'bad awful'} number {n}"}}
+            for n in range(first, first + 30)
+        ]
+        api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+        assert len(batch(api, project_id, k=5, lease_seconds=0)["items"]) == 5
+    with api.runtime.database.read() as session:
+        chunks = arrays.live_chunks(session, project_id, arrays=["features:text-262144-2-1"], generation=2**40)
+        assert [(chunk.start, chunk.stop) for chunk in chunks] == [(0, 90)]
+    add_labels(api, project_id, range(10))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    answer = api.http.get(f"/v1/projects/{project_id}/models/1")
+    assert answer.json()["labels_used"] == 10
+    assert np.isfinite(answer.json()["metrics"]["accuracy"]["value"])

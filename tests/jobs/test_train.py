@@ -1,0 +1,149 @@
+"""Trainings: the model, its metrics, the policy that starts them."""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from service.actions import trainings
+from service.api.deps import utc_now
+from tests.support.pools import add_examples, add_labels, vector_of
+from tests.support.runtime import Api
+from tests.support.working import drain
+
+
+def _jobs(api: Api, project_id: str, kind: str = "training") -> list[dict[str, Any]]:
+    answer = api.http.get(f"/v1/projects/{project_id}/jobs", params={"kind": kind})
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def test_labels_lead_to_a_model_and_the_curve_grows(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 10, "every": 5})
+    add_examples(api, project_id, 40)
+    assert add_labels(api, project_id, range(9))["training"] == {"job_id": None, "labels_until_next": 1}
+    started = add_labels(api, project_id, [9])["training"]
+    assert started["job_id"].startswith("job_")
+    assert started["labels_until_next"] == 5
+    drain(api.runtime)
+    assert add_labels(api, project_id, range(10, 14))["training"]["labels_until_next"] == 1
+    add_labels(api, project_id, [14])
+    drain(api.runtime)
+    curve = api.http.get(f"/v1/projects/{project_id}/progress").json()["curve"]
+    assert [(point["model_version"], point["labels_used"]) for point in curve] == [(1, 10), (2, 15)]
+    metric = curve[0]["metrics"]["accuracy"]
+    assert metric["method"] == "cross_validation"
+    assert metric["biased"] is True
+    assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
+
+
+def test_test_rows_measure_and_never_train(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    rows = [{"id": f"t{n}", "vector": vector_of(n), "split": "test", "label": "b" if n % 2 else "a"} for n in range(30)]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+    add_labels(api, project_id, range(12))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    model = api.http.get(f"/v1/projects/{project_id}/models/1").json()
+    assert model["labels_used"] == 12
+    assert model["metrics"]["accuracy"]["method"] == "test"
+    assert model["metrics"]["accuracy"]["biased"] is False
+    assert model["metrics"]["accuracy"]["n"] == 30
+    assert model["metrics"]["accuracy"]["value"] == 1.0
+
+
+def test_one_class_or_too_few_labels_is_a_result_without_a_model(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    for labels, reason in (([], "too_few_labels"), ([0, 2, 4], "one_class")):
+        if labels:
+            add_labels(api, project_id, labels)
+        job_id = api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"]
+        drain(api.runtime)
+        job = api.http.get(f"/v1/jobs/{job_id}").json()
+        assert job["state"] == "succeeded"
+        assert job["result"] == {"model": None, "reason": reason}
+
+
+def test_the_same_labels_give_the_same_model(api: Api) -> None:
+    predictions = []
+    for order in (range(20), reversed(range(20))):
+        project_id = api.project(retraining={"automatic": False})
+        add_examples(api, project_id, 40)
+        for number in order:
+            add_labels(api, project_id, [number])
+        api.http.post(f"/v1/projects/{project_id}/trainings")
+        drain(api.runtime)
+        job = api.http.post(
+            f"/v1/projects/{project_id}/models/1/predict",
+            json={"examples": [{"vector": vector_of(n)} for n in range(40)]},
+            headers={"Prefer": "wait=0"},
+        )
+        assert job.status_code == 202
+        drain(api.runtime)
+        predictions.append(api.http.get(job.headers["Location"]).json()["result"])
+    assert predictions[0] == predictions[1]
+    assert np.isclose(sum(predictions[0]["predictions"][0]["probabilities"].values()), 1, atol=1e-5)
+
+
+def test_asking_while_one_waits_gives_the_waiting_one(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 20)
+    first = api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"]
+    assert api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"] == first
+    assert add_labels(api, project_id, range(12))["training"]["job_id"] == first
+    assert drain(api.runtime) >= 1
+    assert len(_jobs(api, project_id)) == 1
+    counts = api.http.get(f"/v1/projects/{project_id}").json()["counts"]
+    assert counts["model_version"] == 1
+    assert counts["labels_since_model"] == 0
+
+
+def test_after_the_idle_time_the_rest_is_trained(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 10, "every": 100, "idle_seconds": 60})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(10))
+    drain(api.runtime)
+    add_labels(api, project_id, [10, 11, 12])
+    for later, expected in ((59, 1), (61, 2)):
+        with api.runtime.write() as session:
+            trainings.request_due(session, now=utc_now() + timedelta(seconds=later), share=10)
+        drain(api.runtime)
+        assert len(api.http.get(f"/v1/projects/{project_id}/models").json()["items"]) == expected
+    newest = api.http.get(f"/v1/projects/{project_id}/models").json()["items"][0]
+    assert newest["labels_used"] == 13
+
+
+def test_a_quiet_time_is_waited_for(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 5, "quiet_seconds": 30})
+    add_examples(api, project_id, 20)
+    assert add_labels(api, project_id, range(6))["training"] == {"job_id": None, "labels_until_next": 0}
+    assert _jobs(api, project_id) == []
+    with api.runtime.write() as session:
+        trainings.request_due(session, now=utc_now() + timedelta(seconds=31), share=10)
+    assert len(_jobs(api, project_id)) == 1
+
+
+def test_manual_projects_train_only_when_asked(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    assert add_labels(api, project_id, range(40))["training"] == {"job_id": None, "labels_until_next": None}
+    assert _jobs(api, project_id) == []
+
+
+def test_predicting_checks_its_examples(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(10))
+    assert api.http.post(f"/v1/projects/{project_id}/models/1/predict", json={"examples": []}).status_code == 422
+    body = {"examples": [{"vector": [1.0, 2.0]}]}
+    assert api.http.post(f"/v1/projects/{project_id}/models/1/predict", json=body).status_code == 404
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    bad = api.http.post(f"/v1/projects/{project_id}/models/1/predict", json={"examples": [{"vector": [1.0]}]})
+    assert bad.status_code == 422
+    assert bad.json()["errors"][0]["pointer"] == "/examples/0/vector"
+    artifact = api.http.get(f"/v1/projects/{project_id}/models/1/artifact")
+    assert artifact.content.startswith(b"PK")
+    assert api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=onnx").status_code == 422
