@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response, Security
 from fastapi.security import HTTPBearer, SecurityScopes
@@ -15,11 +16,13 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import idempotency, jobs, keys
+from service.actions.bulk import BulkRequest, Mode
 from service.actions.idempotency import Answer, Reservation
 from service.actions.keys import Caller
 from service.api.problems import base_url
 from service.api.schemas.base import Schema
 from service.api.schemas.jobs import JobOut
+from service.codecs.media import CHUNK_BYTES, Media, parse_media
 from service.db.session import Database
 from service.db.tables import Job
 from service.errors import (
@@ -130,6 +133,7 @@ Reader = Annotated[Caller, _needs("read")]
 ResultReader = Annotated[Caller, _needs("read", "query:run")]
 ProjectWriter = Annotated[Caller, _needs("project:write")]
 PoolWriter = Annotated[Caller, _needs("pool:write")]
+BulkReader = Annotated[Caller, _needs("read", "pool:write", "label:write")]
 LabelWriter = Annotated[Caller, _needs("label:write")]
 QueryRunner = Annotated[Caller, _needs("query:run")]
 Operator = Annotated[Caller, _needs("query:run", "project:write")]
@@ -139,6 +143,9 @@ ProjectId = Annotated[str, Path(description="Id of the project.", examples=["prj
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
 PageSize = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
 PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
+BulkMode = Annotated[
+    Mode, Query(description="`atomic`: a bad row and nothing is stored. `partial`: the good rows are.")
+]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on.")]
 Prefer = Annotated[
     str | None, Header(max_length=200, description="`wait=N` waits for the job, N seconds at most (30 at most).")
@@ -285,6 +292,58 @@ class Edge:
                 idempotency.release(session, reserved)
 
 
+@dataclass(frozen=True, slots=True)
+class BulkBody:
+    """A bulk body on disk: its rows are read when it has come as a whole."""
+
+    file: IO[bytes]
+    media: Media
+    mode: Mode
+
+
+class BulkEdge(Edge):
+    """One changing request with a bulk body. Its action opens the transactions itself."""
+
+    def __init__(self, held: Runtime, body: BulkBody, *, owner: str, key: str | None, request_hash: str) -> None:
+        super().__init__(held, owner=owner, key=key, request_hash=request_hash)
+        self.body = body
+
+    def submit(
+        self,
+        action: Callable[[BulkRequest, Callable[[Session, Made], None]], Made],
+        project_id: str,
+        *,
+        render: Callable[[Made], Schema],
+    ) -> Response:
+        """Do `action`, which keeps its result in the transaction of the effect, and answer with what `render` makes."""
+        reserved = self.reserve()
+        if isinstance(reserved, Answer):
+            return _replay(reserved)
+
+        def keep(session: Session, made: Made) -> None:
+            self.keep(session, reserved, Answer(200, {}, render(made).render()))
+
+        try:
+            made = action(self._request(project_id), keep)
+        except BaseException:
+            self.release(reserved)
+            raise
+        return respond(Answer(200, {}, render(made).render()))
+
+    def _request(self, project_id: str) -> BulkRequest:
+        return BulkRequest(
+            project_id=project_id,
+            body=self.body.file,
+            media=self.body.media,
+            mode=self.body.mode,
+            read=self.held.database.read,
+            write=self.held.write,
+            objects=self.held.objects,
+            settings=self.held.settings,
+            clock=utc_now,
+        )
+
+
 def respond(answer: Answer) -> Response:
     """The HTTP response of an answer."""
     return Response(answer.body or None, answer.status, answer.headers, "application/json" if answer.body else None)
@@ -329,3 +388,43 @@ def request_hash(request: Request, body: bytes, *, digest: str | None = None) ->
 
 
 Writing = Annotated[Edge, Depends(edge)]
+
+
+async def bulk_edge(
+    request: Request,
+    held: Held,
+    who: AnyCaller,
+    mode: BulkMode = "atomic",
+    idempotency_key: IdempotencyKey = None,
+) -> AsyncIterator[BulkEdge]:
+    """The edge of a request with a bulk body, which is spooled: into a file without a name once it is not small."""
+    media = parse_media(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    folder = held.settings.spool_dir
+    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
+    with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(folder)) as file:
+        digest = await _spool(request, file)
+        body = BulkBody(file, media, mode)
+        hashed = request_hash(request, b"", digest=digest)
+        yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+
+
+async def _spool(request: Request, file: IO[bytes]) -> str:
+    """Write the body as it comes; returns its hash."""
+    digest = hashlib.sha256()
+    held = bytearray()
+
+    def write() -> None:
+        digest.update(held)
+        file.write(held)
+        held.clear()
+
+    async for piece in request.stream():
+        held += piece
+        if len(held) >= CHUNK_BYTES:
+            await run_in_threadpool(write)
+    write()
+    file.seek(0)
+    return digest.hexdigest()
+
+
+BulkWriting = Annotated[BulkEdge, Depends(bulk_edge, scope="function")]

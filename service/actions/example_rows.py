@@ -1,0 +1,106 @@
+"""From the rows of an upload to rows that can be stored: checked against the project, hashed, spooled."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from service.actions.bulk import RowErrors, RowSpool, class_problem
+from service.codecs.blocks import Block
+from service.codecs.rows import ExampleRow, content_hash, features_hash, pointer_to
+from service.db.tables import Project
+from service.errors import FieldError
+
+_encode = msgspec.json.Encoder().encode
+
+
+class StoredRow(msgspec.Struct, array_like=True, gc=False):
+    """An example as it is stored; `label` is a class of the project."""
+
+    id: str
+    data: str | None
+    split: str
+    group: str | None
+    priority: float | None
+    content_hash: bytes
+    features_hash: bytes
+    label: str | None
+    annotator: str
+
+
+def dimensions_of(project: Project) -> int | None:
+    """How long the project's vectors are, when its features are vectors."""
+    dimensions: int | None = project.features["dimensions"] if project.features["type"] == "vector" else None
+    return dimensions
+
+
+def read(
+    blocks: Iterable[Block[ExampleRow]], project: Project, *, spool: RowSpool[StoredRow], errors: RowErrors
+) -> int:
+    """Spool the good rows with their vectors, and gather what is wrong with the others; how many rows there were."""
+    text_field = project.features["field"] if project.features["type"] == "text" else None
+    classes = frozenset(project.task["classes"])
+    received = 0
+    for block in blocks:
+        received += block.received
+        found = [_problem(row, project, text_field, classes) for row in block.rows]
+        vectors = block.vectors
+        if any(found):
+            bad = [
+                replace(p, line=line, id=row.id)
+                for p, line, row in zip(found, block.lines, block.rows, strict=True)
+                if p
+            ]
+            errors.add(sorted([*block.errors, *bad], key=lambda error: error.line or 0))
+            good = np.array([problem is None for problem in found])
+            vectors = None if vectors is None else vectors[good]
+            rows = [row for row, problem in zip(block.rows, found, strict=True) if problem is None]
+        else:
+            errors.add(block.errors)
+            rows = block.rows
+        packed = b"" if vectors is None else vectors.tobytes()
+        spool.add(_stored(rows, packed, text_field), packed)
+    return received
+
+
+def _problem(row: ExampleRow, project: Project, text_field: str | None, classes: frozenset[str]) -> FieldError | None:
+    if text_field is not None:
+        text = row.data.get(text_field, UNSET) if row.data is not UNSET else UNSET
+        if text is UNSET:
+            return FieldError(pointer_to("data", text_field), "missing_field", "The features are read from this field.")
+        if not isinstance(text, str):
+            return FieldError(pointer_to("data", text_field), "wrong_type", "Expected string.")
+    if row.label is UNSET or (isinstance(row.label, str) and row.label in classes):
+        return None
+    return class_problem(project, row.label)
+
+
+def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None) -> list[StoredRow]:
+    size = len(packed) // len(rows) if rows else 0
+    stored = []
+    for i, row in enumerate(rows):
+        vector = packed[i * size : (i + 1) * size] if size else None
+        data = row.data if row.data is not UNSET else None
+        features = vector if vector is not None else (data or {})[text_field or ""]
+        stored.append(
+            StoredRow(
+                row.id,
+                None if data is None else _encode(data).decode(),
+                row.split,
+                row.group,
+                row.priority,
+                content_hash(row, vector),
+                features_hash(features),
+                None if row.label is UNSET else str(row.label),
+                "" if row.annotator is UNSET else row.annotator,
+            )
+        )
+    return stored
+
+
+def split_vectors(packed: bytes, count: int) -> list[bytes]:
+    """The vectors of `count` rows, which lie one behind the other; none when there are no vectors."""
+    size = len(packed) // count
+    return [packed[i * size : (i + 1) * size] for i in range(count)] if size else []

@@ -1,0 +1,64 @@
+"""From the rows of a body of labels to answers that can be recorded: checked against the project, spooled."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET
+
+from service.actions.bulk import RowErrors, RowSpool, class_problem
+from service.codecs.blocks import Block, SeenIds
+from service.codecs.rows import LabelRow
+from service.db.tables import Project
+from service.errors import FieldError
+
+_DUPLICATE = FieldError("/example_id", "duplicate", "The body has an answer of this annotator for this example before.")
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """A label, or a skip, as it is recorded; `annotator` is empty when it was not told."""
+
+    line: int
+    example_id: str
+    value: str | None
+    skip: bool
+    annotator: str
+    source: str
+    batch_id: str | None
+    labeled_at: datetime | None
+
+
+def read(blocks: Iterable[Block[LabelRow]], project: Project, *, spool: RowSpool[Answer], errors: RowErrors) -> int:
+    """Spool the good rows, and gather what is wrong with the others; how many rows there were."""
+    seen = SeenIds()
+    received = 0
+    for block in blocks:
+        received += block.received
+        answers = [_answer(line, row) for line, row in zip(block.lines, block.rows, strict=True)]
+        problems: dict[int, FieldError] = {
+            i: problem
+            for i, row in enumerate(block.rows)
+            if row.label is not UNSET and (problem := class_problem(project, row.label))
+        }
+        good = [i for i in range(len(answers)) if i not in problems]
+        # no name has a control character in it, so the border is unambiguous
+        pairs = [f"{answers[i].example_id}\0{answers[i].annotator}" for i in good]
+        problems.update((good[position], _DUPLICATE) for position in seen.add(pairs))
+        bad = [replace(p, line=answers[i].line, id=answers[i].example_id) for i, p in problems.items()]
+        errors.add(sorted([*block.errors, *bad], key=lambda error: error.line or 0))
+        spool.add([answer for i, answer in enumerate(answers) if i not in problems])
+    return received
+
+
+def _answer(line: int, row: LabelRow) -> Answer:
+    return Answer(
+        line=line,
+        example_id=row.example_id,
+        value=row.label if isinstance(row.label, str) else None,
+        skip=row.skip,
+        annotator="" if row.annotator is UNSET else row.annotator,
+        source=row.source,
+        batch_id=None if row.batch_id is UNSET else row.batch_id,
+        labeled_at=None if row.labeled_at is UNSET else row.labeled_at,
+    )

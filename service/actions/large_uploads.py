@@ -1,0 +1,342 @@
+"""Large uploads: rows go in by slices that nobody sees, and one tiny transaction publishes them.
+
+The upload holds the pool for itself under a lease. New examples are inserted under its id and stay invisible; rows
+whose example exists already are staged, and applied by slices once the new ones are published. A process that dies
+leaves an upload that `recover` removes (it was not published) or completes (it was).
+"""
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy.orm import Session
+
+from service.actions import candidates, projects, trainings
+from service.actions.bulk import BulkRequest, Outcome, RowSpool
+from service.actions.candidates import is_candidate
+from service.actions.example_rows import StoredRow
+from service.actions.storing import Store, new_example
+from service.db.queries import examples as queries
+from service.db.queries import labels as label_queries
+from service.db.queries import uploads as upload_queries
+from service.db.queries.projects import lock_pool
+from service.db.tables import Chunk as ChunkRow
+from service.db.tables import Pool, Project, Upload
+from service.db.types import new_id
+from service.errors import UnavailableError
+from service.storage.chunks import Chunk, ChunkWriter, chunk_key, delete_chunk
+
+Complete = Callable[[Session, Outcome], Outcome]
+
+_LEASE = timedelta(seconds=60)
+_SLICE = 2000
+_APPLIED_AT_ONCE = 1000
+_PATIENCE_SECONDS = 20.0
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """An upload of this process, and the rows that are reserved for it."""
+
+    id: str
+    project_id: str
+    start: int
+    stop: int
+
+
+def store(
+    request: BulkRequest,
+    spool: RowSpool[StoredRow],
+    *,
+    dimensions: int | None,
+    complete: Complete,
+    patience: float = _PATIENCE_SECONDS,
+) -> Outcome:
+    """Store the rows of a large upload; `complete` is called in the transaction that publishes it.
+
+    Raises:
+        UnavailableError: another upload holds the pool for longer than `patience` seconds.
+    """
+    hold = _begin(request, spool.rows, patience=patience)
+    chunk: Chunk | None = None
+    try:
+        with ChunkWriter(request.objects, columns=dimensions) if dimensions else nullcontext() as writer:
+            staging = _Staging(request, hold, writer)
+            for rows, vectors in _slices(spool):
+                staging.add(rows, vectors)
+            if writer is not None and writer.rows:
+                chunk = writer.finish(
+                    chunk_key(hold.project_id, "vectors", hold.start), array="vectors", start=hold.start
+                )
+        outcome = staging.publish(chunk, complete)
+    except BaseException:
+        if _discard(request, hold) and chunk is not None:
+            delete_chunk(request.objects, chunk)
+        raise
+    while _go_on(request, hold):
+        pass
+    return outcome
+
+
+def _begin(request: BulkRequest, count: int, *, patience: float) -> _Hold:
+    """Wait for the pool, take it and reserve rows."""
+    deadline = time.monotonic() + patience
+    while True:
+        with request.write() as session:
+            projects.get(session, request.project_id)
+            pool = lock_pool(session, request.project_id)
+            now = request.clock()
+            if pool.upload_id is None:
+                return _take(session, pool, count, now=now)
+            abandoned = pool.upload_until is None or pool.upload_until <= now
+            if abandoned:
+                _recover_slice(session, pool, now=now, share=request.share)
+        if not abandoned:
+            if time.monotonic() >= deadline:
+                detail = "Another large upload into this project is running."
+                raise UnavailableError(detail, headers={"Retry-After": "10"})
+            time.sleep(_POLL_SECONDS)
+
+
+def _take(session: Session, pool: Pool, count: int, *, now: datetime) -> _Hold:
+    start, stop = pool.next_row, pool.next_row + count
+    upload = Upload(
+        id=new_id("upl"), project_id=pool.project_id, state="staging", start=start, stop=stop, created_at=now
+    )
+    session.add(upload)
+    pool.next_row = stop
+    pool.upload_id, pool.upload_until = upload.id, now + _LEASE
+    session.flush()
+    return _Hold(upload.id, pool.project_id, start, stop)
+
+
+def _slices(spool: RowSpool[StoredRow]) -> Iterator[tuple[list[StoredRow], bytes]]:
+    """The rows with their vectors, about _SLICE at a time."""
+    rows: list[StoredRow] = []
+    vectors = bytearray()
+    for more_rows, more_vectors in spool.frames():
+        rows += more_rows
+        vectors += more_vectors
+        if len(rows) >= _SLICE:
+            yield rows, bytes(vectors)
+            rows, vectors = [], bytearray()
+    if rows:
+        yield rows, bytes(vectors)
+
+
+class _Staging:
+    """Puts the rows of an upload where nobody sees them, then publishes them."""
+
+    def __init__(self, request: BulkRequest, hold: _Hold, writer: ChunkWriter | None) -> None:
+        self._request = request
+        self._hold = hold
+        self._writer = writer
+        self._outcome = Outcome()
+        self._staged = 0
+        self._labels = 0
+        self._candidates = bytearray()  # a byte for each new row
+
+    def add(self, rows: Sequence[StoredRow], vectors: bytes) -> None:
+        """Put in a slice, in a transaction of its own."""
+        with self._request.write() as session:
+            now = self._request.clock()
+            project = projects.get(session, self._hold.project_id)
+            pool, _ = _held(session, self._hold)
+            pool.upload_until = now + _LEASE
+            known = queries.find(session, project.id, [row.id for row in rows], hidden=True)
+            new = [row.id not in known for row in rows]
+            self._insert([row for row, is_new in zip(rows, new, strict=True) if is_new], session, project, now=now)
+            size = len(vectors) // len(rows)
+            for i, row in enumerate(rows):
+                if not new[i]:
+                    vector = vectors[i * size : (i + 1) * size]
+                    self._stage(session, row, vector, same=known[row.id].content_hash == row.content_hash)
+            session.flush()
+        if self._writer is not None and any(new):
+            matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(rows), -1)
+            self._writer.append(matrix if all(new) else matrix[np.array(new)])
+
+    def _insert(self, rows: Sequence[StoredRow], session: Session, project: Project, *, now: datetime) -> None:
+        first = self._hold.start + len(self._candidates)
+        overlap: int = project.annotation["overlap"]
+        examples, labels = [], []
+        for number, row in enumerate(rows, start=first):
+            count = int(row.label is not None)
+            examples.append(new_example(project.id, row, number, now=now, upload_id=self._hold.id, label_count=count))
+            if count:
+                labels.append(_label(project.id, row, now=now))
+            self._candidates.append(is_candidate(split=row.split, label_count=count, skip_count=0, overlap=overlap))
+        queries.add(session, examples)
+        label_queries.add(session, labels)
+        self._outcome.created += len(rows)
+        self._labels += len(labels)
+
+    def _stage(self, session: Session, row: StoredRow, vector: bytes, *, same: bool) -> None:
+        """Keep a row whose example exists, unless there is nothing new in it."""
+        if same:
+            self._outcome.unchanged += 1
+        else:
+            self._outcome.updated += 1
+        if same and row.label is None:
+            return
+        content = {"row": msgspec.to_builtins(row), "vector": base64.b64encode(vector).decode()}
+        upload_queries.stage(session, [{"upload_id": self._hold.id, "position": self._staged, "content": content}])
+        self._staged += 1
+
+    def publish(self, chunk: Chunk | None, complete: Complete) -> Outcome:
+        """Make the new examples visible, all at once."""
+        with self._request.write() as session:
+            now = self._request.clock()
+            project = projects.get(session, self._hold.project_id)
+            pool, upload = _held(session, self._hold)
+            upload.state = "publishing"
+            pool.upload_until = now + _LEASE
+            if chunk is not None:
+                _list_chunk(session, pool, chunk)
+            mask = np.frombuffer(self._candidates, dtype=np.bool_)
+            candidates.enter(session, pool, self._hold.start, mask)
+            pool.examples += self._outcome.created
+            if self._labels:
+                pool.examples_labeled += self._labels
+                pool.labels_human += self._labels
+                pool.label_generation += self._labels
+                session.flush()
+                trainings.after_labels(session, project, pool, now=now, share=self._request.share)
+            if not self._staged:
+                _end(pool, upload)
+            session.flush()
+            return complete(session, self._outcome)
+
+
+def _label(project_id: str, row: StoredRow, *, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("lbl"),
+        "project_id": project_id,
+        "example_id": row.id,
+        "annotator": row.annotator,
+        "value": row.label,
+        "skip": False,
+        "source": "human",
+        "batch_id": None,
+        "labeled_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _list_chunk(session: Session, pool: Pool, chunk: Chunk) -> None:
+    pool.chunk_generation += 1
+    session.add(
+        ChunkRow(
+            key=chunk.key,
+            project_id=pool.project_id,
+            array=chunk.array,
+            start=chunk.start,
+            stop=chunk.stop,
+            kind=chunk.kind,
+            columns=chunk.columns,
+            dtype=chunk.dtype,
+            born=pool.chunk_generation,
+        )
+    )
+
+
+def _held(session: Session, hold: _Hold) -> tuple[Pool, Upload]:
+    """The pool, locked, and the upload.
+
+    Raises:
+        UnavailableError: this process was silent for so long that others began to remove the upload.
+    """
+    pool = lock_pool(session, hold.project_id)
+    upload = upload_queries.get(session, hold.id)
+    # whoever removes an upload takes its rows away from the end
+    if pool.upload_id != hold.id or upload is None or upload.stop != hold.stop:
+        raise UnavailableError("The upload was interrupted for too long; send it again.", headers={"Retry-After": "1"})
+    return pool, upload
+
+
+def _end(pool: Pool, upload: Upload) -> None:
+    upload.state = "published"
+    pool.upload_id = pool.upload_until = None
+
+
+def _go_on(request: BulkRequest, hold: _Hold) -> bool:
+    """Apply a slice of the staged rows; false when all are applied."""
+    with request.write() as session:
+        pool = lock_pool(session, hold.project_id)
+        if pool.upload_id != hold.id:
+            return False
+        _recover_slice(session, pool, now=request.clock(), share=request.share)
+    return True
+
+
+def _discard(request: BulkRequest, hold: _Hold) -> bool:
+    """Remove an upload that failed; false when it was published already, and is completed by `recover`."""
+    while True:
+        with request.write() as session:
+            pool = lock_pool(session, hold.project_id)
+            upload = upload_queries.get(session, hold.id)
+            if upload is None or pool.upload_id != hold.id:
+                return upload is None
+            if upload.state != "staging":
+                return False
+            _remove_slice(session, pool, upload)
+
+
+def recover(session: Session, *, now: datetime, share: int) -> bool:
+    """Remove or complete a slice of an upload whose process died; false when there is none.
+
+    To be called in a transaction of its own, again and again.
+    """
+    project_id = upload_queries.abandoned(session, now)
+    if project_id is None:
+        return False
+    pool = lock_pool(session, project_id)
+    if pool.upload_until is not None and pool.upload_until <= now:
+        _recover_slice(session, pool, now=now, share=share)
+    return True
+
+
+def _recover_slice(session: Session, pool: Pool, *, now: datetime, share: int) -> None:
+    upload = upload_queries.get(session, pool.upload_id or "")
+    if upload is None:
+        pool.upload_id = pool.upload_until = None
+    elif upload.state == "staging":
+        _remove_slice(session, pool, upload)
+    else:
+        _apply_slice(session, pool, upload, now=now, share=share)
+    session.flush()
+
+
+def _remove_slice(session: Session, pool: Pool, upload: Upload) -> None:
+    """Remove some rows, from the end; when none are left, the upload."""
+    if upload.stop > upload.start:
+        start = max(upload.start, upload.stop - _SLICE)
+        upload_queries.remove_rows(session, upload, start=start, stop=upload.stop)
+        upload.stop = start
+    elif not upload_queries.drop_staged(session, upload.id, limit=_SLICE):
+        session.delete(upload)
+        pool.upload_id = pool.upload_until = None
+    session.flush()
+
+
+def _apply_slice(session: Session, pool: Pool, upload: Upload, *, now: datetime, share: int) -> None:
+    """Apply some of the staged rows; when none are left, the upload is done."""
+    staged = upload_queries.staged(session, upload.id, limit=_APPLIED_AT_ONCE)
+    if not staged:
+        _end(pool, upload)
+        return
+    rows = [msgspec.convert(one.content["row"], StoredRow) for one in staged]
+    vectors = [base64.b64decode(one.content["vector"]) for one in staged]
+    applied = Store(session, projects.get(session, pool.project_id), pool, now=now)
+    applied.add(rows, vectors if any(vectors) else [])
+    applied.finish(share=share)
+    upload_queries.drop_staged(session, upload.id, limit=_APPLIED_AT_ONCE)
+    pool.upload_until = now + _LEASE

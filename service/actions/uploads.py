@@ -1,0 +1,54 @@
+"""Uploads of examples: read and checked with no transaction open, then stored at once."""
+
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from service.actions import bulk, example_rows, large_uploads, projects
+from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
+from service.actions.example_rows import StoredRow
+from service.actions.storing import Store
+from service.codecs.bodies import decode_examples
+from service.db.queries.projects import lock_pool
+from service.settings import MIB
+
+# what is stored in one short transaction; anything larger goes in by slices
+_SMALL_ROWS = 1000
+_SMALL_BYTES = 16 * MIB
+
+
+def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) -> Outcome:
+    """Check a body of examples and store it; `keep` is called in the transaction that makes it visible."""
+    with request.read() as session:
+        project = projects.get(session, request.project_id)
+    with (
+        RowErrors(request.objects) as errors,
+        RowSpool(StoredRow, request.settings.spool_dir) as spool,
+    ):
+        dimensions = example_rows.dimensions_of(project)
+        blocks = decode_examples(request.body, request.media, dimensions=dimensions, limits=request.limits)
+        received = example_rows.read(blocks, project, spool=spool, errors=errors)
+        if errors.count and request.mode == "atomic":
+            raise bulk.reject(request, errors, received=received)
+
+        def complete(session: Session, stored: Outcome) -> Outcome:
+            """Fill in the outcome and keep it, in the transaction of the effect."""
+            stored.received, stored.rejected, stored.errors = received, errors.count, errors.first
+            stored.errors_url = errors.save(session, request.project_id, now=request.clock())
+            keep(session, stored)
+            return stored
+
+        if spool.rows < _SMALL_ROWS and spool.bytes < _SMALL_BYTES:
+            return _store_small(request, spool, complete)
+        return large_uploads.store(request, spool, dimensions=dimensions, complete=complete)
+
+
+def _store_small(
+    request: BulkRequest, spool: RowSpool[StoredRow], complete: Callable[[Session, Outcome], Outcome]
+) -> Outcome:
+    with request.write() as session:
+        project = projects.get(session, request.project_id)
+        store = Store(session, project, lock_pool(session, project.id), now=request.clock())
+        for rows, vectors in spool.frames():
+            store.add(rows, example_rows.split_vectors(vectors, len(rows)))
+        return complete(session, store.finish(share=request.share))

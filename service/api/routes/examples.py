@@ -1,0 +1,163 @@
+"""The pool: bulk uploads of examples, reading and deleting them, and the lists of bad rows."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import FileResponse
+
+from service.actions import bulk, examples, projects, uploads
+from service.api.deps import (
+    BulkReader,
+    BulkWriting,
+    Held,
+    PageSize,
+    PageToken,
+    PoolWriter,
+    ProjectId,
+    Reader,
+    Reading,
+    Writing,
+    utc_now,
+)
+from service.api.problems import responses
+from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.bulk import BulkAnswer
+from service.api.schemas.examples import UPLOAD, ExampleDetail, ExampleOut
+from service.db.queries.examples import Status
+from service.errors import (
+    FieldError,
+    IdempotencyInProgressError,
+    IdempotencyMismatchError,
+    MalformedRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+    RowsRejectedError,
+    UnsupportedFeatureError,
+    UnsupportedMediaTypeError,
+)
+
+router = APIRouter(prefix="/v1/projects/{project_id}", tags=["examples"])
+
+ExampleId = Annotated[str, Path(description="The client's own id, URL-encoded.", examples=["a17"])]
+StatusFilter = Annotated[Status | None, Query(description="Leased examples are among the unlabeled ones.")]
+ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+
+
+@router.post(
+    "/examples",
+    operation_id="uploadExamples",
+    summary="Upload examples",
+    response_model=BulkAnswer,
+    openapi_extra=UPLOAD,
+    responses=responses(
+        MalformedRequestError,
+        NotFoundError,
+        IdempotencyInProgressError,
+        PayloadTooLargeError,
+        UnsupportedMediaTypeError,
+        RowsRejectedError,
+        IdempotencyMismatchError,
+    ),
+)
+def upload_examples(project_id: ProjectId, _: PoolWriter, writing: BulkWriting) -> Response:
+    """An example with a known id and other content is updated; a `label` in a row is a label."""
+    return writing.submit(lambda request, keep: uploads.submit(request, keep=keep), project_id, render=BulkAnswer.of)
+
+
+@router.get(
+    "/examples",
+    operation_id="listExamples",
+    summary="List examples",
+    responses=responses(MalformedRequestError, NotFoundError),
+)
+def list_examples(
+    project_id: ProjectId,
+    _: Reader,
+    session: Reading,
+    status: StatusFilter = None,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> Page[ExampleOut]:
+    """Examples in the order of upload; one whose features changed moves to the end."""
+    tied = {"list": "examples", "project": project_id, "status": status}
+    after = decode_row(decode_token(page_token, **tied))
+    views = examples.page(session, project_id, status=status, after=after, size=page_size + 1, now=utc_now())
+    more = str(views[page_size - 1].example.row) if len(views) > page_size else None
+    items = [ExampleOut.of(view) for view in views[:page_size]]
+    return Page(items=items, next_page_token=encode_token(more, **tied))
+
+
+def decode_row(position: str | None) -> int:
+    """The row that a page token stands for; before the first one without a token."""
+    if position is None:
+        return -1
+    if not position.isdecimal() or len(position) > 18:  # noqa: PLR2004 - fits into 64 bits
+        raise MalformedRequestError("The page token is damaged.")
+    return int(position)
+
+
+@router.get(
+    "/examples/{example_id:path}",
+    operation_id="getExample",
+    summary="Get an example",
+    responses=responses(NotFoundError),
+)
+def get_example(project_id: ProjectId, example_id: ExampleId, _: Reader, session: Reading, held: Held) -> ExampleDetail:
+    """The example with its labels and the last prediction."""
+    view = examples.get(session, project_id, example_id, now=utc_now())
+    prediction = examples.last_prediction(session, view.example, objects=held.objects)
+    return ExampleDetail.of(view, prediction=prediction)
+
+
+@router.delete(
+    "/examples/{example_id:path}",
+    operation_id="deleteExample",
+    summary="Delete an example",
+    status_code=204,
+    responses=responses(NotFoundError),
+)
+def delete_example(
+    project_id: ProjectId, example_id: ExampleId, _: PoolWriter, writing: Writing, held: Held
+) -> Response:
+    """The example goes with its labels; they stay in the history."""
+    share = held.settings.jobs_in_queue_per_project
+    return writing.answer(
+        lambda session: examples.delete(session, project_id, example_id, now=writing.now, share=share),
+        render=lambda _: None,
+        status=204,
+    )
+
+
+@router.get(
+    "/error-lists/{list_id}",
+    operation_id="getErrorList",
+    summary="Get all bad rows of a bulk body",
+    response_class=FileResponse,
+    responses={
+        **responses(NotFoundError),
+        200: {
+            "description": "A bad row on each line.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        },
+    },
+)
+def get_error_list(project_id: ProjectId, list_id: ListId, _: BulkReader, session: Reading, held: Held) -> FileResponse:
+    """NDJSON, kept for 24 hours: `line`, `id`, `pointer`, `code` and `detail` of every bad row."""
+    key = bulk.error_list_key(session, project_id, list_id, now=utc_now())
+    return FileResponse(held.objects.path(key), media_type="application/x-ndjson")
+
+
+@router.post(
+    "/predictions",
+    operation_id="uploadPredictions",
+    summary="Upload predictions (comes in a later release)",
+    response_model=BulkAnswer,
+    responses=responses(NotFoundError, UnsupportedFeatureError),
+)
+def upload_predictions(project_id: ProjectId, _: PoolWriter, session: Reading) -> Response:
+    """Bringing your own model is refused in this release: models are trained here."""
+    projects.get(session, project_id)
+    raise UnsupportedFeatureError(
+        "This release does not take predictions of other models; it trains its own from the labels.",
+        errors=[FieldError("", "unsupported", "Uploaded predictions come in a later release.")],
+    )

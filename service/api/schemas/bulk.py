@@ -1,0 +1,58 @@
+"""Bulk bodies in and their answers out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from service.actions.bulk import Outcome
+from service.api.schemas.base import FieldProblem, Schema
+
+
+class BulkAnswer(Schema):
+    """What became of the rows of a body."""
+
+    received: int
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
+    errors: list[FieldProblem] = Field(description="The first 100 bad rows.")
+    errors_truncated: bool = Field(description="Whether `errors` leaves some bad rows out.")
+    errors_url: str | None = Field(description="All bad rows as NDJSON, kept for 24 hours; null when there are none.")
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> "BulkAnswer":
+        """From the action's outcome."""
+        return cls.model_validate(outcome)
+
+
+def request_body(
+    name: str, row_type: type[msgspec.Struct], *, rows: Sequence[dict[str, Any]], csv: str, description: str
+) -> dict[str, Any]:
+    """The OpenAPI request body of a bulk route: the same rows in three media types."""
+    _, components = msgspec.json.schema_components([row_type])
+    row = components[row_type.__name__]
+    document = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": row}}}
+    lines = "".join(msgspec.json.encode(line).decode() + "\n" for line in rows)
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"{description} `Content-Encoding: gzip` is read too.",
+            "content": {
+                "application/json": {
+                    "schema": {**document, "additionalProperties": False},
+                    "example": {name: list(rows)},
+                },
+                "application/x-ndjson": {
+                    "schema": {"type": "string", "description": "A row of the JSON form on each line."},
+                    "example": lines,
+                },
+                "text/csv": {
+                    "schema": {"type": "string", "description": "A header, then a row on each line."},
+                    "example": csv,
+                },
+            },
+        }
+    }

@@ -1,0 +1,84 @@
+"""Examples out."""
+
+from typing import Any, Literal, Self
+
+import orjson
+from pydantic import Field
+
+from service.actions.examples import ExampleView
+from service.api.schemas.base import Schema, Time
+from service.api.schemas.bulk import request_body
+from service.codecs.rows import ExampleRow
+
+
+class ExampleLabel(Schema):
+    """A label, as its example shows it."""
+
+    id: str
+    label: str | None = Field(description="Null for a skip.")
+    skip: bool
+    annotator: str | None
+    source: Literal["human", "automated"]
+    batch_id: str | None
+    labeled_at: Time
+
+
+class ExampleOut(Schema):
+    """An item of the pool."""
+
+    id: str = Field(description="The client's own id.")
+    data: dict[str, Any] | None
+    split: Literal["pool", "test"]
+    group: str | None
+    priority: float | None
+    status: Literal["unlabeled", "labeled", "skipped", "leased"]
+    labels: list[ExampleLabel]
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, view: ExampleView, **more: Any) -> Self:
+        """From the action's view."""
+        example = view.example
+        return cls(
+            id=example.example_id,
+            data=None if example.data is None else orjson.loads(example.data),
+            split=example.split,  # type: ignore[arg-type] # the column holds the splits only
+            group=example.group,
+            priority=example.priority,
+            status=view.status,
+            labels=[_label(label) for label in view.labels],
+            created_at=example.created_at,
+            updated_at=example.updated_at,
+            **more,
+        )
+
+
+class ExampleDetail(ExampleOut):
+    """An item of the pool with what the serving model says of it."""
+
+    prediction: dict[str, Any] | None = Field(
+        description="What the serving model last said; null before a query has scored the pool.",
+        examples=[{"label": "bug", "probabilities": {"bug": 0.7, "praise": 0.3}, "model_version": 3}],
+    )
+
+
+def _label(label: Any) -> ExampleLabel:
+    names = ("id", "skip", "source", "batch_id", "labeled_at")
+    fields = {name: getattr(label, name) for name in names}
+    return ExampleLabel(**fields, label=label.value, annotator=label.annotator or None)
+
+
+UPLOAD = request_body(
+    "examples",
+    ExampleRow,
+    rows=[
+        {"id": "a17", "vector": [0.1, 0.9], "data": {"text": "It crashes on start"}},
+        {"id": "a18", "vector": "zczMPWZmZj8=", "split": "test", "label": "bug", "annotator": "alice"},
+    ],
+    csv="id,vector,text\na17,zczMPWZmZj8=,It crashes on start\n",
+    description=(
+        "A vector is a list of numbers, or base64 of little-endian float32; in CSV base64 in the column `vector`, or "
+        "columns `x0`, `x1`, ...; other CSV columns are `data`."
+    ),
+)

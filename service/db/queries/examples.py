@@ -1,0 +1,158 @@
+"""Examples of a pool, their loose vectors and the changes of the candidates."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import CandidateChange, Example, Lease, LooseVector, Upload
+from service.storage.bitmaps import Change
+
+Status = Literal["unlabeled", "labeled", "skipped", "leased"]
+
+_IN = 500  # parameters of one IN list
+_EXAMPLES: Any = Example.__table__
+_VECTORS: Any = LooseVector.__table__
+_LEASES: Any = Lease.__table__
+_CHANGES: Any = CandidateChange.__table__
+
+
+class Known(NamedTuple):
+    """What is known of an example before it is changed."""
+
+    example_id: str
+    row: int
+    split: str
+    content_hash: bytes
+    features_hash: bytes
+    label_count: int
+    skip_count: int
+    upload_id: str | None
+
+
+_KNOWN = [getattr(Example, name) for name in Known._fields]
+
+
+def visible(project_id: str) -> ColumnElement[bool]:
+    """The condition that an example is in no upload that still is being staged; what is read of examples has it."""
+    return or_(Example.upload_id.is_(None), Example.upload_id.not_in(_staging(project_id)))
+
+
+def _staging(project_id: str) -> Select[str]:
+    return select(Upload.id).where(Upload.project_id == project_id, Upload.state == "staging")
+
+
+def staging_uploads(session: Session, project_id: str) -> set[str]:
+    """The uploads whose rows nobody may see yet."""
+    return set(session.scalars(_staging(project_id)))
+
+
+def find(session: Session, project_id: str, ids: Sequence[str], *, hidden: bool = False) -> dict[str, Known]:
+    """Those of the examples that exist; with `hidden`, also those of an upload that is not published."""
+    found: dict[str, Known] = {}
+    for part in parts_of(ids):
+        query = select(*_KNOWN).where(Example.project_id == project_id, Example.example_id.in_(part))
+        query = query if hidden else query.where(visible(project_id))
+        found.update((row[0], Known._make(row)) for row in session.execute(query))
+    return found
+
+
+def parts_of(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Values in parts that fit into one IN list."""
+    return (values[first : first + _IN] for first in range(0, len(values), _IN))
+
+
+def add(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Insert examples."""
+    if rows:
+        session.execute(insert(_EXAMPLES), rows)
+
+
+def change(session: Session, project_id: str, rows: list[dict[str, Any]]) -> None:
+    """Change examples: each of the rows has `example_id` and new values of the same columns."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if name != "example_id"]
+    mine = (_EXAMPLES.c.project_id == project_id) & (_EXAMPLES.c.example_id == bindparam("of_example"))
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    parameters = [{"of_example": row["example_id"], **{f"new_{name}": row[name] for name in names}} for row in rows]
+    session.execute(update(_EXAMPLES).where(mine).values(values), parameters)
+
+
+def remove(session: Session, project_id: str, example_id: str) -> None:
+    """Delete an example and its leases; its labels are removed by others."""
+    changed(session, delete(Lease).where(Lease.project_id == project_id, Lease.example_id == example_id))
+    changed(session, delete(Example).where(Example.project_id == project_id, Example.example_id == example_id))
+
+
+def add_vectors(session: Session, project_id: str, vectors: Sequence[tuple[int, bytes]]) -> None:
+    """Keep vectors as blobs, by row."""
+    made = [{"project_id": project_id, "row": row, "vector": vector} for row, vector in vectors]
+    if made:
+        session.execute(insert(_VECTORS), made)
+
+
+def drop_vectors(session: Session, project_id: str, rows: Sequence[int]) -> int:
+    """Remove the blobs of rows that became holes; how many there were."""
+    mine = delete(LooseVector).where(LooseVector.project_id == project_id)
+    return sum(changed(session, mine.where(LooseVector.row.in_(part))) for part in parts_of(rows))
+
+
+def move_leases(session: Session, project_id: str, new_rows: dict[str, int]) -> None:
+    """Tell leases the new rows of their examples."""
+    if not new_rows:
+        return
+    mine = (_LEASES.c.project_id == project_id) & (_LEASES.c.example_id == bindparam("of_example"))
+    parameters = [{"of_example": example_id, "new_row": row} for example_id, row in new_rows.items()]
+    session.execute(update(_LEASES).where(mine).values(row=bindparam("new_row")), parameters)
+
+
+def add_changes(session: Session, project_id: str, *, first: int, made: Sequence[Change]) -> None:
+    """Append changes of the candidates, numbered from `first`."""
+    rows = [
+        {"project_id": project_id, "sequence": sequence, **change._asdict()}
+        for sequence, change in enumerate(made, start=first)
+    ]
+    session.execute(insert(_CHANGES), rows)
+
+
+def get(session: Session, project_id: str, example_id: str) -> Example | None:
+    """One example."""
+    query = select(Example).where(Example.project_id == project_id, Example.example_id == example_id)
+    return session.scalars(query.where(visible(project_id))).first()
+
+
+def page(
+    session: Session, project_id: str, *, status: Status | None, overlap: int, after: int, size: int, now: datetime
+) -> Sequence[Example]:
+    """Examples in order of their rows, from behind a row on."""
+    query = select(Example).where(Example.project_id == project_id, Example.row > after, visible(project_id))
+    if status is not None:
+        query = query.where(_has_status(status, overlap=overlap, now=now))
+    return session.scalars(query.order_by(Example.row).limit(size)).all()
+
+
+def _has_status(status: Status, *, overlap: int, now: datetime) -> ColumnElement[bool]:
+    labeled = Example.label_count > 0
+    skipped = (Example.skip_count > 0) if overlap == 1 else Example.skip_count < 0
+    if status == "labeled":
+        return labeled
+    if status == "skipped":
+        return ~labeled & skipped
+    if status == "unlabeled":
+        return ~labeled & ~skipped
+    return exists().where(
+        Lease.project_id == Example.project_id, Lease.example_id == Example.example_id, Lease.expires_at > now
+    )
+
+
+def leased(session: Session, project_id: str, ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Which of the examples are promised to somebody."""
+    found: set[str] = set()
+    for part in parts_of(ids):
+        live = select(Lease.example_id).where(Lease.project_id == project_id, Lease.expires_at > now)
+        found.update(session.scalars(live.where(Lease.example_id.in_(part))))
+    return found

@@ -1,0 +1,109 @@
+"""Labels, their history and the leases that they end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from service.db.queries.examples import parts_of, visible
+from service.db.results import changed
+from service.db.tables import Batch, BatchItem, Example, Job, Label, LabelHistory, Lease
+
+_LABELS: Any = Label.__table__
+_HISTORY: Any = LabelHistory.__table__
+_KEPT = ("project_id", "example_id", "annotator", "value", "skip", "source", "labeled_at")
+
+
+def of_examples(session: Session, project_id: str, ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """The current labels of some examples, in no order."""
+    found: list[Row[Any]] = []
+    for part in parts_of(ids):
+        query = select(_LABELS).where(_LABELS.c.project_id == project_id, _LABELS.c.example_id.in_(part))
+        found.extend(session.execute(query))
+    return found
+
+
+def leases_of(session: Session, project_id: str, ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    """Leases of some examples: example id, holder and annotator."""
+    found: list[tuple[str, str, str | None]] = []
+    for part in parts_of(ids):
+        query = select(Lease.example_id, Lease.holder, Lease.annotator).where(Lease.project_id == project_id)
+        found.extend((row[0], row[1], row[2]) for row in session.execute(query.where(Lease.example_id.in_(part))))
+    return found
+
+
+def end_leases(session: Session, project_id: str, ended: Sequence[tuple[str, str]]) -> None:
+    """Remove leases, named by example id and holder."""
+    for part in parts_of(ended):
+        mine = delete(Lease).where(Lease.project_id == project_id)
+        changed(session, mine.where(tuple_(Lease.example_id, Lease.holder).in_(part)))
+
+
+def known_batches(session: Session, project_id: str, ids: Sequence[str]) -> set[str]:
+    """Which of the ids are queries of the project."""
+    found: set[str] = set()
+    for part in parts_of(ids):
+        mine = select(Job.id).where(Job.project_id == project_id, Job.kind == "query")
+        found.update(session.scalars(mine.where(Job.id.in_(part))))
+    return found
+
+
+def add(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Insert labels."""
+    if rows:
+        session.execute(insert(_LABELS), rows)
+
+
+def replace(session: Session, old: Sequence[Any], new: list[dict[str, Any]]) -> None:
+    """Change labels: `new` has `id` and the values; what they were goes to the history."""
+    if not new:
+        return
+    keep(session, old, replaced_at=new[0]["updated_at"])
+    names = [name for name in new[0] if name != "id"]
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    parameters = [{"of_label": row["id"], **{f"new_{name}": row[name] for name in names}} for row in new]
+    session.execute(update(_LABELS).where(_LABELS.c.id == bindparam("of_label")).values(values), parameters)
+
+
+def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
+    """Write what labels were to the history."""
+    rows = [
+        {"label_id": label.id, "replaced_at": replaced_at, **{name: getattr(label, name) for name in _KEPT}}
+        for label in old
+    ]
+    if rows:
+        session.execute(insert(_HISTORY), rows)
+
+
+def said_again(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Note that labels were given again, later: each of the rows has `of_label` and `at`."""
+    if rows:
+        mine = update(_LABELS).where(_LABELS.c.id == bindparam("of_label"))
+        session.execute(mine.values(labeled_at=bindparam("at")), rows)
+
+
+def remove(session: Session, ids: Sequence[str]) -> None:
+    """Delete labels."""
+    for part in parts_of(ids):
+        changed(session, delete(Label).where(Label.id.in_(part)))
+
+
+def get(session: Session, project_id: str, label_id: str) -> Label | None:
+    """One label of a visible example."""
+    return session.scalars(_visible(project_id).where(Label.id == label_id)).first()
+
+
+def _visible(project_id: str) -> Any:
+    of_example = and_(Example.project_id == Label.project_id, Example.example_id == Label.example_id)
+    query = select(Label).join(Example, of_example)
+    return query.where(Label.project_id == project_id, visible(project_id))
+
+
+def page(session: Session, project_id: str, *, after: str, size: int) -> Sequence[Row[Any]]:
+    """Labels in order of creation with what their batch knows: (label, batch or none, propensity)."""
+    of_item = and_(BatchItem.job_id == Label.batch_id, BatchItem.example_id == Label.example_id)
+    query = _visible(project_id).add_columns(Batch.strategy, Batch.seed, Batch.model_version, BatchItem.propensity)
+    query = query.outerjoin(Batch, Batch.job_id == Label.batch_id).outerjoin(BatchItem, of_item)
+    found: Sequence[Row[Any]] = session.execute(query.where(Label.id > after).order_by(Label.id).limit(size)).all()
+    return found
