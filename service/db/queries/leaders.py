@@ -1,0 +1,37 @@
+"""Which process leads."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, or_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.db.results import changed
+from service.db.tables import Leader
+
+
+def get(session: Session, name: str) -> Leader | None:
+    """Who leads, perhaps past its time."""
+    return session.get(Leader, name, populate_existing=True)
+
+
+def prolong(session: Session, name: str, *, holder: str, until: datetime, now: datetime) -> bool:
+    """Lead until a time, if `holder` leads already or nobody does; false otherwise."""
+    query = update(Leader).where(Leader.name == name, or_(Leader.holder == holder, Leader.until <= now))
+    return changed(session, query.values(holder=holder, until=until)) > 0
+
+
+def add(session: Session, name: str, *, holder: str, until: datetime) -> bool:
+    """Lead as the first ever; false when another was faster."""
+    try:
+        with session.begin_nested():
+            session.add(Leader(name=name, holder=holder, until=until))
+            session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+def remove(session: Session, name: str, *, holder: str) -> None:
+    """Nobody leads, if `holder` did."""
+    changed(session, delete(Leader).where(Leader.name == name, Leader.holder == holder))

@@ -1,0 +1,104 @@
+"""What happens without a request: one list of tasks, each repeated while this process leads."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from service.actions import bulk, relay, retention, trainings
+from service.api.deps import Runtime, utc_now
+from service.dispatcher.relay import Relay
+from service.telemetry import logger
+
+_AT_ONCE = 200
+_LONGEST_BACKOFF_SECONDS = 30.0
+_log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to do `every` so many seconds; it runs in a thread and may block."""
+
+    name: str
+    every: float
+    run: Callable[[Runtime], object]
+
+
+def tasks(runtime: Runtime) -> tuple[Task, ...]:
+    """All of them: a line here adds one."""
+    settings = runtime.settings
+    ringer = Relay()
+    return (
+        Task("ring_due", settings.dispatcher_tick_seconds, ringer.ring_due),
+        Task("ring_lost", settings.sweep_seconds, ringer.ring_lost),
+        Task("give_back_lost_jobs", 1.0, _give_back_lost_jobs),
+        Task("request_trainings", 1.0, _request_trainings),
+        Task("forget_leases", 30.0, _forget_leases),
+        Task("forget_outbox", 60.0, _forget_outbox),
+        Task("forget_answers", 300.0, _forget_answers),
+        Task("forget_deliveries", 300.0, _forget_deliveries),
+        Task("forget_error_lists", 300.0, _forget_error_lists),
+    )
+
+
+async def repeat(task: Task, runtime: Runtime, stop: asyncio.Event) -> None:
+    """Run the task again and again until `stop`; after a failure it is tried again, ever more seldom."""
+    failures = 0
+    while not stop.is_set():
+        failures = 0 if await succeeds(task.name, asyncio.to_thread(task.run, runtime)) else failures + 1
+        longest = max(task.every, _LONGEST_BACKOFF_SECONDS)
+        await pause(stop, min(task.every * 2 ** min(failures, 10), longest))
+
+
+async def succeeds(name: str, work: Awaitable[object]) -> bool:
+    """Do `work`. A fault of it is logged, and false: one failing task must not stop the others."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - whatever is wrong with it
+        _log.exception("task_failed", task=name)
+        return False
+    return True
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not past `stop`."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _give_back_lost_jobs(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        attempts = runtime.settings.job_max_attempts
+        count = relay.give_back_lost(session, max_attempts=attempts, limit=_AT_ONCE, now=utc_now())
+    if count:
+        _log.warning("workers_lost", jobs=count)
+
+
+def _request_trainings(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
+
+
+def _forget_leases(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        retention.forget_leases(session, now=utc_now())
+
+
+def _forget_outbox(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        relay.forget_ended(session)
+
+
+def _forget_answers(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        retention.forget_answers(session, hours=runtime.settings.idempotency_hours, now=utc_now())
+
+
+def _forget_deliveries(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        retention.forget_deliveries(session, now=utc_now())
+
+
+def _forget_error_lists(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        bulk.forget_error_lists(session, runtime.objects, now=utc_now())

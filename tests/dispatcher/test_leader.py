@@ -1,0 +1,67 @@
+import asyncio
+from datetime import timedelta
+
+from service.actions import leaders
+from service.api.deps import Runtime, utc_now
+from service.db.tables import Leader
+from service.dispatcher.leader import Leadership
+from tests.dispatcher.receivers import run
+
+LEASE = timedelta(seconds=6)
+
+
+def lead(runtime: Runtime, holder: str, *, after: float) -> bool:
+    now = utc_now() + timedelta(seconds=after)
+    with runtime.database.write() as session:
+        return leaders.lead(session, "dispatcher", holder=holder, until=now + LEASE, now=now)
+
+
+def resign(runtime: Runtime, holder: str) -> None:
+    with runtime.database.write() as session:
+        leaders.resign(session, "dispatcher", holder=holder)
+
+
+def test_one_of_two_leads_until_it_falls_silent(runtime: Runtime) -> None:
+    assert lead(runtime, "a", after=0)
+    assert not lead(runtime, "b", after=1)
+    assert lead(runtime, "a", after=5)
+    assert not lead(runtime, "b", after=8)
+    assert lead(runtime, "b", after=12)
+    assert not lead(runtime, "a", after=13)
+
+
+def test_resigning_lets_another_lead_at_once(runtime: Runtime) -> None:
+    assert lead(runtime, "a", after=0)
+    resign(runtime, "b")
+    assert not lead(runtime, "b", after=1)
+    resign(runtime, "a")
+    assert lead(runtime, "b", after=1)
+
+
+def test_a_lost_lease_ends_the_leadership(runtime: Runtime) -> None:
+    async def scenario() -> None:
+        first, second = (Leadership(runtime.database, lease_seconds=0.3) for _ in range(2))
+        assert await first.take()
+        assert not await second.take()
+        keeping = asyncio.create_task(first.keep(asyncio.Event()))
+        await asyncio.sleep(0.5)
+        assert not keeping.done()
+        assert not await second.take()
+        with runtime.database.write() as session:
+            session.get_one(Leader, "dispatcher").holder = second.holder
+            session.get_one(Leader, "dispatcher").until = utc_now() + LEASE
+        await asyncio.wait_for(keeping, 1)
+
+    run(scenario)
+
+
+def test_an_absent_database_ends_the_leadership_when_the_lease_does(runtime: Runtime) -> None:
+    async def scenario() -> None:
+        leader = Leadership(runtime.database, lease_seconds=0.6)
+        assert await leader.take()
+        Leader.__table__.drop(runtime.database.engine)  # type: ignore[attr-defined] # declared as FromClause
+        assert await leader.take()
+        await asyncio.sleep(0.6)
+        assert not await leader.take()
+
+    run(scenario)
