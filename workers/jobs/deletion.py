@@ -5,6 +5,8 @@ from service.storage.artifacts import inputs_prefix, models_prefix
 from service.storage.chunks import project_prefix
 from workers.jobs.context import JobContext
 
+_SLICE = 5_000
+
 
 def run(context: JobContext) -> None:
     """Delete the files, then the rows. A crash in between is repeated from the start."""
@@ -19,8 +21,23 @@ def run(context: JobContext) -> None:
     for done, prefix in enumerate(prefixes):
         context.progress.tell(done, len(prefixes), "deleting files")
         context.objects.delete_prefix(prefix)
-    context.progress.tell(len(prefixes), len(prefixes), "deleting rows")
+    _delete_slices(context)
     with context.fenced() as (session, job):
         jobs.remove_all(session, project_id, but=job.id)
         projects.remove(session, project_id)
         context.finish(session, {"deleted": project_id})
+
+
+def _delete_slices(context: JobContext) -> None:
+    """What there can be millions of goes in short transactions, so that other writers get their turn."""
+    with context.read() as session:
+        rows = projects.pool(session, context.project_id).next_row
+    for start in range(0, rows, _SLICE):
+        context.progress.tell(start, rows, "deleting examples")
+        with context.fenced() as (session, _):
+            projects.remove_rows(session, context.project_id, start=start, stop=start + _SLICE)
+    context.progress.tell(rows, rows, "deleting labels")
+    removed = 1
+    while removed:
+        with context.fenced() as (session, _):
+            removed = projects.remove_labels(session, context.project_id, limit=_SLICE)

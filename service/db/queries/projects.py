@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
-from service.db.tables import Lease, Pool, Project
+from service.db.tables import Example, Label, LabelHistory, Lease, LooseVector, Pool, Project
 
 
 def get(session: Session, project_id: str) -> Project | None:
@@ -25,6 +25,24 @@ def page(session: Session, *, only: str | None, after: str | None, size: int) ->
 def remove(session: Session, project_id: str) -> None:
     """Delete the project; what hangs on it goes with it."""
     session.execute(delete(Project).where(Project.id == project_id))
+
+
+def remove_rows(session: Session, project_id: str, *, start: int, stop: int) -> None:
+    """Delete the examples of rows [start, stop) and their loose vectors."""
+    for table in (Example, LooseVector):
+        inside = (table.row >= start) & (table.row < stop)
+        session.execute(delete(table).where(table.project_id == project_id, inside))
+
+
+def remove_labels(session: Session, project_id: str, *, limit: int) -> int:
+    """Delete some labels, or some of their history once there are none; how many."""
+    for table in (Label, LabelHistory):
+        ids = session.scalars(select(table.id).where(table.project_id == project_id).order_by(table.id).limit(limit))
+        found = list(ids)
+        if found:
+            mine = delete(table).where(table.project_id == project_id, table.id <= found[-1])
+            return changed(session, mine)
+    return 0
 
 
 def pool(session: Session, project_id: str) -> Pool:
