@@ -46,9 +46,7 @@ class Moves:
         # unique() gives the first of equal rows, so the order is turned round
         rows, last = np.unique(np.array(self._rows, dtype=np.int64)[::-1], return_index=True)
         values = np.array(self._values, dtype=np.bool_)[::-1][last]
-        made = [*_changes(rows[~values], value=False), *_changes(rows[values], value=True)]
-        queries.add_changes(session, pool.project_id, first=pool.change_sequence + 1, made=made)
-        pool.change_sequence += len(made)
+        _write(session, pool, [*_changes(rows[~values], value=False), *_changes(rows[values], value=True)])
         self._rows, self._values = array("q"), array("b")
 
 
@@ -56,9 +54,13 @@ def enter(session: Session, pool: Pool, start: int, mask: NDArray[np.bool_]) -> 
     """Let new rows from `start` on become candidates where `mask` says so; the pool is locked."""
     if not mask.any():
         return
-    made = change_of(np.flatnonzero(mask) + start, value=True)
-    queries.add_changes(session, pool.project_id, first=pool.change_sequence + 1, made=[made])
-    pool.change_sequence += 1
+    _write(session, pool, [change_of(np.flatnonzero(mask) + start, value=True)])
+
+
+def _write(session: Session, pool: Pool, made: list[Change]) -> None:
+    rows = [change._asdict() for change in made]
+    queries.add_changes(session, pool.project_id, first=pool.change_sequence + 1, made=rows)
+    pool.change_sequence += len(rows)
 
 
 def _changes(rows: NDArray[np.int64], *, value: bool) -> list[Change]:

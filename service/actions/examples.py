@@ -11,11 +11,12 @@ from service.actions import labels, predictions, projects, trainings
 from service.actions.candidates import Moves, is_out
 from service.actions.recording import Recorder
 from service.db.queries import examples as queries
-from service.db.queries.examples import Status
 from service.db.queries.projects import lock_pool
 from service.db.tables import Example
 from service.errors import NotFoundError
 from service.storage.objects import ObjectStore
+
+Status = queries.Status
 
 
 @dataclass(frozen=True, slots=True)

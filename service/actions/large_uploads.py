@@ -150,7 +150,9 @@ class _Staging:
             project = projects.get(session, self._hold.project_id)
             pool, _ = _held(session, self._hold)
             pool.upload_until = now + _LEASE
-            known = queries.find(session, project.id, [row.id for row in rows], hidden=True)
+            # nobody else can have hidden examples, so a pool without visible ones need not be asked
+            ids = [row.id for row in rows] if pool.examples else []
+            known = queries.find(session, project.id, ids, hidden=True)
             new = [row.id not in known for row in rows]
             self._insert([row for row, is_new in zip(rows, new, strict=True) if is_new], session, project, now=now)
             size = len(vectors) // len(rows)
@@ -169,11 +171,11 @@ class _Staging:
         examples, labels = [], []
         for number, row in enumerate(rows, start=first):
             count = int(row.label is not None)
-            examples.append(new_example(project.id, row, number, now=now, upload_id=self._hold.id, label_count=count))
+            examples.append(new_example(row, number, label_count=count))
             if count:
                 labels.append(_label(project.id, row, now=now))
             self._candidates.append(is_candidate(split=row.split, label_count=count, skip_count=0, overlap=overlap))
-        queries.add(session, examples)
+        queries.add(session, project.id, examples, upload_id=self._hold.id, now=now)
         label_queries.add(session, labels)
         self._outcome.created += len(rows)
         self._labels += len(labels)

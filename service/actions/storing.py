@@ -14,7 +14,7 @@ from service.actions.label_rows import Answer
 from service.actions.recording import Recorder
 from service.db.queries import examples as queries
 from service.db.queries import jobs as job_queries
-from service.db.queries.examples import Known
+from service.db.queries.examples import Known, New
 from service.db.tables import Pool, Project
 from service.errors import UnavailableError
 from service.queue.messages import MergeMessage
@@ -68,12 +68,12 @@ class Store:
 
     def _create(self, new: Sequence[tuple[StoredRow, bytes | None]]) -> None:
         first = self._take_rows([vector for _, vector in new])
-        made = [new_example(self._project.id, row, first + i, now=self._now) for i, (row, _) in enumerate(new)]
-        queries.add(self._session, made)
+        made = [new_example(row, first + i) for i, (row, _) in enumerate(new)]
+        queries.add(self._session, self._project.id, made, upload_id=None, now=self._now)
         self._pool.examples += len(made)
         for example in made:
-            if example["split"] == "pool":
-                self._moves.add(example["row"], value=True)
+            if example.split == "pool":
+                self._moves.add(example.row, value=True)
 
     def _move(self, moved: Sequence[tuple[StoredRow, Known, bytes | None]]) -> None:
         """Give examples whose features changed new rows; the old ones become holes."""
@@ -105,39 +105,35 @@ class Store:
         return first
 
     def _content(self, row: StoredRow) -> dict[str, Any]:
-        return {**_content_of(row), "example_id": row.id, "updated_at": self._now}
+        return {
+            "example_id": row.id,
+            "data": row.data,
+            "split": row.split,
+            "group_name": row.group,
+            "priority": row.priority,
+            "content_hash": row.content_hash,
+            "features_hash": row.features_hash,
+            "updated_at": self._now,
+        }
 
     def _is_candidate(self, split: str, old: Known) -> bool:
         overlap: int = self._project.annotation["overlap"]
         return is_candidate(split=split, label_count=old.label_count, skip_count=old.skip_count, overlap=overlap)
 
 
-def _content_of(row: StoredRow) -> dict[str, Any]:
-    return {
-        "data": row.data,
-        "split": row.split,
-        "group_name": row.group,
-        "priority": row.priority,
-        "content_hash": row.content_hash,
-        "features_hash": row.features_hash,
-    }
-
-
-def new_example(
-    project_id: str, row: StoredRow, number: int, *, now: datetime, upload_id: str | None = None, label_count: int = 0
-) -> dict[str, Any]:
-    """The columns of a new example at a row number."""
-    return {
-        "project_id": project_id,
-        "example_id": row.id,
-        "row": number,
-        **_content_of(row),
-        "label_count": label_count,
-        "skip_count": 0,
-        "upload_id": upload_id,
-        "created_at": now,
-        "updated_at": now,
-    }
+def new_example(row: StoredRow, number: int, *, label_count: int = 0) -> New:
+    """The example of a row, at a row number."""
+    return New(
+        row.id,
+        number,
+        row.data,
+        row.split,
+        row.group,
+        row.priority,
+        row.content_hash,
+        row.features_hash,
+        label_count,
+    )
 
 
 def answer_of(row: StoredRow) -> Answer:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
 from service.actions import bulk, examples, projects, uploads
+from service.actions.examples import Status
 from service.api.deps import (
     BulkReader,
     BulkWriting,
@@ -23,7 +24,6 @@ from service.api.problems import responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.bulk import BulkAnswer
 from service.api.schemas.examples import UPLOAD, ExampleDetail, ExampleOut
-from service.db.queries.examples import Status
 from service.errors import (
     FieldError,
     IdempotencyInProgressError,
