@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from service.api.schemas import events
 from service.api.schemas.base import FieldProblem, Problem
 
 VERSION = version("gleaner")
@@ -41,7 +42,7 @@ def install(app: FastAPI) -> None:
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the problem schemas; strip FastAPI's own error schemas, which are never sent."""
+    """Add the webhooks and the problem schemas; strip FastAPI's own error schemas, which are never sent."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -49,4 +50,6 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         schemas[model.__name__] = schema
+    schemas["Event"] = events.SCHEMA
+    document["webhooks"] = events.section()
     return document

@@ -47,8 +47,8 @@ def due(
 
 def any_due(session: Session, now: datetime) -> bool:
     """Whether a delivery waits for an attempt now."""
-    query = select(exists().where(Delivery.state == "pending", Delivery.next_attempt_at <= now))
-    return session.execute(query).scalar_one()
+    waiting = exists().where(Delivery.state == "pending", Delivery.next_attempt_at <= now)
+    return session.execute(select(waiting.where(Webhook.id == Delivery.webhook_id, Webhook.enabled))).scalar_one()
 
 
 def change_attempt(session: Session, delivery_id: str, number: int, **values: Any) -> bool:

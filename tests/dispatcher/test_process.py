@@ -1,0 +1,39 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from service.actions import jobs
+from service.api.deps import Runtime, utc_now
+from service.db.tables import Leader
+from service.queue.messages import MergeMessage
+
+pytestmark = pytest.mark.processes
+
+
+def leaders(runtime: Runtime) -> list[str]:
+    with runtime.database.read() as session:
+        return list(session.scalars(select(Leader.holder)))
+
+
+def test_a_signal_ends_it_soon_and_gives_the_lead_up(runtime: Runtime, tmp_path: Path) -> None:
+    with runtime.database.write() as session:
+        jobs.enqueue(session, project_id="prj_a", kind="merge", message=MergeMessage(), now=utc_now(), share=0)
+    gleaner = Path(sys.executable).with_name("gleaner")
+    environment = {**os.environ, "GLEANER_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen([gleaner, "dispatcher"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        started = time.monotonic()
+        while not leaders(runtime):
+            assert time.monotonic() - started < 20
+            time.sleep(0.05)
+        time.sleep(1.2)  # a few ticks without Redis
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=5)[1]
+    assert process.returncode == 0, told
+    assert told.count("queue_unavailable") == 1
+    assert leaders(runtime) == []
