@@ -85,23 +85,28 @@ def claim(
         left = room.get(webhook.id, per_endpoint)
         if left <= 0:
             continue
-        taken = queries.change_attempt(
-            session, delivery.id, delivery.attempt, attempt=delivery.attempt + 1, next_attempt_at=now + lease
-        )
-        if taken:
+        parcel = _take(session, delivery, webhook, lease=lease, now=now)
+        if parcel is not None:
             room[webhook.id] = left - 1
-            parcels.append(_parcel(delivery, webhook, now=now))
+            parcels.append(parcel)
     return parcels
 
 
-def _parcel(delivery: Delivery, webhook: Webhook, *, now: datetime) -> Parcel:
+def _take(session: Session, delivery: Delivery, webhook: Webhook, *, lease: timedelta, now: datetime) -> Parcel | None:
+    """Claim a delivery; one whose last attempt never came back fails: perhaps it is what kills dispatchers."""
+    if delivery.attempt > len(RETRIES):
+        _end(session, delivery.id, delivery.attempt, state="failed", now=now)
+        return None
+    attempt = delivery.attempt + 1
+    if not queries.change_attempt(session, delivery.id, delivery.attempt, attempt=attempt, next_attempt_at=now + lease):
+        return None
     return Parcel(
         delivery_id=delivery.id,
         webhook_id=webhook.id,
         url=webhook.url,
         body=delivery.body.encode(),
         secrets=webhooks.signing_secrets(webhook, now=now),
-        attempt=delivery.attempt + 1,
+        attempt=attempt,
     )
 
 
@@ -118,12 +123,12 @@ def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime)
         return
     _log(session, parcel, outcome)
     if outcome.succeeded:
-        _end(session, parcel, state="succeeded", now=now)
+        _end(session, parcel.delivery_id, parcel.attempt, state="succeeded", now=now)
     elif outcome.status == HTTPStatus.GONE:
-        _end(session, parcel, state="failed", now=now)
+        _end(session, parcel.delivery_id, parcel.attempt, state="failed", now=now)
         _disable(session, webhook, reason="The receiver answered 410 Gone.", now=now)
     elif parcel.attempt > len(RETRIES):
-        _end(session, parcel, state="failed", now=now)
+        _end(session, parcel.delivery_id, parcel.attempt, state="failed", now=now)
         if not queries.succeeded_since(session, webhook.id, delivery.created_at):
             reason = f"No delivery succeeded while one was attempted {parcel.attempt} times."
             _disable(session, webhook, reason=reason, now=now)
@@ -146,10 +151,8 @@ def _log(session: Session, parcel: Parcel, outcome: Outcome) -> None:
     session.flush()
 
 
-def _end(session: Session, parcel: Parcel, *, state: str, now: datetime) -> None:
-    queries.change_attempt(
-        session, parcel.delivery_id, parcel.attempt, state=state, next_attempt_at=None, finished_at=now
-    )
+def _end(session: Session, delivery_id: str, attempt: int, *, state: str, now: datetime) -> None:
+    queries.change_attempt(session, delivery_id, attempt, state=state, next_attempt_at=None, finished_at=now)
 
 
 def _wait(attempt: int, retry_after_seconds: float | None) -> timedelta:

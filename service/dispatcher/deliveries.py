@@ -139,7 +139,8 @@ class Sender:
             task.cancel()
         if late:
             await asyncio.wait(late)
-            await asyncio.to_thread(self._give_back, [under_way[task] for task in late])
+            parcels = [under_way[task] for task in late]
+            await succeeds("give_back_deliveries", asyncio.to_thread(self._give_back, parcels))
 
     def _give_back(self, parcels: list[Parcel]) -> None:
         with self._runtime.database.write() as session:

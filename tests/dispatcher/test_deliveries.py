@@ -37,7 +37,7 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
         webhook_allow="127.0.0.0/8",
         dispatcher_tick_seconds=0.02,
         webhook_concurrency=2,
-        webhook_timeout_seconds=2.0,
+        webhook_timeout_seconds=1.0,
     )
     yield made
     made.database.close()
@@ -184,6 +184,17 @@ def test_a_claim_ends_with_its_lease_and_is_fenced(runtime: Runtime) -> None:
     assert one(runtime, delivery_id).state == "pending"
     record(runtime, second, later, status=204)
     assert one(runtime, delivery_id).state == "succeeded"
+
+
+def test_attempts_that_never_come_back_come_to_an_end(runtime: Runtime) -> None:
+    webhook_id, _ = subscribe(runtime, "https://93.184.215.14/")
+    (delivery_id,) = send_tests(runtime, webhook_id)
+    now = utc_now()
+    for _ in range(len(RETRIES) + 1):
+        assert len(claim(runtime, now)) == 1
+        now += LEASE + timedelta(seconds=1)
+    assert claim(runtime, now) == []
+    assert one(runtime, delivery_id).state == "failed"
 
 
 def test_a_claim_leaves_full_endpoints_alone(runtime: Runtime) -> None:

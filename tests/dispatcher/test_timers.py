@@ -1,5 +1,6 @@
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
@@ -12,7 +13,7 @@ from service.dispatcher.timers import Task, repeat, tasks
 from service.queue.memory import MemoryQueue
 from service.queue.messages import MergeMessage
 from tests.dispatcher.receivers import run, until
-from tests.support.runtime import Api
+from tests.support.runtime import Api, make_runtime
 
 DAY = timedelta(days=1)
 
@@ -77,8 +78,8 @@ def test_a_failing_task_is_tried_again_and_stops_no_other(runtime: Runtime, caps
     assert "no good" in "".join(capsys.readouterr())
 
 
-def test_of_two_dispatchers_one_works_and_the_other_takes_over(api: Api) -> None:
-    runtime = api.runtime
+def test_of_two_dispatchers_one_works_and_the_other_takes_over(tmp_path: Path) -> None:
+    runtime = make_runtime(tmp_path, leader_lease_seconds=0.6, dispatcher_tick_seconds=0.05)
     queue = runtime.queue
     assert isinstance(queue, MemoryQueue)
 
@@ -100,3 +101,4 @@ def test_of_two_dispatchers_one_works_and_the_other_takes_over(api: Api) -> None
             await asyncio.wait_for(task, 5)
 
     run(scenario)
+    runtime.database.close()
