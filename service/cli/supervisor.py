@@ -3,12 +3,16 @@
 import os
 import signal
 import subprocess
+import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import click
 
@@ -21,12 +25,28 @@ LAST_DELAY_SECONDS = 5.0
 KILL_AFTER_SECONDS = 8.0
 
 
-def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child that Ctrl-C in the terminal does not reach, and that dies with this process."""
+def gleaner_command(*words: str) -> list[str]:
+    """Return the command line of `gleaner <words>`, with this interpreter."""
+    script = Path(sysconfig.get_path("scripts")) / "gleaner"
+    return [sys.executable, *([str(script)] if script.exists() else ["-m", "service.cli.main"]), *words]
+
+
+def start(
+    command: Sequence[str], environment: dict[str, str], *, output: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a child that Ctrl-C in the terminal does not reach, and that dies with this process.
+
+    Args:
+        command: Its command line.
+        environment: All of its variables.
+        output: Where what it says goes; none: where this process says it.
+    """
     return subprocess.Popen(  # noqa: S603  # our own command
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
         preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # this process has no threads
     )

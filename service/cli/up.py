@@ -4,7 +4,6 @@ import http.client
 import os
 import socket
 import sys
-import sysconfig
 import time
 from functools import partial
 from importlib import metadata
@@ -15,7 +14,7 @@ import click
 from service.cli import redis_server
 from service.cli.configuration import load_settings, make_data_folder
 from service.cli.lock import FolderInUseError, hold
-from service.cli.supervisor import TICK_SECONDS, Child, StopSignals, end, start
+from service.cli.supervisor import TICK_SECONDS, Child, StopSignals, end, gleaner_command, start
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
 from service.settings import Settings
 
@@ -97,7 +96,7 @@ class Instance:
         return 0
 
     def _migrate(self) -> bool:
-        process = start(_command("migrate"), self._environment)
+        process = start(gleaner_command("migrate"), self._environment)
         while process.poll() is None and not self._stop.count:
             time.sleep(TICK_SECONDS)
         if process.poll() is None:
@@ -128,7 +127,7 @@ class Instance:
             connection.close()
 
     def _role(self, *words: str) -> Child:
-        return Child(f"gleaner {words[0]}", partial(start, _command(*words), self._environment))
+        return Child(f"gleaner {words[0]}", partial(start, gleaner_command(*words), self._environment))
 
     def _workers(self, count: int) -> list[Child]:
         if count == 1:
@@ -154,12 +153,6 @@ class Instance:
         while redis_server.answers(path) and time.monotonic() < deadline:
             time.sleep(TICK_SECONDS)
         end([self._redis], hurry=lambda: False, seconds=REDIS_STOP_SECONDS)
-
-
-def _command(*words: str) -> list[str]:
-    """Return the command line of `gleaner <words>`, with this interpreter."""
-    script = Path(sysconfig.get_path("scripts")) / "gleaner"
-    return [sys.executable, *([str(script)] if script.exists() else ["-m", "service.cli.main"]), *words]
 
 
 def _free_port(host: str, port: int) -> int:

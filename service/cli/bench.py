@@ -1,0 +1,59 @@
+"""`gleaner bench`: speed and memory, on an embedded service of its own."""
+
+import json
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+
+from service.cli.bench_cases import CASES, Bench
+from service.cli.bench_figures import Figure, document, machine, table
+from service.cli.client import CallError, Client
+from service.cli.embedded import StartError, log_tail, running
+
+TABLE_WIDTH = 110
+
+
+@click.command()
+@click.option("--json", "path", default="bench.json", show_default=True, type=click.Path(path_type=Path), help="File.")
+@click.option("--quick", is_flag=True, help="Fewer repetitions.")
+@click.option("--only", multiple=True, type=click.Choice(list(CASES)), help="These cases only; may be repeated.")
+@click.option("--check", is_flag=True, help="Exit with code 1 when a bound is not held.")
+def bench(path: Path, only: tuple[str, ...], *, quick: bool, check: bool) -> None:
+    """Measure speed and memory, as a table and JSON.
+
+    Everything goes through the HTTP API of an embedded service on a temporary folder, started with its defaults.
+    Durations are medians where no other percentile is named. Needs Linux, whose /proc tells the memory of processes.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    click.echo("  ".join(f"{name} {value}" for name, value in machine().items()))
+    with tempfile.TemporaryDirectory(prefix="gleaner-bench-") as folder:
+        try:
+            figures = _measure(Path(folder), only or tuple(CASES), quick=quick)
+        except (StartError, CallError) as error:
+            raise click.ClickException(f"{error}\nThe service's last words:\n{log_tail(Path(folder))}") from error
+    console = Console()
+    Console(width=max(console.width, TABLE_WIDTH)).print(table(figures))
+    path.write_text(json.dumps(document(figures), indent=2) + "\n")
+    click.echo(f"Written to {path.absolute()}")
+    missed = [figure.name for figure in figures if figure.held is False]
+    if missed:
+        click.echo(f"Not held: {', '.join(missed)}.")
+    if missed and check:
+        raise SystemExit(1)
+
+
+def _measure(folder: Path, names: tuple[str, ...], *, quick: bool) -> list[Figure]:
+    figures: list[Figure] = []
+    with running(folder) as service, Client(service.url, service.key) as client:
+        for name in CASES:
+            if name in names:
+                began = time.monotonic()
+                figures += CASES[name](Bench(service, client, np.random.default_rng(0), quick))
+                click.echo(f"  {name}: {time.monotonic() - began:.0f} s")
+    return figures

@@ -1,0 +1,208 @@
+"""What the benchmark measures, each case on data of its own."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cli import bench_processes as processes
+from service.cli.bench_figures import Figure, percentile
+from service.cli.client import CallError, Client, base64_vector, ndjson
+from service.cli.embedded import Embedded, running
+
+MIB = 1024 * 1024
+DIMENSIONS = 64
+CLASSES = [f"class {code}" for code in range(10)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a case works with; `quick` asks for fewer repetitions."""
+
+    service: Embedded
+    client: Client
+    rng: np.random.Generator
+    quick: bool
+
+
+def start(bench: Bench) -> Iterator[Figure]:
+    """Start again on a folder that was used before, and look at the API process."""
+    seconds, memory, loaded = [], [], False
+    with tempfile.TemporaryDirectory(prefix="gleaner-bench-") as folder:
+        with running(Path(folder)):
+            pass
+        for _ in range(1 if bench.quick else 3):
+            with running(Path(folder)) as service:
+                api = processes.child(service.process.pid, "serve")
+                seconds.append(service.start_seconds)
+                memory.append(processes.resident(api) / MIB)
+                loaded |= processes.has_mapped(api, "sklearn", "scipy")
+    yield Figure(name="second start until ready", value=statistics.median(seconds), unit="s", at_most=5)
+    yield Figure(name="API memory after start", value=statistics.median(memory), unit="MiB", at_most=110)
+    yield Figure(name="API has scikit-learn loaded", value=float(loaded), unit="0/1", at_most=0)
+
+
+def overhead(bench: Bench) -> Iterator[Figure]:
+    """Queries over 1,000 x 64 with a model, one after another; then single labels, with trainings as they come."""
+    project_id = _project(bench)
+    labels = _upload(bench, project_id, 1_000, labelled=200)
+    bench.client.finished(bench.client.train(project_id))
+    times = _query_times(bench.client, project_id, 50 if bench.quick else 200)
+    yield Figure(name="query to batch, p50", value=percentile(times, 50), unit="ms", at_most=80)
+    yield Figure(name="query to batch, p99", value=percentile(times, 99), unit="ms", at_most=250)
+    bench.client.change_project(project_id, retraining={"automatic": True})
+    fresh = [{"example_id": str(row), "label": labels[str(row)]} for row in range(200, 250 if bench.quick else 400)]
+    times = [_timed(partial(bench.client.label, project_id, [label])) for label in fresh]
+    yield Figure(name="POST of one label, p50", value=percentile(times, 50), unit="ms", at_most=15)
+    yield Figure(name="POST of one label, p99", value=percentile(times, 99), unit="ms")
+
+
+def training(bench: Bench) -> Iterator[Figure]:
+    """Queries while nothing else runs, and while another project's long training runs."""
+    project_id, other = _project(bench), _project(bench, estimator=("random_forest", {"n_estimators": 1000}))
+    _upload(bench, project_id, 1_000, labelled=200)
+    _upload(bench, other, 10_000, labelled=10_000)
+    bench.client.finished(bench.client.train(project_id))
+    count = 30 if bench.quick else 100
+    idle = percentile(_query_times(bench.client, project_id, count), 50)
+    job_id = bench.client.train(other)
+    _wait_until_running(bench.client, job_id)
+    busy = percentile(_query_times(bench.client, project_id, count), 50)
+    if bench.client.call("GET", f"/v1/jobs/{job_id}")["state"] != "running":
+        raise CallError("The training ended before the queries did: nothing was measured.")
+    bench.client.call("POST", f"/v1/jobs/{job_id}/cancel")
+    parts = {"idle ms": idle, "training ms": busy}
+    yield Figure(name="query p50 during a training / idle", value=busy / idle, unit="x", at_most=2, parts=parts)
+
+
+def upload(bench: Bench) -> Iterator[Figure]:
+    """100,000 x 64 as NDJSON with base64 vectors, until the answer, and until a query has seen all of them."""
+    rows = 100_000
+    body = ndjson(_rows(_vectors(bench.rng, rows)[0]))
+    api = processes.child(bench.service.process.pid, "serve")
+    stored, queryable, growth = [], [], []
+    for _ in range(1 if bench.quick else 3):
+        project_id = _project(bench)
+        processes.reset_peak(api)
+        before = processes.resident(api)
+        began = time.perf_counter()
+        bench.client.upload(project_id, body)
+        stored.append(rows / (time.perf_counter() - began))
+        batch = bench.client.query(project_id, k=1, strategy="random")
+        queryable.append(rows / (time.perf_counter() - began))
+        growth.append((processes.peak_resident(api) - before) / MIB)
+        if batch["pool"]["candidates"] != rows:
+            raise CallError(f"A query saw {batch['pool']['candidates']} of {rows} uploaded rows.")
+    parts = {"MB a body": len(body) / 1e6}
+    speed = statistics.median(stored)
+    yield Figure(name="upload, rows stored", value=speed, unit="rows/s", at_least=40_000, parts=parts)
+    yield Figure(name="upload, until the first query's batch", value=statistics.median(queryable), unit="rows/s")
+    yield Figure(name="API memory growth by an upload", value=max(growth), unit="MiB", at_most=64)
+
+
+def scoring(bench: Bench) -> Iterator[Figure]:
+    """Margin over 200,000 x 64 by a new model: the worker's time from claim to batch, against plain numpy."""
+    rows = 200_000
+    project_id = _project(bench)
+    labels = _upload(bench, project_id, rows, labelled=300)
+    files = sorted((bench.service.folder / "objects" / "arrays" / project_id / "vectors").glob("*.npy"))
+    worker, plain = [], []
+    for row in range(300, 302 if bench.quick else 305):
+        bench.client.label(project_id, [{"example_id": str(row), "label": labels[str(row)]}])
+        bench.client.finished(bench.client.train(project_id))
+        batch = bench.client.query(project_id, k=50, strategy="margin", lease_seconds=0)
+        job = bench.client.call("GET", f"/v1/jobs/{batch['job_id']}")
+        worker.append(_seconds_between(job["started_at"], job["finished_at"]))
+        plain.append(_timed(partial(_plain_margin, files, bench.rng)))
+    ours, numpy = 1000 * statistics.median(worker), 1000 * statistics.median(plain)
+    parts = {"worker ms": ours, "numpy ms": numpy}
+    yield Figure(name="score 200,000 x 64 / plain numpy", value=ours / numpy, unit="x", at_most=3, parts=parts)
+
+
+CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
+    "start": start,
+    "overhead": overhead,
+    "training": training,
+    "upload": upload,
+    "scoring": scoring,
+}
+
+
+def _project(bench: Bench, *, estimator: tuple[str, dict[str, Any]] = ("logistic_regression", {})) -> str:
+    return bench.client.create_project(
+        name="bench",
+        task={"type": "classification", "classes": CLASSES},
+        features={"type": "vector", "dimensions": DIMENSIONS},
+        estimator={"name": estimator[0], "params": estimator[1]},
+        retraining={"automatic": False},
+    )
+
+
+def _upload(bench: Bench, project_id: str, rows: int, *, labelled: int) -> dict[str, str]:
+    """Upload rows, the first of them with labels; return the labels of all by id."""
+    vectors, codes = _vectors(bench.rng, rows)
+    labels = {str(row): CLASSES[code] for row, code in enumerate(codes.tolist())}
+    with_labels = ({**row, "label": labels[row["id"]]} if int(row["id"]) < labelled else row for row in _rows(vectors))
+    bench.client.upload(project_id, ndjson(with_labels))
+    return labels
+
+
+def _vectors(rng: np.random.Generator, rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Overlapping clouds, one for each class: vectors [rows, dimensions] and codes [rows]."""
+    centres = rng.normal(scale=0.5, size=(len(CLASSES), DIMENSIONS))
+    codes = rng.integers(len(CLASSES), size=rows)
+    return (centres[codes] + rng.normal(size=(rows, DIMENSIONS))).astype(np.float32), codes
+
+
+def _rows(vectors: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+    return ({"id": str(row), "vector": base64_vector(vector)} for row, vector in enumerate(vectors))
+
+
+def _query_times(client: Client, project_id: str, count: int) -> list[float]:
+    """Seconds of each of `count` queries, after a few that warm up."""
+
+    def ask() -> None:
+        client.query(project_id, k=10, lease_seconds=0)
+
+    for _ in range(5):
+        ask()
+    return [_timed(ask) for _ in range(count)]
+
+
+def _timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def _wait_until_running(client: Client, job_id: str) -> None:
+    while client.call("GET", f"/v1/jobs/{job_id}")["state"] == "queued":
+        time.sleep(0.02)
+
+
+def _seconds_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _plain_margin(files: list[Path], rng: np.random.Generator, k: int = 50) -> NDArray[np.intp]:
+    """The k rows of the least margin of a linear model with softmax, as anybody would write it."""
+    W = rng.normal(size=(len(CLASSES), DIMENSIONS)).astype(np.float32)
+    b = rng.normal(size=len(CLASSES)).astype(np.float32)
+    margins = []
+    for file in files:
+        P = np.load(file, mmap_mode="r") @ W.T + b
+        P = np.exp(P - P.max(axis=1, keepdims=True))
+        P /= P.sum(axis=1, keepdims=True)
+        best = np.partition(P, len(CLASSES) - 2, axis=1)[:, -2:]
+        margins.append(best[:, 1] - best[:, 0])
+    margin = np.concatenate(margins)
+    nearest = np.argpartition(margin, k)[:k]
+    return nearest[np.argsort(margin[nearest])]

@@ -1,0 +1,96 @@
+"""Figures of the benchmark, with the bounds that they must hold, as a table and JSON."""
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+_MIB = 1024 * 1024
+_WHOLE_FROM = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured figure.
+
+    Attributes:
+        name: What was measured.
+        value: The figure; of a ratio, with what it is a ratio of in `parts`.
+        unit: Of the value.
+        at_most: The bound, when less is better.
+        at_least: The bound, when more is better.
+        parts: What the figure was made from, by name and unit.
+    """
+
+    name: str
+    value: float
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the bound was held; None without a bound."""
+        if self.at_most is not None:
+            return self.value <= self.at_most
+        return None if self.at_least is None else self.value >= self.at_least
+
+    @property
+    def bound(self) -> str:
+        """The bound as people write it."""
+        if self.at_most is not None:
+            return f"≤ {_number(self.at_most)}"
+        return "" if self.at_least is None else f"≥ {_number(self.at_least)}"
+
+
+def percentile(seconds: Sequence[float], percent: int) -> float:
+    """A percentile of durations, in milliseconds."""
+    return 1000 * statistics.quantiles(seconds, n=100, method="inclusive")[percent - 1]
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """The figures beside their bounds."""
+    made = Table("figure", "value", "unit", "bound", "held", "made from")
+    for column in made.columns[1:4:2]:
+        column.justify = "right"
+    for figure in figures:
+        held = {None: "", True: "yes", False: "[red]no[/red]"}[figure.held]
+        parts = ", ".join(f"{name} {_number(value)}" for name, value in figure.parts.items())
+        made.add_row(figure.name, _number(figure.value), figure.unit, figure.bound, held, parts)
+    return made
+
+
+def document(figures: Sequence[Figure]) -> dict[str, Any]:
+    """The same as JSON."""
+    rows = [
+        {
+            "name": figure.name,
+            "value": figure.value,
+            "unit": figure.unit,
+            "at_most": figure.at_most,
+            "at_least": figure.at_least,
+            "held": figure.held,
+            "parts": dict(figure.parts),
+        }
+        for figure in figures
+    ]
+    return {"machine": machine(), "figures": rows}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE_FROM or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,49 @@
+"""What the kernel says of a process: its children, its memory, its libraries. Linux only."""
+
+from pathlib import Path
+
+_PROC = Path("/proc")
+_KIB = 1024
+
+
+def child(parent: int, role: str) -> int:
+    """The pid of the child of `parent` that runs `gleaner <role>`.
+
+    Raises:
+        LookupError: It has none.
+    """
+    for status in _PROC.glob("[0-9]*/status"):
+        try:
+            is_child = f"\nPPid:\t{parent}\n" in status.read_text()
+            words = status.with_name("cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        if is_child and role.encode() in words:
+            return int(status.parent.name)
+    raise LookupError(f"process {parent} has no child that runs gleaner {role}")
+
+
+def resident(pid: int) -> int:
+    """Resident memory now, in bytes."""
+    return _status(pid, "VmRSS")
+
+
+def peak_resident(pid: int) -> int:
+    """The most resident memory since `reset_peak`, in bytes."""
+    return _status(pid, "VmHWM")
+
+
+def reset_peak(pid: int) -> None:
+    """Begin a new peak."""
+    (_PROC / str(pid) / "clear_refs").write_text("5")
+
+
+def has_mapped(pid: int, *libraries: str) -> bool:
+    """Whether a process has loaded compiled code of any of these libraries."""
+    maps = (_PROC / str(pid) / "maps").read_text()
+    return any(f"/{library}/" in maps for library in libraries)
+
+
+def _status(pid: int, name: str) -> int:
+    lines = (_PROC / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) * _KIB for line in lines if line.startswith(f"{name}:"))
