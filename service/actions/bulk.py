@@ -29,7 +29,7 @@ SpooledRow = TypeVar("SpooledRow", bound=msgspec.Struct)
 _IN_MEMORY = 4 * MIB
 _FRAME = struct.Struct("<Q")
 _FIRST_ERRORS = 100
-_KEPT = timedelta(hours=24)
+KEPT = timedelta(hours=24)
 _AT_ONCE = 100
 
 
@@ -151,7 +151,7 @@ class RowErrors:
             return None
         list_id = new_id("err")
         kept = ErrorList(
-            id=list_id, project_id=project_id, key=f"errors/{project_id}/{list_id}.ndjson", expires_at=now + _KEPT
+            id=list_id, project_id=project_id, key=f"errors/{project_id}/{list_id}.ndjson", expires_at=now + KEPT
         )
         session.add(kept)
         session.flush()

@@ -153,20 +153,25 @@ class Recorder:
         by_example: dict[str, list[Answer]] = {}
         for answer in answers:
             by_example.setdefault(answer.example_id, []).append(answer)
-        ended = []
+        leases: dict[str, list[tuple[str, str | None]]] = {}
         for example_id, holder, annotator in queries.leases_of(self._session, self._project_id, list(by_example)):
-            standing = standings[example_id]
-            done = standing.label_count >= self._overlap or is_out(standing.skip_count, self._overlap)
-            if done or any(_held_for(answer, holder, annotator) for answer in by_example[example_id]):
-                ended.append((example_id, holder))
-        queries.end_leases(self._session, self._project_id, ended)
+            leases.setdefault(example_id, []).append((holder, annotator))
+        ended: set[tuple[str, str]] = set()
+        for example_id, held in leases.items():
+            counts = standings[example_id]
+            if counts.label_count >= self._overlap or is_out(counts.skip_count, self._overlap):
+                ended.update((example_id, holder) for holder, _ in held)
+            else:
+                ended.update(
+                    (example_id, holder) for answer in by_example[example_id] for holder in _served(answer, held)
+                )
+        queries.end_leases(self._session, self._project_id, sorted(ended))
 
 
-def _held_for(answer: Answer, holder: str, annotator: str | None) -> bool:
-    """Whether a lease was taken for who answered."""
-    if answer.annotator and annotator is not None:
-        return annotator == answer.annotator
-    return annotator is None and answer.batch_id in {None, holder}
+def _served(answer: Answer, held: Sequence[tuple[str, str | None]]) -> list[str]:
+    """The holders whose promise an answer fulfils: the annotator's own, else a batch that named no annotator."""
+    own = [holder for holder, annotator in held if answer.annotator and annotator == answer.annotator]
+    return own or [holder for holder, annotator in held if annotator is None and answer.batch_id in {None, holder}]
 
 
 class _Writes:
