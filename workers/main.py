@@ -4,6 +4,7 @@ RQ brings the blocking pop, the fork and the time limit. What keeps jobs safe is
 is lost here, in any way, is rung again by the dispatcher.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -24,10 +25,10 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from service.queue.lifeline import die_with_parent
 from service.queue.redis import RUN_JOB
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
+from workers.jobs.horse import Assignment, SpareHorse
 
 JobFunction = Callable[[str], None]
 
@@ -84,7 +85,8 @@ class GleanerWorker(Worker):
     """RQ's forking worker: horses die with it, its marks in Redis are short-lived, no maintenance, no commands."""
 
     max_connection_wait_time = 2 * RECONNECT_SECONDS
-    _parent_pid = 0
+    warm: Callable[[], None] = staticmethod(lambda: None)
+    _spare: SpareHorse | None = None
     _killer: threading.Timer | None = None
 
     def subscribe(self) -> None:
@@ -120,15 +122,36 @@ class GleanerWorker(Worker):
         super().handle_job_failure(job, *args, **kwargs)
         job.delete()
 
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Tie the horse to its worker, then work."""
-        die_with_parent(self._parent_pid)
-        super().main_work_horse(job, queue)
+    def saddle(self) -> None:
+        """Have a warm horse wait for the next job."""
+        if self._spare is None:
+            self._spare = SpareHorse.fork(warm=self.warm, work=self._work_assignment)
+
+    def _work_assignment(self, assignment: Assignment) -> None:
+        """Work on what the parent was given; in the horse."""
+        job = self.job_class.fetch(assignment.job_id, connection=self.connection, serializer=self.serializer)
+        queue = next(queue for queue in self.queues if queue.name == assignment.queue)
+        self.execution = Execution.fetch(assignment.execution_id, job.id, connection=self.connection)
+        self.main_work_horse(job, queue)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run one job in a horse, then saddle the next."""
+        super().execute_job(job, queue)
+        self.saddle()
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Fork, and remember who forked."""
-        self._parent_pid = os.getpid()
-        super().fork_work_horse(job, queue)
+        """Give the job to the waiting horse; to a new one when that has died."""
+        execution = self.execution
+        if execution is None:
+            raise RuntimeError("RQ prepares an execution before it forks.")
+        assignment = Assignment(job.id, queue.name, execution.id)
+        self.saddle()
+        while self._spare is not None and not self._spare.assign(assignment):
+            self._spare = None
+            self.saddle()
+        if self._spare is not None:
+            self._horse_pid = self._spare.pid
+        self._spare = None
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interface of signals
         """Stop: at once when idle, else when the horse has ended, which is killed after a moment.
@@ -153,6 +176,9 @@ class GleanerWorker(Worker):
         if self.horse_pid:
             self.kill_horse()
             self.wait_for_horse()
+        if self._spare is not None:
+            self._spare.dismiss()
+            self._spare = None
 
 
 def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFunction] | None = None) -> None:
@@ -168,7 +194,12 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     configure_logging(settings.log_level, role="worker")
-    AllowedJob.functions = preload() if functions is None else functions
+    if functions is None:
+        workshop = preload(settings)
+        functions = {RUN_JOB: workshop.run_job}
+        GleanerWorker.warm = staticmethod(workshop.warm)
+    AllowedJob.functions = functions
+    gc.freeze()  # what is here now stays: horses neither scan nor copy it
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     stop = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -181,12 +212,13 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
         return
 
 
-def preload() -> Mapping[str, JobFunction]:
-    """Import what jobs need, so that horses need not, and return the functions that may be called."""
+def preload(settings: Settings) -> Any:
+    """Import and prepare what jobs need, so that horses need not: the workshop of `workers.jobs.runner`."""
     for name in PRELOADED:
         importlib.import_module(name)
-    runner = importlib.import_module(RUNNER)
-    return {RUN_JOB: runner.run_job}
+    workshop = importlib.import_module(RUNNER).Workshop(settings)
+    workshop.prepare()
+    return workshop
 
 
 def _work(settings: Settings, queues: Sequence[str]) -> bool:
@@ -206,6 +238,7 @@ def _work(settings: Settings, queues: Sequence[str]) -> bool:
             log_job_description=False,
             disable_default_exception_handler=True,
         )
+        worker.saddle()
         worker.work(logging_level="WARNING")
     except RedisError as error:
         _log().warning("redis_unavailable", error=str(error))

@@ -18,6 +18,11 @@ from service.storage.objects import ObjectStore
 from workers.learning.parallel import Parallel
 
 
+def utc_now() -> datetime:
+    """The worker's clock."""
+    return datetime.now(UTC)
+
+
 class JobLostError(BaseException):
     """The job is no longer ours: cancelled, or its lease ran out and somebody else has it.
 
@@ -68,7 +73,7 @@ class JobContext:
 
     def now(self) -> datetime:
         """The worker's clock."""
-        return datetime.now(UTC)
+        return utc_now()
 
     @contextmanager
     def fenced(self) -> Iterator[tuple[Session, Job]]:

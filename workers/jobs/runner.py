@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import structlog
 from rq.timeouts import JobTimeoutException
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sklearn.cluster import KMeans
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.actions import jobs, trainings
@@ -25,6 +27,7 @@ from service.telemetry import logger
 from workers.jobs import deletion, merge, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
+from workers.jobs.rehearsal import rehearse
 
 JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "query": query.run,
@@ -36,15 +39,35 @@ JOBS: Mapping[str, Callable[[JobContext], None]] = {
 _log = logger(__name__)
 
 
-def run_job(job_id: str) -> None:
-    """The function that RQ calls, in a fresh process."""
-    settings = Settings()
-    database = Database(settings.sql_url, pool_size=2)
-    queue = RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds)
-    try:
-        run(job_id, settings=settings, database=database, objects=LocalObjects(settings.objects_dir), queue=queue)
-    finally:
-        database.close()
+class Workshop:
+    """What a worker prepares once, before it forks, and its jobs then use. No connection is open while it forks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.sql_url, pool_size=2)
+        self.queue = RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds)
+        self.objects = LocalObjects(settings.objects_dir)
+
+    def prepare(self) -> None:
+        """Warm up; a database that is away now only makes the first statements of jobs slower."""
+        try:
+            rehearse(self.database.write, self.settings)
+        except DBAPIError as error:
+            _log.warning("rehearsal_failed", error=str(error.orig))
+        finally:
+            self.database.close()  # nothing that is open may cross a fork
+
+    def warm(self) -> None:
+        """In a forked horse that waits for its job: open the database, and use for once what queries use."""
+        try:
+            self.database.ping()
+        except DBAPIError as error:
+            _log.warning("database_unavailable", error=str(error.orig))
+        KMeans(2, n_init=1, max_iter=1).fit(np.eye(2, dtype=np.float32))
+
+    def run_job(self, job_id: str) -> None:
+        """The function that RQ calls, in a fresh process."""
+        run(job_id, settings=self.settings, database=self.database, objects=self.objects, queue=self.queue)
 
 
 def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue) -> None:
