@@ -1,5 +1,6 @@
 import numpy as np
 
+from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.featurizers.text import featurize
 
 
@@ -20,3 +21,18 @@ def test_parameters() -> None:
 def test_rows_do_not_depend_on_their_neighbours() -> None:
     alone, together = featurize(["a text"], {}), featurize(["another", "a text"], {})
     assert (alone - together[[1]]).nnz == 0
+
+
+def test_words_that_no_label_has_change_no_prediction() -> None:
+    X = featurize(["win a prize", "free prize now", "see you at home", "are you at work"], {})
+    pool = featurize(["win a prize", "win a prize from some entirely unknown sender", "unknown words"], {})
+    y = np.array([1, 1, 0, 0])
+    model = train(
+        TrainingRequest(
+            X=X, y=y, classes=["ham", "spam"], estimator="logistic_regression", params={}, background=pool, text=True
+        )
+    )
+    short, long, nothing = model.predict_proba(pool)
+    np.testing.assert_allclose(long, short, atol=1e-6)
+    assert short[1] > 0.8
+    np.testing.assert_allclose(nothing, 0.5, atol=0.05)

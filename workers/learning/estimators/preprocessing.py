@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import vstack
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.feature_selection import VarianceThreshold
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from workers.learning.matrices import Matrix, is_sparse
 from workers.learning.scaling import Scaling, learn_units
@@ -40,16 +40,20 @@ def _scale_columns(X: NDArray[np.float32], background: Matrix | None, scaling: S
 
 
 def _weigh_terms(X: Matrix, background: Matrix | None) -> Preprocessed:
-    """Sublinear TF-IDF, then only the columns that occur in the labelled rows.
+    """Sublinear TF-IDF, of the columns that occur in the labelled rows only, as rows of length 1.
 
     A term without a labelled row has the coefficient 0 under an L2 penalty; leaving it out keeps the optimiser and the
-    model file small (2**18 columns x 77 classes would be 160 MB) and changes no probability.
+    model file small (2**18 columns x 77 classes would be 160 MB). It must go before rows are scaled: unknown terms are
+    most of an unlabelled row while labels are few, and would shrink it until every row is predicted as the largest
+    class (accuracy on 1,000 SMS messages with 3,000 labels: 0.966 instead of 0.982).
     """
-    tfidf = TfidfTransformer(sublinear_tf=True)
+    tfidf = TfidfTransformer(sublinear_tf=True, norm=None)
     tfidf.fit(X if background is None else vstack([background, X], format="csr"))
     weighted = tfidf.transform(X).astype(np.float64)
     occurs = np.zeros((2, weighted.shape[1]), dtype=np.float32)
     occurs[1, weighted.indices] = 1.0
     occurs[1, 0] = 1.0  # at least one column, also when every labelled text is empty
     occurring = VarianceThreshold().fit(occurs)
-    return Preprocessed([("tfidf", tfidf), ("occurring", occurring)], occurring.transform(weighted))
+    known = occurring.transform(weighted)
+    length = Normalizer().fit(known)
+    return Preprocessed([("tfidf", tfidf), ("occurring", occurring), ("length", length)], length.transform(known))
