@@ -57,6 +57,11 @@ def _post(session: Session, job: Job, *, now: datetime, direct: bool) -> None:
         session.info.setdefault("rings", []).append(ring_of(job))
 
 
+def ring_again(session: Session, job: Job, *, now: datetime) -> None:
+    """Ring a waiting job whose last ring could not be answered, as another of its kind was running."""
+    _post(session, job, now=now, direct=True)
+
+
 def ring_of(job: Job) -> Ring:
     """How the queue is told of a job."""
     return Ring(job_id=job.id, queue=job.queue, attempt=job.attempt)
