@@ -37,7 +37,7 @@ Complete = Callable[[Session, Outcome], Outcome]
 _LEASE = timedelta(seconds=60)
 _SLICE = 2000
 _APPLIED_AT_ONCE = 1000
-_PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 20.0
 _POLL_SECONDS = 0.25
 
 
@@ -57,14 +57,13 @@ def store(
     *,
     dimensions: int | None,
     complete: Complete,
-    patience: float = _PATIENCE_SECONDS,
 ) -> Outcome:
     """Store the rows of a large upload; `complete` is called in the transaction that publishes it.
 
     Raises:
-        UnavailableError: another upload holds the pool for longer than `patience` seconds.
+        UnavailableError: another upload holds the pool for longer than PATIENCE_SECONDS.
     """
-    hold = _begin(request, spool.rows, patience=patience)
+    hold = _begin(request, spool.rows)
     chunk: Chunk | None = None
     try:
         with ChunkWriter(request.objects, columns=dimensions) if dimensions else nullcontext() as writer:
@@ -85,9 +84,9 @@ def store(
     return outcome
 
 
-def _begin(request: BulkRequest, count: int, *, patience: float) -> _Hold:
+def _begin(request: BulkRequest, count: int) -> _Hold:
     """Wait for the pool, take it and reserve rows."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with request.write() as session:
             projects.get(session, request.project_id)
@@ -275,7 +274,9 @@ def _go_on(request: BulkRequest, hold: _Hold) -> bool:
         pool = lock_pool(session, hold.project_id)
         if pool.upload_id != hold.id:
             return False
-        _recover_slice(session, pool, now=request.clock(), share=request.share)
+        now = request.clock()
+        pool.upload_until = now + _LEASE
+        _recover_slice(session, pool, now=now, share=request.share)
     return True
 
 
@@ -341,4 +342,3 @@ def _apply_slice(session: Session, pool: Pool, upload: Upload, *, now: datetime,
     applied.add(rows, vectors if any(vectors) else [])
     applied.finish(share=share)
     upload_queries.drop_staged(session, upload.id, limit=_APPLIED_AT_ONCE)
-    pool.upload_until = now + _LEASE

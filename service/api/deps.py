@@ -31,6 +31,7 @@ from service.errors import (
     PreconditionFailedError,
     PreconditionRequiredError,
     UnauthenticatedError,
+    UnsupportedMediaTypeError,
 )
 from service.queue.messages import Queue
 from service.queue.redis import RedisQueue
@@ -378,7 +379,14 @@ async def accept_job(
 
 async def edge(request: Request, held: Held, who: AnyCaller, idempotency_key: IdempotencyKey = None) -> Edge:
     """The edge of an ordinary JSON request."""
-    return Edge(held, owner=who.owner, key=idempotency_key, request_hash=request_hash(request, await request.body()))
+    body = await request.body()
+    if body and not _is_json(request.headers.get("content-type", "")):
+        raise UnsupportedMediaTypeError("Send the body as `Content-Type: application/json`.")
+    return Edge(held, owner=who.owner, key=idempotency_key, request_hash=request_hash(request, body))
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def request_hash(request: Request, body: bytes, *, digest: str | None = None) -> str:

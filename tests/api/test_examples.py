@@ -34,7 +34,7 @@ def test_new_features_take_a_new_row_and_other_content_keeps_it(api: Api) -> Non
     project_id = api.project()
     assert upload(api, project_id, points(3)).json()["created"] == 3
     label(api, project_id, {"example_id": "e1", "label": "a"})
-    changed = [
+    changed: list[dict[str, Any]] = [
         {"id": "e0", "vector": [9.0, 9.0]},
         {"id": "e1", "vector": [8.0, 8.0]},
         {"id": "e2", "vector": [2.0, 1.0], "data": {"note": "new"}, "priority": 2},

@@ -1,5 +1,6 @@
 import csv
 import io
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ def listed(api: Api, project_id: str) -> list[dict[str, Any]]:
 def history(api: Api, project_id: str) -> list[tuple[str | None, bool]]:
     query = select(LabelHistory.value, LabelHistory.skip).where(LabelHistory.project_id == project_id)
     with api.runtime.database.read() as session:
-        return [tuple(row) for row in session.execute(query.order_by(LabelHistory.id))]
+        return [(value, skip) for value, skip in session.execute(query.order_by(LabelHistory.id))]
 
 
 def batch(api: Api, project_id: str, *ids: str, annotator: str | None = None) -> str:
@@ -52,7 +53,7 @@ def batch(api: Api, project_id: str, *ids: str, annotator: str | None = None) ->
 
 def leases(api: Api) -> set[tuple[str, str]]:
     with api.runtime.database.read() as session:
-        return {tuple(row) for row in session.execute(select(Lease.example_id, Lease.holder))}
+        return {(example_id, holder) for example_id, holder in session.execute(select(Lease.example_id, Lease.holder))}
 
 
 def test_a_label_is_created_repeated_and_changed(api: Api, project_id: str) -> None:
@@ -192,7 +193,9 @@ def test_labels_end_the_leases_that_they_were_made_under(api: Api) -> None:
 
 def test_exports_say_how_each_label_came_about(api: Api, project_id: str) -> None:
     job_id = batch(api, project_id, "e0")
-    label(api, project_id, {"example_id": "e0", "label": "a", "batch_id": job_id}, {"example_id": "e1", "skip": True})
+    label(api, project_id, {"example_id": "e0", "label": "a", "batch_id": job_id})
+    time.sleep(0.002)  # ids sort by the millisecond
+    label(api, project_id, {"example_id": "e1", "skip": True})
     path = f"/v1/projects/{project_id}/labels"
     rows = [orjson.loads(line) for line in api.http.get(path, headers={"Accept": "application/x-ndjson"}).iter_lines()]
     assert rows == listed(api, project_id)

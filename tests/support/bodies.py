@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
@@ -14,6 +13,7 @@ from service.storage.chunks import Chunk as ChunkFile
 from service.storage.chunks import open_dense
 from tests.support.runtime import Api
 
+Response = Any  # of the test client
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
@@ -27,17 +27,17 @@ def points(count: int, *, first: int = 0, **more: Any) -> list[dict[str, Any]]:
     return [{"id": f"e{i}", "vector": [float(i), 1.0], **more} for i in range(first, first + count)]
 
 
-def upload(api: Api, project_id: str, rows: list[dict[str, Any]], *, mode: str = "atomic") -> httpx.Response:
+def upload(api: Api, project_id: str, rows: list[dict[str, Any]], *, mode: str = "atomic") -> Response:
     """POST examples as NDJSON."""
     path = f"/v1/projects/{project_id}/examples?mode={mode}"
-    answer: httpx.Response = api.http.post(path, content=lines(rows), headers=NDJSON)
+    answer: Response = api.http.post(path, content=lines(rows), headers=NDJSON)
     return answer
 
 
-def label(api: Api, project_id: str, *rows: dict[str, Any], mode: str = "atomic") -> httpx.Response:
+def label(api: Api, project_id: str, *rows: dict[str, Any], mode: str = "atomic") -> Response:
     """POST labels as JSON."""
     path = f"/v1/projects/{project_id}/labels?mode={mode}"
-    answer: httpx.Response = api.http.post(path, json={"labels": list(rows)})
+    answer: Response = api.http.post(path, json={"labels": list(rows)})
     return answer
 
 

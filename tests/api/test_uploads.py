@@ -1,0 +1,271 @@
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from service.actions import large_uploads
+from service.actions.large_uploads import recover
+from service.api.deps import Runtime, utc_now
+from service.db.queries import examples as example_queries
+from service.db.queries import uploads as upload_queries
+from service.db.tables import Chunk, Example, IdempotentAnswer, Label, LooseVector, Pool, StagedExample, Upload
+from service.storage.memory import MemoryObjects
+from tests.support.bodies import NDJSON, candidates, counts, examples, label, lines, points, upload, vectors
+from tests.support.runtime import Api, make_api
+
+COUNT = 4500  # three slices
+
+
+class DiskFullError(OSError):
+    """What a store meets that has no room left."""
+
+
+class FullDisk(MemoryObjects):
+    """A store that takes no chunk."""
+
+    def put(self, key: str, source: Path) -> None:
+        if key.startswith("arrays/"):
+            raise DiskFullError(28, "No space left on device")
+        super().put(key, source)
+
+
+class KilledError(Exception):
+    """Stands for the death of the process."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Faults are logged with a rendered traceback, which takes seconds."""
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def killable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Kills the process in the n-th call of a query: nothing of ours runs any more, and nothing is cleaned up."""
+
+    def kill(name: str, call: int) -> None:
+        module = example_queries if hasattr(example_queries, name) else upload_queries
+        real = getattr(module, name)
+        calls = 0
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                monkeypatch.setattr(large_uploads, "_discard", lambda *_: False)
+                raise KilledError
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counted)
+
+    return kill
+
+
+def count(api: Api, table: Any) -> int:
+    with api.runtime.database.read() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def pool_of(api: Api, project_id: str) -> Pool:
+    with api.runtime.database.read() as session:
+        return session.get_one(Pool, project_id)
+
+
+def recover_all(api: Api, *, after: timedelta) -> int:
+    slices = 0
+    while True:
+        with api.runtime.write() as session:
+            if not recover(session, now=utc_now() + after, share=16):
+                return slices
+        slices += 1
+
+
+def test_a_large_upload_is_one_chunk_and_all_of_it_is_a_candidate(api: Api) -> None:
+    project_id = api.project()
+    rows = points(COUNT)
+    rows[7]["split"] = "test"
+    rows[8]["label"] = "a"
+    answer = upload(api, project_id, rows).json()
+    assert (answer["received"], answer["created"], answer["rejected"]) == (COUNT, COUNT, 0)
+    assert vectors(api, project_id) == {i: [float(i), 1.0] for i in range(COUNT)}
+    assert candidates(api, project_id) == [i for i in range(COUNT) if i not in {7, 8}]
+    assert (count(api, Chunk), count(api, LooseVector)) == (1, 0)
+    found = counts(api, project_id)
+    assert (found["examples"]["total"], found["examples"]["labeled"], found["labels"]["human"]) == (COUNT, 1, 1)
+    pool = pool_of(api, project_id)
+    assert (pool.upload_id, pool.next_row, pool.chunk_generation) == (None, COUNT, 1)
+
+
+def test_known_examples_in_a_large_upload_are_changed_after_it(api: Api) -> None:
+    project_id = api.project()
+    upload(api, project_id, points(20))
+    label(api, project_id, {"example_id": "e2", "label": "a"})
+    rows = points(1500)
+    rows[0]["vector"] = [7.0, 7.0]
+    rows[1]["data"] = {"note": "x"}
+    rows[2]["vector"] = [8.0, 8.0]
+    rows[3]["label"] = "b"
+    answer = upload(api, project_id, rows).json()
+    assert {name: answer[name] for name in ("received", "created", "updated", "unchanged")} == {
+        "received": 1500,
+        "created": 1480,
+        "updated": 3,
+        "unchanged": 17,
+    }
+    # rows 20 to 1519 were reserved; the chunk has the 1,480 new ones, then come the two that moved
+    found = vectors(api, project_id)
+    assert found[20] == [20.0, 1.0]
+    assert found[1499] == [1499.0, 1.0]
+    assert (found[1520], found[1521]) == ([7.0, 7.0], [8.0, 8.0])
+    assert (0 in found, 2 in found) == (False, False)
+    assert candidates(api, project_id) == [1, *range(4, 1500), 1520]
+    assert examples(api, project_id)["e1"]["data"] == {"note": "x"}
+    assert counts(api, project_id)["examples"]["labeled"] == 2
+    assert (count(api, StagedExample), pool_of(api, project_id).upload_id) == (0, None)
+    assert upload(api, project_id, rows).json()["unchanged"] == 1500
+
+
+def test_text_uploads_have_no_vectors(api: Api) -> None:
+    project_id = api.project(features={"type": "text", "field": "body"})
+    rows = [{"id": f"t{i}", "data": {"body": f"text {i}"}} for i in range(1200)]
+    assert upload(api, project_id, rows).json()["created"] == 1200
+    assert (count(api, Chunk), count(api, LooseVector)) == (0, 0)
+    assert len(candidates(api, project_id)) == 1200
+    rows[5]["data"] = {"body": "other"}
+    assert upload(api, project_id, rows).json()["updated"] == 1
+    assert 5 not in candidates(api, project_id)
+
+
+def test_a_full_disk_leaves_nothing(runtime: Runtime) -> None:
+    api = make_api(replace(runtime, objects=FullDisk()))
+    project_id = api.project()
+    with pytest.raises(DiskFullError):
+        upload(api, project_id, points(COUNT, label="a"))
+    assert (count(api, Example), count(api, Label), count(api, Upload)) == (0, 0, 0)
+    assert pool_of(api, project_id).upload_id is None
+    assert counts(api, project_id)["examples"]["total"] == 0
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_crash_in_staging_is_never_seen_and_is_removed(
+    api: Api, killable: Callable[[str, int], None], call: int
+) -> None:
+    project_id = api.project()
+    upload(api, project_id, [{"id": "old", "vector": [0.0, 0.0]}])
+    before = counts(api, project_id)
+    killable("add", call)
+    rows = [*points(COUNT, label="a"), {"id": "old", "vector": [5.0, 5.0]}]
+    with pytest.raises(KilledError):
+        upload(api, project_id, rows)
+    assert count(api, Example) == 1 + 2000 * (call - 1)
+    assert list(examples(api, project_id)) == ["old"]
+    assert api.http.get(f"/v1/projects/{project_id}/labels").json()["items"] == []
+    assert api.http.get(f"/v1/projects/{project_id}/examples/e0").status_code == 404
+    assert counts(api, project_id) == before
+    assert candidates(api, project_id) == [0]
+    unknown = label(api, project_id, {"example_id": "e0", "label": "a"})
+    assert unknown.json()["errors"][0]["code"] == "unknown_example"
+    if call == 3:
+        busy = upload(api, project_id, points(1))
+        assert (busy.status_code, busy.headers["Retry-After"]) == (503, "5")
+    assert recover_all(api, after=timedelta(0)) == 0
+    assert recover_all(api, after=timedelta(seconds=61)) > 1
+    assert (count(api, Example), count(api, Label), count(api, Upload), count(api, StagedExample)) == (1, 0, 0, 0)
+    assert pool_of(api, project_id).upload_id is None
+    assert upload(api, project_id, rows).json()["created"] == COUNT
+
+
+def test_the_next_upload_removes_what_a_dead_one_left(api: Api, killable: Callable[[str, int], None]) -> None:
+    project_id = api.project()
+    killable("add", 2)
+    with pytest.raises(KilledError):
+        upload(api, project_id, points(COUNT))
+    with api.runtime.database.write() as session:
+        session.execute(update(Pool).values(upload_until=utc_now() - timedelta(seconds=1)))
+    assert upload(api, project_id, points(1500)).json()["created"] == 1500
+    assert count(api, Example) == 1500
+    assert counts(api, project_id)["examples"]["total"] == 1500
+
+
+def test_a_crash_after_publishing_is_rolled_forward(api: Api, killable: Callable[[str, int], None]) -> None:
+    project_id = api.project()
+    upload(api, project_id, points(3))
+    killable("staged", 1)
+    rows = [{"id": "e1", "vector": [6.0, 6.0], "label": "b"}, *points(1500, first=3)]
+    path = f"/v1/projects/{project_id}/examples"
+    headers = {**NDJSON, "Idempotency-Key": "once"}
+    with pytest.raises(KilledError):
+        api.http.post(path, content=lines(rows), headers=headers)
+    assert counts(api, project_id)["examples"]["total"] == 1503
+    assert examples(api, project_id)["e1"]["status"] == "unlabeled"
+    assert recover_all(api, after=timedelta(seconds=61)) == 2
+    changed = api.http.get(f"/v1/projects/{project_id}/examples/e1").json()
+    assert changed["labels"][0]["label"] == "b"
+    assert vectors(api, project_id)[1504] == [6.0, 6.0]
+    with api.runtime.database.read() as session:
+        assert session.scalars(select(Upload.state)).all() == ["published"]
+        assert session.scalars(select(IdempotentAnswer.status)).all() == [200]
+    again = api.http.post(path, content=lines(rows), headers=headers)
+    assert (again.headers["Idempotent-Replayed"], again.json()["created"]) == ("true", 1500)
+
+
+def test_one_large_upload_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project()
+    monkeypatch.setattr(large_uploads, "PATIENCE_SECONDS", 0.3)
+    with api.runtime.database.write() as session:
+        session.execute(update(Pool).values(upload_id="upl_other", upload_until=utc_now() + timedelta(seconds=60)))
+    busy = upload(api, project_id, points(1000))
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "10")
+    assert upload(api, project_id, points(999)).json()["created"] == 999
+
+
+def test_a_frozen_upload_cannot_publish_what_was_taken_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project()
+    real = example_queries.add
+    slices = 0
+
+    def frozen(session: Session, *args: Any, **kwargs: Any) -> None:
+        nonlocal slices
+        slices += 1
+        real(session, *args, **kwargs)
+        if slices == 3:
+            # as if this process had slept for two minutes and the dispatcher had begun to remove the upload
+            pool = session.get_one(Pool, project_id)
+            pool.upload_until = utc_now() - timedelta(seconds=1)
+            session.flush()
+            assert recover(session, now=utc_now(), share=16)
+
+    monkeypatch.setattr(example_queries, "add", frozen)
+    answer = upload(api, project_id, points(COUNT))
+    assert answer.status_code == 503
+    assert (count(api, Example), count(api, Upload), count(api, Chunk)) == (0, 0, 0)
+    assert list(api.runtime.objects.list("arrays/")) == []
+
+
+def test_a_project_deleted_meanwhile_ends_the_upload(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project()
+    real = large_uploads._slices  # noqa: SLF001 - the seam between two slices
+
+    def interrupted(spool: Any) -> Iterator[Any]:
+        for number, part in enumerate(real(spool)):
+            if number == 1:
+                assert api.http.delete(f"/v1/projects/{project_id}").status_code == 202
+            yield part
+
+    monkeypatch.setattr(large_uploads, "_slices", interrupted)
+    assert upload(api, project_id, points(COUNT)).status_code == 404
+    assert (count(api, Example), count(api, Upload)) == (0, 0)
+
+
+def test_the_spool_folder_is_empty_afterwards(api: Api) -> None:
+    project_id = api.project()
+    upload(api, project_id, points(40_000))
+    assert upload(api, project_id, [{"id": "x"}] * 2000).status_code == 422
+    assert list(api.runtime.settings.spool_dir.iterdir()) == []
