@@ -22,6 +22,7 @@ from service.errors import (
     TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
+    UnsupportedMediaTypeError,
 )
 from service.telemetry import logger
 
@@ -120,17 +121,26 @@ def _without_input(message: str) -> str:
     return re.sub(r"input_value=.*", "", message)[:300]
 
 
+BODY = (MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError)
+"""What any request with a JSON body can meet."""
+
+
 def responses(*kinds: type[GleanerError]) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI responses of these problems, with those that any request under /v1 can meet."""
-    always: tuple[type[GleanerError], ...] = (
+    return described(
         UnauthenticatedError,
         ForbiddenError,
         InvalidRequestError,
         TooManyRequestsError,
         UnavailableError,
+        *kinds,
     )
+
+
+def described(*kinds: type[GleanerError]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of just these problems."""
     by_status: dict[int, list[type[GleanerError]]] = {}
-    for kind in (*always, *kinds):
+    for kind in kinds:
         by_status.setdefault(kind.status, []).append(kind)
     return {
         status: {

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
 from service.api.deps import Held, Runtime
+from service.api.problems import described
 from service.api.schemas.base import Schema
 from service.errors import UnavailableError
 
@@ -33,7 +34,13 @@ async def livez() -> Live:
     return Live()
 
 
-@router.get("/readyz", operation_id="isReady", summary="Can requests be served?", response_model=Ready)
+@router.get(
+    "/readyz",
+    operation_id="isReady",
+    summary="Can requests be served?",
+    response_model=Ready,
+    responses=described(UnavailableError),
+)
 async def readyz(held: Held) -> Response:
     """`degraded`: Redis is away; requests are served, and jobs run when it is back."""
     ready = await run_in_threadpool(_look, held)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 
 from service.actions import keys
 from service.api.deps import Admin, PageSize, PageToken, Reading, Writing
-from service.api.problems import responses
+from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.keys import KeyIn, KeyOut, KeyWithSecret, RotationIn
 from service.db.tables import Key
@@ -15,7 +15,6 @@ from service.errors import (
     IdempotencyMismatchError,
     MalformedRequestError,
     NotFoundError,
-    PayloadTooLargeError,
 )
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -40,7 +39,7 @@ def _location(made: tuple[Key, str]) -> dict[str, str]:
     summary="Create a key",
     status_code=201,
     response_model=KeyWithSecret,
-    responses=responses(MalformedRequestError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError),
+    responses=responses(*BODY, ConflictError, IdempotencyMismatchError),
 )
 def create_key(body: KeyIn, who: Admin, writing: Writing) -> Response:
     """The answer holds the key itself, which is never shown again; only its fingerprint is kept."""
@@ -89,7 +88,7 @@ def revoke_key(key_id: KeyId, who: Admin, writing: Writing) -> Response:
     summary="Replace a key",
     status_code=201,
     response_model=KeyWithSecret,
-    responses=responses(MalformedRequestError, NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
 def rotate_key(key_id: KeyId, who: Admin, writing: Writing, body: RotationIn | None = None) -> Response:
     """A successor with the same rights; the old key lives on for `overlap_seconds`."""

@@ -36,7 +36,8 @@ from service.errors import (
 router = APIRouter(prefix="/v1/projects/{project_id}/labels", tags=["labels"])
 
 LabelId = Annotated[str, Path(description="Id of the label.", examples=["lbl_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
-Accept = Annotated[str | None, Header(description="`application/json`, or `application/x-ndjson`, `text/csv` for all.")]
+# OpenAPI says it by the media types of the answer
+Accept = Annotated[str | None, Header(include_in_schema=False)]
 
 _SLICE = 1000
 _NDJSON, _CSV = "application/x-ndjson", "text/csv"

@@ -22,7 +22,7 @@ from service.api.deps import (
     utc_now,
     wait_for_job,
 )
-from service.api.problems import base_url, responses
+from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.models import CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
@@ -34,7 +34,6 @@ from service.errors import (
     JobNotSucceededError,
     MalformedRequestError,
     NotFoundError,
-    PayloadTooLargeError,
     UnsupportedFeatureError,
 )
 
@@ -124,7 +123,7 @@ def get_artifact(
     response_model=PredictOut,
     responses={
         202: {"model": JobOut, "description": "It takes longer; the job's result will hold the predictions."},
-        **responses(MalformedRequestError, NotFoundError, PayloadTooLargeError, JobNotSucceededError),
+        **responses(*BODY, NotFoundError, JobNotSucceededError),
     },
 )
 async def predict(

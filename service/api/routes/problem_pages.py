@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 from pydantic import Field
 
+from service.api.problems import described
 from service.api.schemas.base import Schema
-from service.errors import NotFoundError, catalogue
+from service.errors import InvalidRequestError, NotFoundError, catalogue
 
 router = APIRouter(tags=["service"])
 
@@ -18,7 +19,12 @@ class ProblemPage(Schema):
     meaning: str
 
 
-@router.get("/problems/{name}", operation_id="explainProblem", summary="What a kind of problem means")
+@router.get(
+    "/problems/{name}",
+    operation_id="explainProblem",
+    summary="What a kind of problem means",
+    responses=described(NotFoundError, InvalidRequestError),
+)
 async def explain_problem(name: str) -> ProblemPage:
     """Every problem's `type` resolves to such a page."""
     kind = catalogue().get(name)

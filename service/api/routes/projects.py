@@ -17,7 +17,7 @@ from service.api.deps import (
     utc_now,
     version_of,
 )
-from service.api.problems import base_url, responses
+from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.projects import ProjectIn, ProjectOut, ProjectPatch
@@ -26,7 +26,6 @@ from service.errors import (
     IdempotencyMismatchError,
     MalformedRequestError,
     NotFoundError,
-    PayloadTooLargeError,
     PreconditionFailedError,
     PreconditionRequiredError,
 )
@@ -44,7 +43,7 @@ def _headers(view: ProjectView) -> dict[str, str]:
     summary="Create a project",
     status_code=201,
     response_model=ProjectOut,
-    responses=responses(MalformedRequestError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError),
+    responses=responses(*BODY, ConflictError, IdempotencyMismatchError),
 )
 def create_project(body: ProjectIn, who: ProjectWriter, writing: Writing) -> Response:
     """Only `name`, `task` and `features` are required; everything else has a default."""
@@ -94,10 +93,9 @@ def get_project(project_id: ProjectId, _: Reader, session: Reading, response: Re
     summary="Change a project",
     response_model=ProjectOut,
     responses=responses(
-        MalformedRequestError,
+        *BODY,
         NotFoundError,
         PreconditionFailedError,
-        PayloadTooLargeError,
         PreconditionRequiredError,
     ),
 )

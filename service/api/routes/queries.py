@@ -18,7 +18,7 @@ from service.api.deps import (
     accept_job,
     wait_for_job,
 )
-from service.api.problems import responses
+from service.api.problems import BODY, responses
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.queries import BatchOut, LeasesChanged, QueryIn, ReleaseIn, RenewIn
 from service.db.tables import Batch, Job
@@ -26,9 +26,7 @@ from service.errors import (
     ConflictError,
     IdempotencyMismatchError,
     JobNotSucceededError,
-    MalformedRequestError,
     NotFoundError,
-    PayloadTooLargeError,
 )
 
 router = APIRouter(tags=["queries"])
@@ -40,9 +38,7 @@ router = APIRouter(tags=["queries"])
     summary="Ask for a batch",
     status_code=202,
     response_model=JobOut,
-    responses=responses(
-        MalformedRequestError, NotFoundError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError
-    ),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
 async def create_query(
     project_id: ProjectId,
@@ -110,7 +106,7 @@ def _batch(held: Runtime, job: Job) -> Batch | None:
     operation_id="renewBatch",
     summary="Prolong the leases of a batch",
     response_model=LeasesChanged,
-    responses=responses(MalformedRequestError, NotFoundError, ConflictError, JobNotSucceededError),
+    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError),
 )
 def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing) -> Response:
     """Leases that are live now end `lease_seconds` from now."""
@@ -127,7 +123,7 @@ def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing
     operation_id="releaseBatch",
     summary="Give examples of a batch back",
     response_model=LeasesChanged,
-    responses=responses(MalformedRequestError, NotFoundError, ConflictError, JobNotSucceededError),
+    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError),
 )
 def release_batch(job_id: JobId, body: ReleaseIn, who: QueryRunner, writing: Writing) -> Response:
     """Others may be given them at once."""

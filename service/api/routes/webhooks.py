@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Response, Security
 from service.actions import webhooks
 from service.actions.keys import Caller
 from service.api.deps import Held, PageSize, PageToken, ProjectWriter, Reading, Writing, caller
-from service.api.problems import responses
+from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.webhooks import DeliveryOut, WebhookIn, WebhookOut, WebhookPatch, WebhookWithSecret
 from service.db.tables import Webhook
@@ -16,7 +16,6 @@ from service.errors import (
     IdempotencyMismatchError,
     MalformedRequestError,
     NotFoundError,
-    PayloadTooLargeError,
 )
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
@@ -39,7 +38,7 @@ def _with_secret(made: tuple[Webhook, str]) -> WebhookWithSecret:
     summary="Create a webhook",
     status_code=201,
     response_model=WebhookWithSecret,
-    responses=responses(MalformedRequestError, ConflictError, PayloadTooLargeError, IdempotencyMismatchError),
+    responses=responses(*BODY, ConflictError, IdempotencyMismatchError),
 )
 def create_webhook(body: WebhookIn, who: ProjectWriter, writing: Writing, held: Held) -> Response:
     """The answer holds the signing secret, which is never shown again. A key of one project names that project."""
@@ -84,7 +83,7 @@ def get_webhook(webhook_id: WebhookId, who: Viewer, session: Reading) -> Webhook
     operation_id="changeWebhook",
     summary="Change a webhook",
     response_model=WebhookOut,
-    responses=responses(MalformedRequestError, NotFoundError, PayloadTooLargeError),
+    responses=responses(*BODY, NotFoundError),
 )
 def change_webhook(
     webhook_id: WebhookId, body: WebhookPatch, who: ProjectWriter, writing: Writing, held: Held

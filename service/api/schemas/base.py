@@ -35,6 +35,11 @@ Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 
 
+def example(*examples: Any) -> ConfigDict:
+    """The configuration of a schema with examples for its readers."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class FieldProblem(Schema):
     """One bad field."""
 

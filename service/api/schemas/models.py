@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.api.schemas.base import Schema, Time
+from service.api.schemas.base import Schema, Time, example
 from service.api.schemas.projects import LabelCounts
 from service.api.schemas.queries import Prediction
 from service.db.tables import Model
@@ -47,6 +47,8 @@ class ExampleToPredict(Schema):
 
 class PredictIn(Schema):
     """Examples to predict."""
+
+    model_config = example({"examples": [{"vector": [0.1, 0.7]}]}, {"examples": [{"data": {"text": "It crashes."}}]})
 
     examples: list[ExampleToPredict] = Field(min_length=1, max_length=1000)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from service.actions.projects import ProjectView
-from service.api.schemas.base import Name, Schema, Text, Time
+from service.api.schemas.base import Name, Schema, Text, Time, example
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS
 from service.catalog.parameters import resolve
@@ -109,6 +109,31 @@ class Annotation(Schema):
 class ProjectIn(Schema):
     """A new project."""
 
+    model_config = example(
+        {
+            "name": "tickets",
+            "task": {"type": "classification", "classes": ["bug", "praise", "question"]},
+            "features": {"type": "vector", "dimensions": 384},
+        },
+        {
+            "name": "messages",
+            "task": {"type": "classification", "classes": ["ham", "spam"], "multi_label": False},
+            "features": {"type": "text", "field": "text"},
+            "estimator": {"name": "logistic_regression", "params": {}},
+            "query": {"strategy": "auto", "params": {}},
+            "retraining": {
+                "automatic": True,
+                "first_at": 10,
+                "every": 20,
+                "quiet_seconds": 0,
+                "idle_seconds": 60,
+            },
+            "annotation": {"overlap": 1, "lease_seconds": 1800},
+            "holdout_fraction": 0.1,
+            "seed": 0,
+        },
+    )
+
     name: Name
     task: Task
     features: Features
@@ -126,6 +151,8 @@ class ProjectIn(Schema):
 
 class ProjectPatch(Schema):
     """Sections to change; each replaces the section as a whole. `features` and the kind of task are fixed."""
+
+    model_config = example({"query": {"strategy": "margin", "params": {}}})
 
     name: Name | None = None
     task: Task | None = None

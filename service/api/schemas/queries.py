@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from service.actions.queries import Wish
-from service.api.schemas.base import Name, Schema, Text, Time
+from service.api.schemas.base import Name, Schema, Text, Time, example
 
 
 class Candidates(Schema):
@@ -18,6 +18,19 @@ class Candidates(Schema):
 
 class QueryIn(Schema):
     """A wish for a batch. What is left out is the project's default."""
+
+    model_config = example(
+        {"k": 20, "annotator": "alice"},
+        {
+            "k": 50,
+            "strategy": "k_center",
+            "candidates": {"strategy": "margin", "count": 5000},
+            "filter": {"language": "en"},
+            "explore": 0.1,
+            "lease_seconds": 0,
+            "seed": 7,
+        },
+    )
 
     k: int = Field(ge=1, description="How many examples.")
     strategy: Text | None = None
@@ -112,11 +125,15 @@ class BatchOut(Schema):
 class RenewIn(Schema):
     """Prolong the leases of a batch."""
 
+    model_config = example({"lease_seconds": 1800})
+
     lease_seconds: int = Field(ge=1, le=604_800)
 
 
 class ReleaseIn(Schema):
     """Give examples of a batch back."""
+
+    model_config = example({"example_ids": ["a17"]}, {})
 
     example_ids: list[Text] | None = Field(default=None, max_length=10_000, description="Left out: all.")
 
