@@ -63,7 +63,8 @@ def test_every_request_body_has_examples_that_validate(document: dict[str, Any])
         if content is None:
             continue
         schema = content["schema"]
-        named = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        refs = [part["$ref"].rpartition("/")[2] for part in [schema, *schema.get("anyOf", [])] if "$ref" in part]
+        named = document["components"]["schemas"][refs[0]] if refs else {}
         shown = [entry["value"] for entry in content.get("examples", {}).values()] + named.get("examples", [])
         shown += [content["example"]] if "example" in content else []
         assert shown, f"{place} shows no example"
