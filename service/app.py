@@ -1,5 +1,7 @@
 """The API process: it answers and never computes."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pkgutil import iter_modules
 from threading import Event
@@ -14,15 +16,22 @@ from service.api.schemas import openapi
 from service.settings import Settings
 from service.telemetry import configure_logging
 
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application of one API process."""
+
+def create_app(settings: Settings | None = None, *, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application of one API process.
+
+    Args:
+        settings: From the environment when None.
+        lifespan: What the server enters before the first request and leaves after the last.
+    """
     settings = settings or Settings()
     configure_logging(settings.log_level, role="serve")
-    return build(deps.open_runtime(settings))
+    return build(deps.open_runtime(settings), lifespan=lifespan)
 
 
-def build(runtime: Runtime) -> FastAPI:
+def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
     """The application over open stores."""
     app = FastAPI(
         title="Gleaner",
@@ -31,11 +40,12 @@ def build(runtime: Runtime) -> FastAPI:
         description=openapi.DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=openapi.TAGS,
+        lifespan=lifespan,
         redoc_url=None,
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
-    app.state.stopping = Event()  # set when the server stops, so that open streams end
+    app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
         app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
     problems.install(app)

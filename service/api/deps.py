@@ -190,9 +190,13 @@ def parse_wait(prefer: str | None) -> float | None:
 
 
 async def wait_for_job(
-    held: Runtime, job_id: str, *, project_id: str | None, prefer: str | None
+    request: Request, job_id: str, *, project_id: str | None, prefer: str | None
 ) -> tuple[Job, dict[str, str]]:
-    """The job as soon as it has ended, or as it is after the time of `Prefer`, and `Preference-Applied`."""
+    """The job as soon as it has ended, or as it is after the time of `Prefer`, and `Preference-Applied`.
+
+    A server that is told to stop waits no longer.
+    """
+    held, stopping = runtime(request), request.app.state.stopping
     wait = parse_wait(prefer)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
     until = time.monotonic() + (wait or 0.0)
@@ -200,7 +204,7 @@ async def wait_for_job(
     while True:
         job = await run_in_threadpool(_read_job, held, job_id, project_id)
         left = until - time.monotonic()
-        if job.finished_at is not None or left <= 0:
+        if job.finished_at is not None or left <= 0 or stopping.is_set():
             return job, headers
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 1.2, _LAST_POLL_SECONDS)
@@ -325,20 +329,27 @@ class BulkEdge(Edge):
             self.keep(session, reserved, Answer(200, {}, render(made).render()))
 
         try:
-            made = action(self._request(project_id), keep)
+            made = action(self._request(project_id, reserved), keep)
         except BaseException:
             self.release(reserved)
             raise
         return respond(Answer(200, {}, render(made).render()))
 
-    def _request(self, project_id: str) -> BulkRequest:
+    def _request(self, project_id: str, reserved: Reservation | None) -> BulkRequest:
+        @contextmanager
+        def write() -> Iterator[Session]:
+            with self.held.write() as session:
+                if reserved is not None:
+                    idempotency.renew(session, reserved, now=utc_now())
+                yield session
+
         return BulkRequest(
             project_id=project_id,
             body=self.body.file,
             media=self.body.media,
             mode=self.body.mode,
             read=self.held.database.read,
-            write=self.held.write,
+            write=write,
             objects=self.held.objects,
             settings=self.held.settings,
             clock=utc_now,
@@ -371,7 +382,7 @@ async def accept_job(
     if parse_wait(prefer) is None:
         return response
     job_id = response.headers["Location"].rpartition("/")[2]
-    job, applied = await wait_for_job(writing.held, job_id, project_id=None, prefer=prefer)
+    job, applied = await wait_for_job(request, job_id, project_id=None, prefer=prefer)
     replayed = {name: value for name, value in response.headers.items() if name == "idempotent-replayed"}
     headers = {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1", **applied, **replayed}
     return Response(JobOut.of(job, base).render(), 202, headers, "application/json")

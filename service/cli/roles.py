@@ -2,9 +2,13 @@
 
 # ruff: noqa: PLC0415  # each role imports its own world, when it runs
 import json
+import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,7 +57,25 @@ def app() -> "FastAPI":
     """Make the application of one API process."""
     from service.app import create_app
 
-    return create_app(load_settings())
+    return create_app(load_settings(), lifespan=_told_to_stop)
+
+
+@asynccontextmanager
+async def _told_to_stop(application: "FastAPI") -> AsyncIterator[None]:
+    """Let requests that wait hear of the signals that stop the server, which waits for them and tells them nothing."""
+
+    def passed_on(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+        def note(number: int, frame: FrameType | None) -> None:
+            application.state.stopping.set()
+            handler(number, frame)
+
+        return note
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        server = signal.getsignal(number)
+        if callable(server):
+            signal.signal(number, passed_on(server))
+    yield
 
 
 @click.command()

@@ -43,9 +43,9 @@ _COMMENT_EVERY = 40  # polls: a comment line every ten seconds keeps proxies fro
     response_model=JobOut,
     responses=responses(NotFoundError),
 )
-async def get_job(job_id: JobId, who: ResultReader, held: Held, request: Request, prefer: Prefer = None) -> Response:
+async def get_job(job_id: JobId, who: ResultReader, request: Request, prefer: Prefer = None) -> Response:
     """With `Prefer: wait=N` the answer comes when the job ends, after N seconds at the latest."""
-    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=prefer)
+    job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=prefer)
     if job.state not in _TERMINAL:
         headers["Retry-After"] = "1"
     return Response(JobOut.of(job, base_url(request)).render(), 200, headers, "application/json")

@@ -154,7 +154,7 @@ async def predict(
     job_id = accepted.headers["Location"].rpartition("/")[2]
     wait = parse_wait(prefer)
     seconds = _PREDICT_SECONDS if wait is None else wait
-    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
+    job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
     if job.state in {"failed", "cancelled"}:
         raise JobNotSucceededError(f"The prediction was {job.state}.")
     if job.result is None:

@@ -85,7 +85,7 @@ async def get_batch(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The ranked examples, exactly as they were chosen."""
-    job, headers = await wait_for_job(held, job_id, project_id=who.project_id, prefer=prefer)
+    job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=prefer)
     batch = await run_in_threadpool(_batch, held, job)
     if batch is None:
         body = JobOut.of(job, str(request.base_url)).render()
