@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ def bench(path: Path, only: tuple[str, ...], *, quick: bool, check: bool) -> Non
     Everything goes through the HTTP API of an embedded service on a temporary folder, started with its defaults.
     Durations are medians where no other percentile is named. Needs Linux, whose /proc tells the memory of processes.
     """
+    if not sys.platform.startswith("linux"):
+        raise click.ClickException("The benchmark needs Linux: /proc tells the memory of processes.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     click.echo("  ".join(f"{name} {value}" for name, value in machine().items()))

@@ -47,7 +47,9 @@ def demo(name: str, budget: int, batch: int, seed: int, keep_data: Path | None) 
     with _data_folder(keep_data) as folder:
         outcome, verified = _run(console, dataset, folder, budget=budget, batch=batch, seed=seed)
     show_tables(console, outcome)
-    click.echo(f"{verified} signed webhooks verified, {time.monotonic() - began:.0f} seconds.")
+    click.echo(
+        f"{verified} signed webhooks verified in {time.monotonic() - began:.0f} seconds. Another --seed, another run."
+    )
     click.echo(saving_line(outcome))
     picture = Path.cwd() / f"gleaner-demo-{name}.png"
     draw(outcome, dataset.title, picture)
