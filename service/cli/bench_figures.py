@@ -54,12 +54,13 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """What it was measured on; `load` is that of others in the minute before."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
