@@ -226,7 +226,8 @@ class JobTimedOutError(GleanerError):
 
 def catalogue() -> dict[str, type[GleanerError]]:
     """Every kind of problem by its name."""
-    return {kind.name: kind for kind in (GleanerError, *_subclasses(GleanerError))}
+    kinds: list[type[GleanerError]] = [GleanerError, *_subclasses(GleanerError)]
+    return {kind.name: kind for kind in kinds}
 
 
 def _subclasses(kind: type[GleanerError]) -> Iterator[type[GleanerError]]:

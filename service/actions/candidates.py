@@ -57,6 +57,18 @@ def enter(session: Session, pool: Pool, start: int, mask: NDArray[np.bool_]) -> 
     _write(session, pool, [change_of(np.flatnonzero(mask) + start, value=True)])
 
 
+def reconsider(session: Session, pool: Pool, *, before: int, overlap: int) -> None:
+    """Apply another overlap to the examples that were answered; the pool is locked."""
+    moves = Moves()
+    for row, split, label_count, skip_count in queries.answered(session, pool.project_id):
+        value = is_candidate(split=split, label_count=label_count, skip_count=skip_count, overlap=overlap)
+        moves.add(row, value=value)
+        if label_count == 0:
+            pool.examples_skipped += is_out(skip_count, overlap) - is_out(skip_count, before)
+    moves.write(session, pool)
+    session.flush()
+
+
 def _write(session: Session, pool: Pool, made: list[Change]) -> None:
     rows = [change._asdict() for change in made]
     queries.add_changes(session, pool.project_id, first=pool.change_sequence + 1, made=rows)

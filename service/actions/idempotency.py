@@ -59,6 +59,11 @@ def reserve(session: Session, *, owner: str, key: str, request_hash: str, now: d
     return Reservation(owner, key, token)
 
 
+def renew(session: Session, held: Reservation, *, now: datetime) -> None:
+    """Keep a reservation while a long request goes on."""
+    queries.renew(session, held.owner, held.key, held.token, until=now + _LEASE)
+
+
 def complete(session: Session, held: Reservation, answer: Answer) -> None:
     """Keep the answer, in the transaction of the effect.
 

@@ -31,9 +31,18 @@ class Claim:
     token: str
 
 
-def enqueue(session: Session, *, project_id: str, kind: str, message: Message, now: datetime, share: int) -> Job:
-    """Write the job and its outbox row; ring it after the commit if the project has room in Redis."""
-    direct = queries.rung_and_queued(session, project_id) < share
+def enqueue(
+    session: Session,
+    *,
+    project_id: str,
+    kind: str,
+    message: Message,
+    now: datetime,
+    share: int,
+    delay: timedelta = timedelta(0),
+) -> Job:
+    """Write the job and its outbox row; ring it after the commit if it is due and the project has room in Redis."""
+    direct = not delay and queries.rung_and_queued(session, project_id) < share
     job = Job(
         id=new_id("job"),
         project_id=project_id,
@@ -46,7 +55,7 @@ def enqueue(session: Session, *, project_id: str, kind: str, message: Message, n
     )
     session.add(job)
     session.flush()
-    _post(session, job, now=now, direct=direct)
+    _post(session, job, now=now + delay, direct=direct)
     return job
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import candidates, jobs
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
@@ -62,12 +62,16 @@ def change(
     task = changes.get("task")
     if task is not None:
         _check_task(project.task, task)
+    overlap = project.annotation["overlap"]
     if not queries.touch(session, project_id, version=project.version, now=now):
         raise PreconditionFailedError("The project was changed since that version was read.")
     session.refresh(project)
     for section, value in changes.items():
         setattr(project, section, value)
     session.flush()
+    if project.annotation["overlap"] != overlap:
+        pool = queries.lock_pool(session, project_id)
+        candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
     return view(session, project, now=now)
 
 

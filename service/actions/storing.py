@@ -6,18 +6,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs, trainings
+from service.actions import arrays, trainings
 from service.actions.bulk import Outcome
 from service.actions.candidates import Moves, is_candidate
 from service.actions.example_rows import StoredRow
 from service.actions.label_rows import Answer
 from service.actions.recording import Recorder
 from service.db.queries import examples as queries
-from service.db.queries import jobs as job_queries
 from service.db.queries.examples import Known, New
 from service.db.tables import Pool, Project
 from service.errors import UnavailableError
-from service.queue.messages import MergeMessage
 
 # loose vectors make reading slow; a merge turns them into a chunk
 _MERGE_AT = 2000
@@ -57,7 +55,7 @@ class Store:
         if self._pool.label_generation != self._generation:
             trainings.after_labels(self._session, self._project, self._pool, now=self._now, share=share)
         if self._pool.loose_vectors > _MERGE_AT:
-            _ask_for_merge(self._session, self._project.id, now=self._now, share=share)
+            arrays.merge(self._session, self._project.id, now=self._now, share=share)
         return self.outcome
 
     def _check_published(self, known: dict[str, Known]) -> None:
@@ -148,8 +146,3 @@ def answer_of(row: StoredRow) -> Answer:
         batch_id=None,
         labeled_at=None,
     )
-
-
-def _ask_for_merge(session: Session, project_id: str, *, now: datetime, share: int) -> None:
-    if job_queries.find(session, project_id, kind="merge", state="queued") is None:
-        jobs.enqueue(session, project_id=project_id, kind="merge", message=MergeMessage(), now=now, share=share)

@@ -1,7 +1,8 @@
 """Transactions: the only module that opens and commits them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
@@ -25,6 +26,8 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writes = self.engine.execution_options(gleaner_write=True)
+        # SQLite has one writer at a time, and those who wait poll. Threads of one process queue here instead.
+        self._turn: AbstractContextManager[Any] = Lock() if sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -35,7 +38,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that is committed when the block ends well, else rolled back."""
-        with Session(self._writes, expire_on_commit=False, autoflush=False) as session:
+        with self._turn, Session(self._writes, expire_on_commit=False, autoflush=False) as session:
             yield session
             session.commit()
 

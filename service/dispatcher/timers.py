@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from service.actions import bulk, relay, retention, trainings
+from service.actions import bulk, large_uploads, relay, retention, trainings
 from service.api.deps import Runtime, utc_now
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
@@ -38,6 +38,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_answers", 300.0, _forget_answers),
         Task("forget_deliveries", 300.0, _forget_deliveries),
         Task("forget_error_lists", 300.0, _forget_error_lists),
+        Task("recover_uploads", 15.0, _recover_uploads),
     )
 
 
@@ -102,3 +103,10 @@ def _forget_deliveries(runtime: Runtime) -> None:
 def _forget_error_lists(runtime: Runtime) -> None:
     with runtime.write() as session:
         bulk.forget_error_lists(session, runtime.objects, now=utc_now())
+
+
+def _recover_uploads(runtime: Runtime) -> None:
+    more = True
+    while more:
+        with runtime.write() as session:
+            more = large_uploads.recover(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)

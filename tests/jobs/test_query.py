@@ -186,3 +186,18 @@ def test_text_is_featurized_once_and_small_chunks_are_joined(api: Api) -> None:
     answer = api.http.get(f"/v1/projects/{project_id}/models/1")
     assert answer.json()["labels_used"] == 10
     assert np.isfinite(answer.json()["metrics"]["accuracy"]["value"])
+
+
+def test_another_overlap_changes_who_may_be_picked(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 6)
+    add_labels(api, project_id, [0])
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": [{"example_id": "e1", "skip": True}]})
+    for overlap, expected in ((2, {"e0", "e1", "e2", "e3", "e4", "e5"}), (1, {"e2", "e3", "e4", "e5"})):
+        body = {"annotation": {"overlap": overlap, "lease_seconds": 0}}
+        headers = {"If-Match": "*"}
+        assert api.http.patch(f"/v1/projects/{project_id}", json=body, headers=headers).status_code == 200
+        found = batch(api, project_id, k=10, annotator="bob")
+        assert {item["example_id"] for item in found["items"]} == expected
+        skipped = api.http.get(f"/v1/projects/{project_id}").json()["counts"]["examples"]["skipped"]
+        assert skipped == int(overlap == 1)

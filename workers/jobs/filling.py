@@ -18,6 +18,7 @@ from service.actions.predictions import chunk_of
 from service.db.queries import arrays, jobs
 from service.db.tables import Chunk as ChunkRow
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, open_dense, write_csr, write_dense
+from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
 from workers.jobs.pool import Layout, missing_ranges, next_generation
 from workers.learning.matrices import GRID, Matrix, grid
@@ -25,6 +26,7 @@ from workers.learning.matrices import GRID, Matrix, grid
 _LEASE = timedelta(seconds=30)
 _POLL_SECONDS = 0.05
 _SMALL = 1024
+LATEST = 2**62  # a generation behind all others
 
 Make: TypeAlias = Callable[[int, int], Matrix]
 
@@ -65,7 +67,7 @@ def _reload(context: JobContext, found: Layout, array: str) -> None:
 
 
 def _read_list(session: Session, context: JobContext, found: Layout, array: str) -> None:
-    rows = arrays.live_chunks(session, context.project_id, arrays=[array], generation=2**62)
+    rows = arrays.live_chunks(session, context.project_id, arrays=[array], generation=LATEST)
     found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
 
 
@@ -75,7 +77,7 @@ def _publish(context: JobContext, found: Layout, array: str, made: Matrix, *, st
     absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * made.shape[0])]
     for chunk in absorbed:
         made, start = _joined(context, chunk, made), chunk.start
-    written = _write(context, array, made, start)
+    written = write_matrix(context, array, made, start)
     keys = [chunk.key for chunk in absorbed]
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
@@ -110,13 +112,21 @@ def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: in
 
 
 def _joined(context: JobContext, chunk: Chunk, made: Matrix) -> Matrix:
+    before = open_matrix(context.objects, chunk)
+    if isinstance(before, np.ndarray):
+        return np.concatenate([before, made])
+    return csr_array(vstack([before, made], format="csr"))
+
+
+def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:
+    """All rows of a chunk."""
     if chunk.kind == "dense":
-        return np.concatenate([open_dense(context.objects, chunk), made])
-    whole = csr_array(open_csr(context.objects, chunk), shape=(chunk.rows, chunk.columns))
-    return csr_array(vstack([whole, made], format="csr"))
+        return open_dense(objects, chunk)
+    return csr_array(open_csr(objects, chunk), shape=(chunk.rows, chunk.columns))
 
 
-def _write(context: JobContext, array: str, made: Matrix, start: int) -> Chunk:
+def write_matrix(context: JobContext, array: str, made: Matrix, start: int) -> Chunk:
+    """Write rows from `start` on as a chunk that is in no list yet."""
     key = chunk_key(context.project_id, array, start)
     if isinstance(made, np.ndarray):
         return write_dense(context.objects, key, [made], array=array, start=start)

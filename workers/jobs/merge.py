@@ -1,18 +1,20 @@
-"""Merging: the loose vectors of many small uploads become chunks; files that nobody reads are deleted."""
+"""Merging: loose vectors become chunks, deleted rows become zeros, files that nobody reads are deleted."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
 
 from service.actions import projects
+from service.actions.predictions import chunk_of
 from service.db.queries import arrays
 from service.db.queries import projects as project_queries
-from service.storage.chunks import chunk_key, delete_chunk, write_dense
+from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
-from workers.jobs.filling import add_chunk, collect
-from workers.jobs.pool import VECTORS, Layout, features_reader, layout, missing_ranges, next_generation
-from workers.learning.matrices import grid
+from workers.jobs.filling import LATEST, add_chunk, collect, open_matrix, write_matrix
+from workers.jobs.pool import VECTORS, Layout, features_array, features_reader, layout, missing_ranges, next_generation
+from workers.learning.matrices import Matrix, grid
 
 
 def run(context: JobContext) -> None:
@@ -22,8 +24,9 @@ def run(context: JobContext) -> None:
     for done, (start, stop) in enumerate(gaps):
         context.progress.tell(done, len(gaps), "merging")
         _merge(context, found, start, stop)
+    zeroed = sum(_zero_holes(context, chunk) for chunk in _chunks(context))
     with context.fenced() as (session, _):
-        context.finish(session, {"chunks": len(gaps)})
+        context.finish(session, {"chunks": len(gaps), "zeroed": zeroed})
     collect(context)
 
 
@@ -52,3 +55,44 @@ def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
             add_chunk(session, context.project_id, chunk, generation=generation)
     if not removed:
         delete_chunk(context.objects, chunk)
+
+
+def _chunks(context: JobContext) -> list[Chunk]:
+    """What may hold numbers of deleted examples: the features; predictions go with their model."""
+    with context.read() as session:
+        project = projects.get(session, context.project_id)
+        names = [features_array(project.features)]
+        return [chunk_of(row) for row in arrays.live_chunks(session, project.id, arrays=names, generation=LATEST)]
+
+
+def _zero_holes(context: JobContext, chunk: Chunk) -> int:
+    """Replace a chunk that holds numbers of rows without an example; how many such rows."""
+    with context.read() as session:
+        rows = arrays.existing_rows(session, context.project_id, start=chunk.start, stop=chunk.stop)
+    present = np.zeros(chunk.rows, dtype=np.bool_)
+    present[np.array(rows, dtype=np.int64) - chunk.start] = True
+    X = open_matrix(context.objects, chunk)
+    stale = np.flatnonzero(~present)
+    stale = stale[abs(X[stale]).sum(axis=1) > 0]
+    if stale.size == 0:
+        return 0
+    kept = np.ones(chunk.rows, dtype=np.float32)
+    kept[stale] = 0
+    replacement = write_matrix(context, chunk.array, _scaled(X, kept), chunk.start)
+    with context.fenced() as (session, _):
+        _, generation = next_generation(session, context.project_id)
+        replaced = arrays.retire(session, [chunk.key], generation=generation)
+        if replaced:
+            add_chunk(session, context.project_id, replacement, generation=generation)
+    if not replaced:
+        delete_chunk(context.objects, replacement)
+    return int(stale.size) if replaced else 0
+
+
+def _scaled(X: Matrix, kept: NDArray[np.float32]) -> Matrix:
+    """Rows times 1 or 0; numbers that are no longer there leave a sparse matrix too."""
+    if isinstance(X, np.ndarray):
+        return X * kept[:, np.newaxis]
+    zeroed = csr_array(diags_array(kept) @ X)
+    zeroed.eliminate_zeros()
+    return zeroed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
@@ -92,7 +92,7 @@ def chunk_of_row(session: Session, project_id: str, *, array: str, row: int) -> 
     return session.scalars(query.where(Chunk.start <= row, Chunk.stop > row).limit(1)).first()
 
 
-def count_loose(session: Session, project_id: str) -> int:
-    """How many vectors are still blobs."""
-    query = select(func.count()).select_from(LooseVector).where(LooseVector.project_id == project_id)
-    return session.execute(query).scalar_one()
+def existing_rows(session: Session, project_id: str, *, start: int, stop: int) -> Sequence[int]:
+    """The rows of [start, stop) that hold an example now."""
+    query = select(Example.row).where(Example.project_id == project_id, Example.row >= start, Example.row < stop)
+    return session.scalars(query).all()

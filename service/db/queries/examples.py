@@ -181,3 +181,10 @@ def leased(session: Session, project_id: str, ids: Sequence[str], *, now: dateti
         live = select(Lease.example_id).where(Lease.project_id == project_id, Lease.expires_at > now)
         found.update(session.scalars(live.where(Lease.example_id.in_(part))))
     return found
+
+
+def answered(session: Session, project_id: str) -> list[tuple[int, str, int, int]]:
+    """Row, split, labels and skips of every example that has any."""
+    query = select(Example.row, Example.split, Example.label_count, Example.skip_count)
+    query = query.where(Example.project_id == project_id, (Example.label_count > 0) | (Example.skip_count > 0))
+    return [(row, split, labels, skips) for row, split, labels, skips in session.execute(query)]

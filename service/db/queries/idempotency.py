@@ -22,6 +22,13 @@ def complete(session: Session, owner: str, key: str, token: str, **answer: Any) 
     return changed(session, mine.values(lease_until=None, **answer)) > 0
 
 
+def renew(session: Session, owner: str, key: str, token: str, *, until: datetime) -> None:
+    """Prolong a reservation."""
+    row = IdempotentAnswer
+    mine = update(row).where(row.owner == owner, row.key == key, row.token == token, row.lease_until.is_not(None))
+    changed(session, mine.values(lease_until=until))
+
+
 def release(session: Session, owner: str, key: str, token: str) -> None:
     """Forget a reservation whose request failed."""
     row = IdempotentAnswer

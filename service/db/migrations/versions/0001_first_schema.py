@@ -185,7 +185,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "example_id", name=op.f("pk_examples")),
     )
     op.create_index(op.f("ix_examples_project_id_row"), "examples", ["project_id", "row"], unique=True)
-    op.create_index(op.f("ix_examples_upload_id"), "examples", ["upload_id"], unique=False)
     op.create_table(
         "keys",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -444,7 +443,6 @@ def downgrade() -> None:
     op.drop_table("label_history")
     op.drop_index(op.f("ix_keys_project_id"), table_name="keys")
     op.drop_table("keys")
-    op.drop_index(op.f("ix_examples_upload_id"), table_name="examples")
     op.drop_index(op.f("ix_examples_project_id_row"), table_name="examples")
     op.drop_table("examples")
     op.drop_index(op.f("ix_error_lists_project_id"), table_name="error_lists")

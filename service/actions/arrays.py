@@ -1,0 +1,27 @@
+"""Upkeep of a project's arrays, asked for by what changes them."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from service.actions import jobs
+from service.db.queries import jobs as queries
+from service.queue.messages import MergeMessage
+
+_SOON = timedelta(seconds=60)
+
+
+def merge(session: Session, project_id: str, *, now: datetime, share: int) -> None:
+    """Have loose vectors written into a chunk, unless a job waits that will."""
+    _ask(session, project_id, now=now, share=share, delay=timedelta(0))
+
+
+def zero_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
+    """Have the numbers of deleted examples zeroed in about a minute, with those that are deleted until then."""
+    _ask(session, project_id, now=now, share=share, delay=_SOON)
+
+
+def _ask(session: Session, project_id: str, *, now: datetime, share: int, delay: timedelta) -> None:
+    if queries.find(session, project_id, kind="merge", state="queued") is None:
+        message = MergeMessage()
+        jobs.enqueue(session, project_id=project_id, kind="merge", message=message, now=now, share=share, delay=delay)

@@ -1,0 +1,62 @@
+"""Merging loose vectors, and zeroing what was deleted."""
+
+import numpy as np
+import pytest
+
+from service.actions.predictions import chunk_of
+from service.api.deps import Runtime, utc_now
+from service.db.queries import arrays, jobs, projects
+from service.queue.messages import Ring
+from service.storage.chunks import open_csr, open_dense
+from tests.support.pools import add_examples, batch, vector_of
+from tests.support.runtime import Api
+from tests.support.working import run_job
+
+
+def _merge(runtime: Runtime, project_id: str) -> None:
+    """Run the merge that waits, at once."""
+    with runtime.write() as session:
+        job = jobs.find(session, project_id, kind="merge", state="queued")
+        assert job is not None
+        jobs.mark_rung(session, [job.id], utc_now())
+        ring = Ring(job.id, job.queue, 0)
+    run_job(runtime, ring.job_id)
+
+
+def test_many_small_uploads_become_one_chunk(api: Api) -> None:
+    project_id = api.project()
+    for first in range(0, 2100, 300):
+        add_examples(api, project_id, 300, first=first)
+    before = batch(api, project_id, k=50, seed=3, lease_seconds=0)
+    with api.runtime.database.read() as session:
+        (chunk,) = arrays.live_chunks(session, project_id, arrays=["vectors"], generation=2**40)
+        assert (chunk.start, chunk.stop) == (0, 2100)
+        assert projects.pool(session, project_id).loose_vectors == 0
+        stored = open_dense(api.runtime.objects, chunk_of(chunk))
+    assert np.array_equal(stored, np.array([vector_of(n) for n in range(2100)], dtype=np.float32))
+    after = batch(api, project_id, k=50, seed=3, lease_seconds=0)
+    assert before["items"] == after["items"]
+
+
+@pytest.mark.parametrize("kind", ["vector", "text"])
+def test_numbers_of_deleted_examples_are_zeroed(api: Api, kind: str) -> None:
+    features = {"type": "vector", "dimensions": 2} if kind == "vector" else {"type": "text", "field": "text"}
+    project_id = api.project(features=features)
+    rows = [
+        {"id": f"e{n}", "vector": vector_of(n)} if kind == "vector" else {"id": f"e{n}", "data": {"text": f"word {n}"}}
+        for n in range(1200)
+    ]
+    assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).status_code == 200
+    batch(api, project_id, k=1, lease_seconds=0)
+    for n in (3, 700):
+        assert api.http.delete(f"/v1/projects/{project_id}/examples/e{n}").status_code == 204
+    _merge(api.runtime, project_id)
+    with api.runtime.database.read() as session:
+        array = "vectors" if kind == "vector" else "features:text-262144-2-1"
+        (found,) = arrays.live_chunks(session, project_id, arrays=[array], generation=2**40)
+        chunk = chunk_of(found)
+    if kind == "vector":
+        empty = np.flatnonzero((open_dense(api.runtime.objects, chunk) == 0).all(axis=1))
+    else:
+        empty = np.flatnonzero(np.diff(open_csr(api.runtime.objects, chunk)[2]) == 0)
+    assert empty.tolist() == [3, 700]
