@@ -256,3 +256,12 @@ def test_pinned_first_and_the_random_share_spread(strategy: str) -> None:
     assert np.diff(np.flatnonzero(ranking.explore)).min() > 1
     assert np.unique(ranking.rows).size == 16
     assert (np.diff(ranking.scores) <= 0).all()
+
+
+@every_strategy
+@pytest.mark.parametrize("labelled", [0, LABELLED])
+@pytest.mark.parametrize("full", [{"pinned": np.arange(50, 62)}, {"explore": 1.0}], ids=["own leases", "explore"])
+def test_a_batch_without_room_is_full_and_has_a_reserve(strategy: str, labelled: int, full: dict[str, Any]) -> None:
+    rows, codes = np.arange(labelled), np.arange(labelled) % CLASSES
+    query = make_query(strategy, reserve=7, labelled_rows=rows, labelled_codes=codes, labels_count=labelled, **full)
+    assert_sound(rank(query), query, 19)

@@ -141,7 +141,7 @@ def _selected(query: Query, chosen: Plan, selector: Selector, features: ChunkRea
             features=features,
             rows=rows[first],
             count=min(count, first.size),
-            batch=min(batch, first.size),
+            batch=min(max(batch, 1), first.size),  # also when own leases fill the batch: the reserve stands by
             labelled=query.labelled_rows,
             seed=query.seed,
             scores=None if scores is None else scores[first],
