@@ -21,6 +21,7 @@ from service.actions import candidates, projects, trainings
 from service.actions.bulk import BulkRequest, Outcome, RowSpool
 from service.actions.candidates import is_candidate
 from service.actions.example_rows import StoredRow
+from service.actions.recording import trains
 from service.actions.storing import Store, new_example
 from service.db.queries import examples as queries
 from service.db.queries import labels as label_queries
@@ -140,6 +141,7 @@ class _Staging:
         self._outcome = Outcome()
         self._staged = 0
         self._labels = 0
+        self._training_labels = 0
         self._candidates = bytearray()  # a byte for each new row
 
     def add(self, rows: Sequence[StoredRow], vectors: bytes) -> None:
@@ -178,6 +180,7 @@ class _Staging:
         label_queries.add(session, labels)
         self._outcome.created += len(rows)
         self._labels += len(labels)
+        self._training_labels += sum(row.label is not None and trains(row.split) for row in rows)
 
     def _stage(self, session: Session, row: StoredRow, vector: bytes, *, same: bool) -> None:
         """Keep a row whose example exists, unless there is nothing new in it."""
@@ -207,7 +210,7 @@ class _Staging:
             if self._labels:
                 pool.examples_labeled += self._labels
                 pool.labels_human += self._labels
-                pool.label_generation += self._labels
+                pool.label_generation += self._training_labels
                 session.flush()
                 trainings.after_labels(session, project, pool, now=now, share=self._request.share)
             if not self._staged:

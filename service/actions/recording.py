@@ -83,7 +83,7 @@ class Recorder:
         standing = _Standing(known, known.label_count, known.skip_count)
         for label in labels:
             self._shift(standing, label, -1)
-            self._pool.label_generation += not label.skip
+            self._pool.label_generation += trains(known.split) and not label.skip
         self._settle([standing])
 
     def _without_bad(self, answers: Sequence[Answer], known: dict[str, Known]) -> list[Answer]:
@@ -109,6 +109,8 @@ class Recorder:
         if old is not None:
             self._shift(standing, old, -1)
         self._shift(standing, answer, 1)
+        if not trains(standing.known.split):
+            return
         if old is None:
             self._pool.label_generation += not answer.skip
         else:
@@ -219,3 +221,8 @@ class _Writes:
         queries.add(session, self._new)
         queries.replace(session, self._replaced, self._changed)
         queries.said_again(session, self._again)
+
+
+def trains(split: str) -> bool:
+    """Whether labels of this split are trained on: those of test rows only measure, and call for no training."""
+    return split == "pool"

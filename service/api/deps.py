@@ -45,8 +45,8 @@ from service.storage.objects import ObjectStore
 
 Made = TypeVar("Made")
 MOST_WAIT_SECONDS = 30
-_FIRST_POLL_SECONDS = 0.008
-_LAST_POLL_SECONDS = 0.25
+_SHORTEST_POLL_SECONDS = 0.006
+_LONGEST_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -199,15 +199,16 @@ async def wait_for_job(
     held, stopping = runtime(request), request.app.state.stopping
     wait = parse_wait(prefer)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
-    until = time.monotonic() + (wait or 0.0)
-    pause = _FIRST_POLL_SECONDS
+    began = time.monotonic()
+    until = began + (wait or 0.0)
     while True:
         job = await run_in_threadpool(_read_job, held, job_id, project_id)
-        left = until - time.monotonic()
+        now = time.monotonic()
+        left = until - now
         if job.finished_at is not None or left <= 0 or stopping.is_set():
             return job, headers
-        await asyncio.sleep(min(pause, left))
-        pause = min(pause * 1.2, _LAST_POLL_SECONDS)
+        # Look again after a tenth of the time waited so far: a short job is not answered late, a long one costs little.
+        await asyncio.sleep(min(max((now - began) / 10, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS, left))
 
 
 def _read_job(held: Runtime, job_id: str, project_id: str | None) -> Job:

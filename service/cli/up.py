@@ -56,7 +56,8 @@ class Instance:
         self._environment = {**os.environ, "GLEANER_DATA_DIR": str(folder)}
         self._redis = None if settings.redis_url else self._redis_child()
         self._serve = self._role("serve", "--host", host, "--port", str(self._port))
-        self._children = [self._serve, self._role("dispatcher"), *self._workers(workers)]
+        self._children = [self._serve]
+        self._later = [self._role("dispatcher"), *self._workers(workers)]
         self._stop = StopSignals()
 
     @property
@@ -70,6 +71,7 @@ class Instance:
         try:
             if self._redis is not None:
                 self._redis.tend()
+            self._serve.tend()  # it loads while the database is prepared, and is ready only then
             if not self._migrate():
                 return 0 if self._stop.count else 1
             self._introduce()
@@ -92,6 +94,7 @@ class Instance:
                 ready = self._is_ready()
                 if ready:
                     click.echo(f"Gleaner is ready at {self.url}")
+                    self._children += self._later  # not before: on few cores they would hold the API up
             time.sleep(TICK_SECONDS)
         return 0
 

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from service.db.tables import SCHEMA
+
 _BUSY_MILLISECONDS = 15_000
 
 
@@ -46,6 +48,12 @@ class Database:
         """Raise when the database does not answer."""
         with self.read() as session:
             session.execute(text("SELECT 1"))
+
+    def is_migrated(self) -> bool:
+        """Whether the schema is the one that this code needs, or a later one; a DBAPIError when there is none."""
+        with self.read() as session:
+            revision: str = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        return revision >= SCHEMA
 
     def close(self) -> None:
         """Close all connections."""

@@ -19,13 +19,17 @@ def _config(engine: Engine) -> Config:
     return config
 
 
+def script(engine: Engine) -> ScriptDirectory:
+    """The revisions."""
+    return ScriptDirectory.from_config(_config(engine))
+
+
 def upgrade(engine: Engine) -> None:
     """Apply the missing revisions; a database that is already current is only read."""
-    config = _config(engine)
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
-    if set(current) != set(ScriptDirectory.from_config(config).get_heads()):
-        command.upgrade(config, "head")
+    if set(current) != set(script(engine).get_heads()):
+        command.upgrade(_config(engine), "head")
 
 
 def differences(engine: Engine) -> list[object]:

@@ -5,11 +5,9 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import Any
 
 
 class SealError(Exception):
@@ -24,12 +22,22 @@ class Sealer:
     """
 
     def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    @cached_property
+    def _fernet(self) -> Any:
+        # OpenSSL takes 8 MiB of a process, and one that never meets a webhook does without.
+        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
         derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"gleaner: secrets at rest")
-        self._fernet = Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+        return Fernet(base64.urlsafe_b64encode(derivation.derive(self._secret.encode())))
 
     def seal(self, text: str) -> str:
         """Return `text` encrypted and authenticated, in ASCII; never twice the same."""
-        return self._fernet.encrypt(text.encode()).decode()
+        sealed: bytes = self._fernet.encrypt(text.encode())
+        return sealed.decode()
 
     def open(self, sealed: str) -> str:
         """Return what `seal` was given.
@@ -37,8 +45,11 @@ class Sealer:
         Raises:
             SealError: `sealed` was changed, or sealed under another secret.
         """
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - as above
+
         try:
-            return self._fernet.decrypt(sealed.encode()).decode()
+            text: bytes = self._fernet.decrypt(sealed.encode())
+            return text.decode()
         except InvalidToken as error:
             raise SealError("A stored secret cannot be opened: GLEANER_SECRET_KEY or the key file changed.") from error
 

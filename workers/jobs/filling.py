@@ -6,8 +6,9 @@ not leave many small chunks.
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -31,10 +32,12 @@ LATEST = 2**62  # a generation behind all others
 Make: TypeAlias = Callable[[int, int], Matrix]
 
 
-def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str) -> None:
+def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str, resumable: bool = True) -> None:
     """Bring the array up to the high-water mark; `found.chunks[array]` is its chunk list afterwards.
 
-    `make(start, stop)` computes rows of one block of the grid.
+    `make(start, stop)` computes rows of one block of the grid; blocks are worked on in parallel. When `resumable`, each
+    block is published as it is made, so that a lost worker's successor goes on there; else a whole range at once, which
+    is quicker.
     """
     if not missing_ranges(found, array):
         return
@@ -43,11 +46,13 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
         time.sleep(_POLL_SECONDS)
     try:
         _reload(context, found, array)
-        blocks = [block for gap in missing_ranges(found, array) for block in grid(gap[1], gap[0])]
-        for done, (start, stop) in enumerate(blocks):
-            context.progress.tell(done, len(blocks), phase)
-            _take(context, array, token)
-            _publish(context, found, array, make(start, stop), start=start)
+        gaps = missing_ranges(found, array)
+        parts = [block for start, stop in gaps for block in grid(stop, start)] if resumable else gaps
+        for done, (start, stop) in enumerate(parts):
+            context.progress.tell(done, len(parts), phase)
+            if done:
+                _take(context, array, token)
+            _publish(context, found, array, make, start, stop)
     finally:
         with context.write() as session:
             arrays.end_build(session, context.project_id, array, token=token)
@@ -71,13 +76,13 @@ def _read_list(session: Session, context: JobContext, found: Layout, array: str)
     found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
 
 
-def _publish(context: JobContext, found: Layout, array: str, made: Matrix, *, start: int) -> None:
-    """Write a block as a chunk, together with a small chunk that ends where it starts, and put it into the list."""
+def _publish(context: JobContext, found: Layout, array: str, make: Make, start: int, stop: int) -> None:
+    """Write rows as a chunk, together with a small chunk that ends where they start, and put it into the list."""
     before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
-    absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * made.shape[0])]
-    for chunk in absorbed:
-        made, start = _joined(context, chunk, made), chunk.start
-    written = write_matrix(context, array, made, start)
+    absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * (stop - start))]
+    made = context.parallel.map(lambda block: make(*block), grid(stop, start))
+    blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), made)
+    written = write_blocks(context, array, blocks, absorbed[0].start if absorbed else start)
     keys = [chunk.key for chunk in absorbed]
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
@@ -111,13 +116,6 @@ def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: in
     session.flush()
 
 
-def _joined(context: JobContext, chunk: Chunk, made: Matrix) -> Matrix:
-    before = open_matrix(context.objects, chunk)
-    if isinstance(before, np.ndarray):
-        return np.concatenate([before, made])
-    return csr_array(vstack([before, made], format="csr"))
-
-
 def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:
     """All rows of a chunk."""
     if chunk.kind == "dense":
@@ -125,11 +123,15 @@ def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:
     return csr_array(open_csr(objects, chunk), shape=(chunk.rows, chunk.columns))
 
 
-def write_matrix(context: JobContext, array: str, made: Matrix, start: int) -> Chunk:
-    """Write rows from `start` on as a chunk that is in no list yet."""
+def write_blocks(context: JobContext, array: str, blocks: Iterable[Matrix], start: int) -> Chunk:
+    """Write consecutive blocks from row `start` on as a chunk that is in no list yet; dense ones are not held."""
     key = chunk_key(context.project_id, array, start)
-    if isinstance(made, np.ndarray):
-        return write_dense(context.objects, key, [made], array=array, start=start)
+    rest = iter(blocks)
+    first = next(rest)
+    if isinstance(first, np.ndarray):
+        dense = (np.asarray(block) for block in chain([first], rest))
+        return write_dense(context.objects, key, dense, array=array, start=start)
+    made = csr_array(vstack([first, *rest], format="csr"))
     parts = (made.data, made.indices, made.indptr)
     return write_csr(context.objects, key, parts, array=array, start=start, columns=made.shape[1])
 

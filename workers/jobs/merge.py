@@ -12,7 +12,7 @@ from service.db.queries import arrays
 from service.db.queries import projects as project_queries
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
-from workers.jobs.filling import LATEST, add_chunk, collect, open_matrix, write_matrix
+from workers.jobs.filling import LATEST, add_chunk, collect, open_matrix, write_blocks
 from workers.jobs.pool import VECTORS, Layout, features_array, features_reader, layout, missing_ranges, next_generation
 from workers.learning.matrices import Matrix, grid
 
@@ -78,7 +78,7 @@ def _zero_holes(context: JobContext, chunk: Chunk) -> int:
         return 0
     kept = np.ones(chunk.rows, dtype=np.float32)
     kept[stale] = 0
-    replacement = write_matrix(context, chunk.array, _scaled(X, kept), chunk.start)
+    replacement = write_blocks(context, chunk.array, [_scaled(X, kept)], chunk.start)
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
         replaced = arrays.retire(session, [chunk.key], generation=generation)

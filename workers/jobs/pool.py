@@ -56,13 +56,13 @@ def layout(session: Session, context: JobContext, project: Project, pool: Pool, 
     chunks: dict[str, list[Chunk]] = {name: [] for name in names}
     for row in arrays.live_chunks(session, project.id, arrays=names, generation=pool.chunk_generation):
         chunks[row.array].append(chunk_of(row))
-    loose = arrays.loose_vectors(session, project.id, below=pool.next_row) if VECTORS in names else []
+    loose = arrays.loose_vectors(session, project.id, below=pool.next_row) if pool.loose_vectors else []
     return Layout(
         rows=pool.next_row,
         features=project.features,
         chunks=chunks,
         loose=loose,
-        unpublished=arrays.unpublished_ranges(session, project.id),
+        unpublished=arrays.unpublished_ranges(session, project.id) if pool.upload_id else [],
     )
 
 

@@ -25,7 +25,7 @@ from workers.jobs.filling import fill
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.jobs.pool import Layout, features_array, features_reader, layout, missing_ranges
 from workers.jobs.readers import DenseReader
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.matrices import ChunkReader
@@ -70,13 +70,11 @@ def _load(context: JobContext, message: QueryMessage) -> Loaded:
         pool = project_queries.pool(session, project.id)
         model = model_queries.get(session, project.id, pool.model_version)
         names = [features_array(project.features), array_name(pool.model_version)]
-        running = job_queries.find(session, project.id, kind="training", state="running")
-        training = running or job_queries.find(session, project.id, kind="training", state="queued")
         return Loaded(
             project=project,
             model=model,
             labels_since=pool.label_generation - (model.label_generation if model else 0),
-            training_job_id=training.id if training else None,
+            training_job_id=job_queries.training(session, project.id),
             layout=layout(session, context, project, pool, names),
             availability=candidates.read(session, context, project, pool, message),
             labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
@@ -199,20 +197,27 @@ def _shown(rows: NDArray[np.int64], P: ChunkReader | None, model: Model | None) 
     return {row: prediction(model.classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
 
 
+@dataclass(frozen=True)
+class _Predict:
+    """A model over rows, as an object that joblib can send to another process."""
+
+    model: TrainedModel
+    features: ChunkReader
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self.model.predict_proba(self.features.read(start, stop))
+
+
 def predictions_reader(context: JobContext, loaded: Loaded, features: ChunkReader) -> ChunkReader | None:
     """Probabilities of the serving model for every row; computed for the rows that lack them."""
     model = loaded.model
     if model is None:
         return None
     array = array_name(model.version)
-    opened: list[TrainedModel] = []
-
-    def predict(start: int, stop: int) -> NDArray[np.float32]:
-        if not opened:
-            opened.append(TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes)))
-        return opened[0].predict_proba(features.read(start, stop))
-
-    fill(context, loaded.layout, array, predict, phase="predicting")
+    if missing_ranges(loaded.layout, array):
+        opened = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
+        make = _Predict(opened, features)
+        fill(context, loaded.layout, array, make, phase="predicting", resumable=False)
     return DenseReader(
         context.objects, loaded.layout.chunks[array], rows=loaded.layout.rows, columns=len(model.classes)
     )

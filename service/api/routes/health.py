@@ -49,10 +49,12 @@ async def readyz(held: Held) -> Response:
 
 def _look(held: Runtime) -> Ready:
     try:
-        held.database.ping()
+        migrated = held.database.is_migrated()
         held.objects.exists("ready")
     except (DBAPIError, OSError) as error:
         raise UnavailableError("The database or the object storage does not answer.") from error
+    if not migrated:
+        raise UnavailableError("The database is older than this release: run `gleaner migrate`.")
     queue = held.queue.ping()
     return Ready(
         status="ok" if queue else "degraded",

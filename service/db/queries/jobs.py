@@ -35,6 +35,12 @@ def find(session: Session, project_id: str, *, kind: str, state: str) -> Job | N
     return session.scalars(query.order_by(Job.id).limit(1)).first()
 
 
+def training(session: Session, project_id: str) -> str | None:
+    """The training that runs in a project, else the one that waits."""
+    query = select(Job.id).where(Job.project_id == project_id, Job.kind == "training", Job.state.in_(UNFINISHED))
+    return session.scalars(query.order_by(Job.state.desc(), Job.id).limit(1)).first()
+
+
 def rung_and_queued(session: Session, project_id: str) -> int:
     """How many of a project's jobs wait in Redis."""
     query = select(func.count()).select_from(Job)
