@@ -18,7 +18,18 @@ def test_any_changed_character_breaks_the_checksum() -> None:
         assert not keys.is_well_formed(key[:place] + other + key[place + 1 :])
 
 
-@pytest.mark.parametrize("text", ["", "gln_", "gln_short", "sk_" + "a" * 29, keys.generate() + "\n", "gln_" + "é" * 28])
+# Random values have a fixed id: parallel workers of pytest must collect the same tests.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "gln_",
+        "gln_short",
+        "sk_" + "a" * 29,
+        pytest.param(keys.generate() + "\n", id="line break"),
+        "gln_" + "é" * 28,
+    ],
+)
 def test_other_texts_are_not_well_formed(text: str) -> None:
     assert not keys.is_well_formed(text)
 
@@ -27,7 +38,10 @@ def test_fingerprint_is_sha256_and_shows_nothing_of_the_key() -> None:
     assert keys.fingerprint("gln_abc") == "399d7f044a55f6af596648a5cbbaf3f0ec94c834b255c47ee7f8bb336bdd6c0e"
 
 
-@pytest.mark.parametrize("value", [keys.generate(), "gln_test_admin_key_0123456789", "gln_0f9a~b.c+d/e=-12345"])
+@pytest.mark.parametrize(
+    "value",
+    [pytest.param(keys.generate(), id="generated"), "gln_test_admin_key_0123456789", "gln_0f9a~b.c+d/e=-12345"],
+)
 def test_admin_keys_that_are_accepted(value: str) -> None:
     keys.check_admin_key(value)
 
