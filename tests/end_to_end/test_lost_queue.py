@@ -1,0 +1,116 @@
+"""Redis that is emptied, silent or killed, and an API that is killed before it rang."""
+
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from redis import Redis
+from sqlalchemy import select
+
+from service.actions import jobs
+from service.db.session import Database
+from service.db.tables import Job
+from service.queue.messages import MergeMessage
+from service.settings import Settings
+from tests.support import processes
+from tests.support.redis_server import wait_until
+from tests.support.stack import PATIENCE_SECONDS, Client, Stack, filled, points, running
+
+LOG = logging.getLogger(__name__)
+pytestmark = pytest.mark.processes
+
+
+def rung(stack: Stack) -> int:
+    """How many jobs wait in Redis."""
+    with Redis.from_url(f"unix://{stack.socket}") as connection:
+        return sum(connection.llen(f"rq:queue:{name}") for name in ("interactive", "training"))
+
+
+def readiness(stack: Stack) -> str:
+    answer = stack.client.http.get("/readyz")
+    assert answer.status_code == 200
+    status: str = answer.json()["status"]
+    return status
+
+
+def answers(client: Client) -> bool:
+    try:
+        return client.http.get("/livez").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def job_ids(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(Job.id)))
+
+
+def test_without_redis_everything_is_taken_and_runs_later() -> None:
+    with running() as stack:
+        client = stack.client
+        project_id = filled(client)
+        client.succeeded(client.train(project_id))
+        server = stack.redis()
+        processes.send([server], signal.SIGSTOP)
+        assert readiness(stack) == "degraded"
+        X, truth = points(20)
+        assert client.upload(project_id, -X).json()["updated"] == 20
+        assert client.label(project_id, {"e200": truth["e0"]}).status_code == 200
+        queued = [client.query(project_id), client.train(project_id)]
+        assert {client.job(job_id)["state"] for job_id in queued} == {"queued"}
+        processes.send([server], signal.SIGCONT)
+        client.succeeded(*queued)
+        wait_until(lambda: readiness(stack) == "ok")
+
+
+@pytest.mark.parametrize("loss", ["emptied", "killed"])
+def test_what_redis_held_runs_although_it_was_lost(loss: str) -> None:
+    with running() as stack:
+        client = stack.client
+        project_id = filled(client)
+        frozen, server = stack.workers_and_horses(), stack.redis()
+        processes.send(frozen, signal.SIGSTOP)
+        queued = [client.train(project_id), *(client.query(project_id) for _ in range(20))]
+        wait_until(lambda: rung(stack) > 10)
+        if loss == "emptied":
+            with Redis.from_url(f"unix://{stack.socket}") as connection:
+                connection.flushall()
+        else:
+            processes.send([server], signal.SIGKILL)
+        processes.send(frozen, signal.SIGCONT)
+        began = time.monotonic()
+        client.succeeded(*queued)
+        LOG.info("recovery_seconds %s", time.monotonic() - began)
+        assert {client.job(job_id)["attempts"] for job_id in queued} == {1}
+        assert (stack.redis() == server) == (loss == "emptied")
+        wait_until(lambda: readiness(stack) == "ok")
+
+
+def test_a_job_runs_although_the_api_was_killed_before_it_rang() -> None:
+    with running() as stack, ThreadPoolExecutor(1) as pool:
+        client = stack.client
+        project_id = filled(client)
+        database = Database(Settings(data_dir=stack.folder).sql_url)
+        server, api = stack.redis(), stack.role("serve")
+        processes.send([server], signal.SIGSTOP)  # so that ringing takes its time
+        asked = pool.submit(client.query, project_id)
+        wait_until(lambda: job_ids(database) != [])
+        processes.send([api], signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            asked.result()
+        # One more that nobody rang, this time by its very making.
+        with database.write() as session:
+            jobs.enqueue(
+                session, project_id=project_id, kind="merge", message=MergeMessage(), now=datetime.now(UTC), share=16
+            )
+        processes.send([server], signal.SIGCONT)
+        wait_until(lambda: answers(client), PATIENCE_SECONDS)
+        made = job_ids(database)
+        database.close()
+        assert len(made) == 2
+        client.succeeded(*made)
+        assert stack.role("serve") != api

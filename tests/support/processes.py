@@ -1,0 +1,52 @@
+"""The processes of one data folder, as the kernel knows them. Linux only."""
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs or is stopped; what has ended and waits for its parent is none."""
+
+    pid: int
+    parent: int
+    words: tuple[str, ...]
+
+
+def of_folder(folder: Path) -> list[Process]:
+    """Every process whose command line or environment names `folder`."""
+    name = os.fsencode(folder)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            command = (entry / "cmdline").read_bytes()
+            if name not in command and name not in (entry / "environ").read_bytes():
+                continue
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                words = tuple(command.decode(errors="replace").split("\0"))
+                found.append(Process(int(entry.name), int(parent), words))
+    return found
+
+
+def role(folder: Path, name: str) -> list[int]:
+    """The pids that run `gleaner <name>`, without their children."""
+    same = {process.pid: process for process in of_folder(folder) if name in process.words}
+    return [pid for pid, process in same.items() if process.parent not in same]
+
+
+def horses(folder: Path) -> list[int]:
+    """The pids of the workers' work-horses, at work or waiting."""
+    parents = role(folder, "worker")
+    return [process.pid for process in of_folder(folder) if process.parent in parents]
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to each that is still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
