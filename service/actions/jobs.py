@@ -114,9 +114,9 @@ def beat(session: Session, held: Claim, *, until: datetime, done: int, total: in
     )
 
 
-def pin(session: Session, held: Claim, *, generation: int) -> None:
-    """Keep the files of a chunk generation while the job runs."""
-    queries.change_running(session, held.job_id, held.token, pinned_generation=generation)
+def pin(session: Session, held: Claim, *, chunks: int, labels: int) -> bool:
+    """Note which generation of chunk lists the job reads, whose files are kept, and which labels; false if not ours."""
+    return queries.change_running(session, held.job_id, held.token, pinned_generation=chunks, label_generation=labels)
 
 
 def finish(

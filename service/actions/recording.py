@@ -73,7 +73,6 @@ class Recorder:
     def finish(self) -> Recorded:
         """Write the changes of the candidates and the counters."""
         self._moves.write(self._session, self._pool)
-        self._session.flush()
         return self.recorded
 
     def forget(self, labels: Sequence[Any], known: Known) -> None:

@@ -4,6 +4,7 @@
 most one training runs and one waits: asking while one waits gives the waiting one, which loads the labels of its start.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -47,15 +48,15 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
     policy = project.retraining
     if not policy["automatic"]:
         return TrainingNote(None, None)
-    missing = _labels_until_next(session, pool, policy)
+    unfinished = job_queries.trainings(session, project.id)
+    waiting = next((job.id for job in unfinished if job.state == "queued"), None)
+    missing = _labels_until_next(pool, policy, unfinished)
     if missing > 0:
         pool.train_at = now + timedelta(seconds=policy["idle_seconds"])
-        session.flush()
-        return TrainingNote(_waiting_id(session, project.id), missing)
+        return TrainingNote(waiting, missing)
     if policy["quiet_seconds"] > 0:
         pool.train_at = now + timedelta(seconds=policy["quiet_seconds"])
-        session.flush()
-        return TrainingNote(_waiting_id(session, project.id), 0)
+        return TrainingNote(waiting, 0)
     pool.train_at = None
     reason: Reason = "every" if pool.model_version else "first"
     session.flush()
@@ -63,18 +64,12 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
     return TrainingNote(job.id, policy["every"])
 
 
-def _labels_until_next(session: Session, pool: Pool, policy: dict[str, Any]) -> int:
+def _labels_until_next(pool: Pool, policy: dict[str, Any], unfinished: Sequence[Job]) -> int:
     """Labels that are missing before the next training; none when it is due."""
     threshold = policy["every"] if pool.trained_generation else policy["first_at"]
-    running = job_queries.find(session, pool.project_id, kind="training", state="running")
-    covered = max(pool.trained_generation, (running.label_generation or 0) if running else 0)
-    missing: int = threshold - (pool.label_generation - covered)
+    running = [job.label_generation or 0 for job in unfinished if job.state == "running"]
+    missing: int = threshold - (pool.label_generation - max([pool.trained_generation, *running]))
     return missing
-
-
-def _waiting_id(session: Session, project_id: str) -> str | None:
-    waiting = job_queries.find(session, project_id, kind="training", state="queued")
-    return waiting.id if waiting else None
 
 
 def after_end(session: Session, job: Job, *, now: datetime, share: int) -> None:

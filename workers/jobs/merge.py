@@ -31,7 +31,7 @@ def run(context: JobContext) -> None:
 
 
 def _load(context: JobContext) -> Layout:
-    with context.fenced() as (session, _):
+    with context.write() as session:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
         return layout(session, context, project, pool, [VECTORS])

@@ -11,7 +11,7 @@ from service.actions.predictions import chunk_of
 from service.db.queries import arrays, projects
 from service.db.tables import Pool, Project
 from service.storage.chunks import Chunk
-from workers.jobs.context import JobContext
+from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.readers import DenseReader, Overlay, SparseReader
 from workers.learning.matrices import ChunkReader
 
@@ -51,8 +51,13 @@ def width(features: dict[str, Any]) -> int:
 
 
 def layout(session: Session, context: JobContext, project: Project, pool: Pool, names: list[str]) -> Layout:
-    """Pin the present generation for this job and read its chunk lists."""
-    jobs.pin(session, context.claim, generation=pool.chunk_generation)
+    """Pin the present generation for this job and read its chunk lists.
+
+    Raises:
+        JobLostError: the job is no longer ours.
+    """
+    if not jobs.pin(session, context.claim, chunks=pool.chunk_generation, labels=pool.label_generation):
+        raise JobLostError
     chunks: dict[str, list[Chunk]] = {name: [] for name in names}
     for row in arrays.live_chunks(session, project.id, arrays=names, generation=pool.chunk_generation):
         chunks[row.array].append(chunk_of(row))

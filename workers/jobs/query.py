@@ -65,7 +65,7 @@ def run(context: JobContext) -> None:
 
 
 def _load(context: JobContext, message: QueryMessage) -> Loaded:
-    with context.fenced() as (session, _):
+    with context.write() as session:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
         model = model_queries.get(session, project.id, pool.model_version)
@@ -74,7 +74,7 @@ def _load(context: JobContext, message: QueryMessage) -> Loaded:
             project=project,
             model=model,
             labels_since=pool.label_generation - (model.label_generation if model else 0),
-            training_job_id=job_queries.training(session, project.id),
+            training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
             layout=layout(session, context, project, pool, names),
             availability=candidates.read(session, context, project, pool, message),
             labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),

@@ -72,11 +72,9 @@ def run(context: JobContext) -> None:
 
 
 def _load(context: JobContext) -> Loaded:
-    with context.fenced() as (session, job):
+    with context.write() as session:
         project = projects.get(session, context.project_id)
         pool = project_queries.lock_pool(session, project.id)
-        job.label_generation = pool.label_generation
-        session.flush()
         return Loaded(
             project=project,
             layout=layout(session, context, project, pool, [features_array(project.features)]),

@@ -35,10 +35,10 @@ def find(session: Session, project_id: str, *, kind: str, state: str) -> Job | N
     return session.scalars(query.order_by(Job.id).limit(1)).first()
 
 
-def training(session: Session, project_id: str) -> str | None:
-    """The training that runs in a project, else the one that waits."""
-    query = select(Job.id).where(Job.project_id == project_id, Job.kind == "training", Job.state.in_(UNFINISHED))
-    return session.scalars(query.order_by(Job.state.desc(), Job.id).limit(1)).first()
+def trainings(session: Session, project_id: str) -> Sequence[Job]:
+    """A project's trainings that have not ended: the one that runs, if any, then those that wait."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == "training", Job.state.in_(UNFINISHED))
+    return session.scalars(query.order_by(Job.state.desc(), Job.id)).all()
 
 
 def rung_and_queued(session: Session, project_id: str) -> int:
@@ -59,10 +59,11 @@ def claim(session: Session, job_id: str, *, token: str, lease_until: datetime, n
     values = {"state": "running", "token": token, "lease_until": lease_until, "progress_phase": "starting"}
     started = func.coalesce(Job.started_at, now)
     query = query.values(**values, attempt=Job.attempt + 1, version=Job.version + 1, started_at=started)
-    if not changed(session, query):
-        return None
-    session.execute(delete(Outbox).where(Outbox.job_id == job_id))
-    return get(session, job_id)
+    options = {"synchronize_session": False, "populate_existing": True}
+    job = session.scalars(query.returning(Job), execution_options=options).one_or_none()
+    if job is not None:
+        session.execute(delete(Outbox).where(Outbox.job_id == job_id))
+    return job
 
 
 def change_running(session: Session, job_id: str, held_by: str, **values: Any) -> bool:
