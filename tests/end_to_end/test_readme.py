@@ -1,0 +1,51 @@
+"""The walk of the README works as printed."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.cli.embedded import running
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the walk needs curl")
+def test_walk_with_curl(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    blocks = _BLOCK.findall((ROOT / "README.md").read_text())
+    script = "\n".join(["set -euo pipefail", 'trap "kill ${RECEIVER-} || true" EXIT', *blocks])
+    assert "call()" in script
+    settings = {"GLEANER_WEBHOOK_ALLOW": "127.0.0.0/8", "GLEANER_LOG_LEVEL": "warning"}
+    with running(tmp_path / "gleaner-data", settings=settings) as service:
+        walk = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "PORT": service.url.rpartition(":")[2],
+                "HOOK_PORT": str(free_port()),
+                "TMPDIR": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert walk.returncode == 0, walk.stdout + walk.stderr
+    assert "'fallback_reason': 'no_model'" in walk.stdout
+    assert "verified: training.succeeded model: 1" in walk.stdout
+    assert '"predictions":[{"label":"above"' in walk.stdout
+    assert "'It crashes on start'" in walk.stdout or "'I love the new editor'" in walk.stdout
