@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 
 from tests.support.runtime import Api
 
