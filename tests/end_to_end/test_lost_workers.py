@@ -35,7 +35,7 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
 def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None:
     with running() as stack:
         client = stack.client
-        projects = [filled(client, rows=4000, **slow_training(60)) for _ in range(3)]
+        projects = [filled(client, rows=2000, **slow_training(60)) for _ in range(KILLS)]
         early = [client.query(project_id) for project_id in projects]
         client.succeeded(*early)
         batches = {job_id: client.batch(job_id) for job_id in early}
@@ -45,9 +45,9 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None
         interrupted = 0
         for turn in range(2 * KILLS):
             before = attempts(stack, trainings)
-            trainings = list(dict.fromkeys([*trainings, client.train(projects[turn % 3])]))
+            trainings = list(dict.fromkeys([*trainings, client.train(projects[turn % KILLS])]))
             training = claimed(stack, trainings, before)
-            queries.append(client.query(projects[turn % 3], k=3000, strategy="k_center"))
+            queries.append(client.query(projects[turn % KILLS], k=1000, strategy="k_center"))
             query = claimed(stack, queries[-1:], {})
             pids = stack.workers_and_horses()
             processes.send(pids, signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None
 def test_a_worker_frozen_past_its_lease_changes_nothing() -> None:
     with running(job_lease_seconds=3) as stack:
         client = stack.client
-        project_id = filled(client, rows=4000, **slow_training(200))
+        project_id = filled(client, rows=4000, **slow_training(150))
         training = client.train(project_id)
         claimed(stack, [training], {})
         query = client.query(project_id, k=3000, strategy="k_center")
