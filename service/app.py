@@ -9,8 +9,8 @@ from threading import Event
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import deps, problems, routes
-from service.api.deps import Runtime
+from service.api import problems, routes
+from service.api.deps.runtime import Runtime, open_runtime
 from service.api.middleware import Authentication, BodyLimit, RequestContext
 from service.api.schemas import openapi
 from service.settings import Settings
@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None, *, lifespan: Lifespan | None = 
     """
     settings = settings or Settings()
     configure_logging(settings.log_level, role="serve")
-    return build(deps.open_runtime(settings), lifespan=lifespan)
+    return build(open_runtime(settings), lifespan=lifespan)
 
 
 def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:

@@ -73,13 +73,14 @@ class Settings(BaseSettings):
         """The private socket of the embedded Redis-protocol server.
 
         It lies in the data folder; when that path is too long for a socket's address (107 bytes on Linux, 103 on
-        macOS), in a folder of the temporary folder whose name is made from the user and the data folder.
+        macOS), in a folder whose name is made from the user and the data folder: of the temporary folder or, when that
+        path is too long as well, of `/tmp`.
         """
-        path = self.data_dir.absolute() / "redis.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-            return path
-        name = hashlib.sha256(os.fsencode(self.data_dir.absolute())).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"gleaner-{os.getuid()}-{name}" / "redis.sock"
+        folder = self.data_dir.absolute()
+        name = f"gleaner-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+        last = Path("/tmp") / name  # noqa: S108 - the server refuses to start in a folder that is not this user's alone
+        paths = (place / "redis.sock" for place in (folder, Path(tempfile.gettempdir()) / name))
+        return next((path for path in paths if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES), last / "redis.sock")
 
     @cached_property
     def queue_url(self) -> str:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.deps import Runtime
+from service.api.deps.runtime import Runtime
 from tests.support.runtime import Api, make_api, make_runtime
 
 

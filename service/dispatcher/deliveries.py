@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from service.actions import deliveries
 from service.actions.deliveries import Outcome, Parcel
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.dispatcher.timers import pause, succeeds
 from service.security import signatures
 from service.security.outbound import DeliveryError, GuardedTransport

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.actions import leaders
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from service.db.session import Database
 from service.dispatcher.timers import pause
 from service.telemetry import logger

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-from service.api.deps import Runtime, open_runtime
+from service.api.deps.runtime import Runtime, open_runtime
 from service.dispatcher.deliveries import Sender
 from service.dispatcher.leader import Leadership
 from service.dispatcher.timers import pause, repeat, tasks

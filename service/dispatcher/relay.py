@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from service.actions import relay
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.queue.messages import QueueUnavailableError, Ring
 from service.telemetry import logger
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from service.actions import bulk, large_uploads, relay, retention, trainings
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
 

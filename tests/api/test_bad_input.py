@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.api.deps import Runtime
+from service.api.deps.runtime import Runtime
 from tests.support.bodies import counts, examples, label, upload
 from tests.support.runtime import Api, make_api, make_runtime
 

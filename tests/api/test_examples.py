@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.actions import bulk
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from service.db.tables import Pool
 from tests.support.bodies import candidates, counts, examples, label, lines, points, upload, vectors
 from tests.support.runtime import Api

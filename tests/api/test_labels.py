@@ -8,7 +8,7 @@ import orjson
 import pytest
 from sqlalchemy import func, select
 
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from service.db.tables import Batch, BatchItem, Job, LabelHistory, Lease
 from tests.support.bodies import candidates, counts, examples, label, points, upload
 from tests.support.runtime import Api

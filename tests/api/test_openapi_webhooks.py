@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import select
 
 from service.actions import events
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from service.catalog.events import EVENTS
 from service.db.tables import Delivery, Job
 from tests.support.runtime import Api

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from service.actions import large_uploads
 from service.actions.large_uploads import recover
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import examples as example_queries
 from service.db.queries import uploads as upload_queries
 from service.db.tables import Chunk, Example, IdempotentAnswer, Label, LooseVector, Pool, StagedExample, Upload

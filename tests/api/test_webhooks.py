@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from service.actions import events, webhooks
 from service.actions.keys import Caller
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from service.db.queries import webhooks as queries
 from service.db.tables import Delivery, Job, Webhook
 from tests.support.runtime import Api, make_api, make_runtime

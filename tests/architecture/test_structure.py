@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from service.api.deps import Runtime
+from service.api.deps.runtime import Runtime
 from service.db.tables import SCHEMA
 from service.db.upgrade import differences, script
 

@@ -1,5 +1,6 @@
 import shutil
 import stat
+import tempfile
 import sys
 from pathlib import Path
 
@@ -75,6 +76,12 @@ def test_a_data_folder_with_a_long_path_has_its_socket_in_a_private_folder(tmp_p
     finally:
         server.stop()
         shutil.rmtree(long.redis_socket.parent)
+
+
+def test_a_temporary_folder_with_a_long_path_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 40)))
+    path = Settings(data_dir=tmp_path / ("long" * 40)).redis_socket
+    assert (path.parent.parent, path.name) == (Path("/tmp"), "redis.sock")
 
 
 def test_a_private_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:

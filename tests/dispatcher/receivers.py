@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from service.actions import webhooks
 from service.actions.keys import Caller
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Delivery
 from service.dispatcher.deliveries import Sender
 from service.security.outbound import GuardedTransport

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook as Verifier
 
 from service.actions import deliveries, webhooks
 from service.actions.deliveries import RETRIES, Outcome, Parcel
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Delivery, Webhook
 from service.dispatcher import deliveries as sender
 from service.security.sealing import Sealer

@@ -2,7 +2,7 @@ import asyncio
 from datetime import timedelta
 
 from service.actions import leaders
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Leader
 from service.dispatcher.leader import Leadership
 from tests.dispatcher.receivers import run

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from service.actions import jobs
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Leader
 from service.queue.messages import MergeMessage
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from service.actions import jobs
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Job, Outbox
 from service.dispatcher.relay import Relay
 from service.dispatcher.timers import Task, tasks

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service.actions import jobs
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import ErrorList, IdempotentAnswer, Job, Lease, Outbox, Pool
 from service.dispatcher.main import dispatch
 from service.dispatcher.timers import Task, repeat, tasks

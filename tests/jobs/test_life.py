@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service.actions import jobs
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import jobs as job_queries
 from service.queue.messages import QueryMessage, Ring
 from tests.support.pools import add_examples, add_labels, ask

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.actions.predictions import chunk_of
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import arrays, jobs, projects
 from service.queue.messages import Ring
 from service.storage.chunks import open_csr, open_dense

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from service.actions import trainings
-from service.api.deps import utc_now
+from service.api.deps.runtime import utc_now
 from tests.support.pools import add_examples, add_labels, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from service.actions import keys
-from service.api.deps import Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.app import build
 from service.db.session import Database
 from service.db.upgrade import upgrade

@@ -1,6 +1,6 @@
 """Runs jobs in the test's own process, with the code that a work-horse runs."""
 
-from service.api.deps import Runtime
+from service.api.deps.runtime import Runtime
 from service.queue.memory import MemoryQueue
 from workers.jobs import runner
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
-from service.api.deps import AnyCaller
+from service.api.deps.callers import AnyCaller
 from service.api.problems import responses
 from service.api.schemas.base import Page
 from service.api.schemas.catalog import EntryOut, EstimatorOut, FeaturizerOut, StoppingRuleOut, StrategyOut

@@ -7,19 +7,11 @@ from fastapi.responses import FileResponse
 
 from service.actions import bulk, examples, projects, uploads
 from service.actions.examples import Status
-from service.api.deps import (
-    BulkReader,
-    BulkWriting,
-    Held,
-    PageSize,
-    PageToken,
-    PoolWriter,
-    ProjectId,
-    Reader,
-    Reading,
-    Writing,
-    utc_now,
-)
+from service.api.deps.bulk import BulkWriting
+from service.api.deps.callers import BulkReader, PoolWriter, Reader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import PageSize, PageToken, ProjectId
+from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.bulk import BulkAnswer

@@ -7,7 +7,7 @@ from pydantic import Field
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
-from service.api.deps import Held, Runtime
+from service.api.deps.runtime import Held, Runtime
 from service.api.problems import described
 from service.api.schemas.base import Schema
 from service.errors import UnavailableError

@@ -10,20 +10,11 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import jobs, projects, trainings
-from service.api.deps import (
-    Held,
-    JobId,
-    Operator,
-    PageSize,
-    PageToken,
-    Prefer,
-    ProjectId,
-    Reading,
-    ResultReader,
-    Runtime,
-    Writing,
-    wait_for_job,
-)
+from service.api.deps.callers import Operator, ResultReader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import JobId, PageSize, PageToken, Prefer, ProjectId
+from service.api.deps.runtime import Held, Reading, Runtime
+from service.api.deps.waiting import wait_for_job
 from service.api.problems import base_url, responses
 from service.api.schemas.base import Page, State, decode_token, encode_token
 from service.api.schemas.jobs import JobOut

@@ -5,7 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from service.actions import keys
-from service.api.deps import Admin, PageSize, PageToken, Reading, Writing
+from service.api.deps.callers import Admin
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import PageSize, PageToken
+from service.api.deps.runtime import Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.keys import KeyIn, KeyOut, KeyWithSecret, RotationIn

@@ -7,17 +7,11 @@ from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from service.actions import labels, projects
-from service.api.deps import (
-    BulkWriting,
-    Held,
-    LabelWriter,
-    PageSize,
-    PageToken,
-    ProjectId,
-    Reader,
-    Runtime,
-    Writing,
-)
+from service.api.deps.bulk import BulkWriting
+from service.api.deps.callers import LabelWriter, Reader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import PageSize, PageToken, ProjectId
+from service.api.deps.runtime import Held, Runtime
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.labels import COLUMNS, SUBMIT, LabelOut, LabelsAnswer, as_row

@@ -6,22 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from service.actions import models, projects, trainings
-from service.api.deps import (
-    Held,
-    Operator,
-    PageSize,
-    PageToken,
-    Prefer,
-    ProjectId,
-    QueryRunner,
-    Reader,
-    Reading,
-    Writing,
-    accept_job,
-    parse_wait,
-    utc_now,
-    wait_for_job,
-)
+from service.api.deps.callers import Operator, QueryRunner, Reader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
+from service.api.deps.runtime import Held, Reading, utc_now
+from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.jobs import JobOut

@@ -4,19 +4,10 @@ from fastapi import APIRouter, Request, Response
 
 from service.actions import projects
 from service.actions.projects import ProjectView
-from service.api.deps import (
-    Held,
-    IfMatch,
-    PageSize,
-    PageToken,
-    ProjectId,
-    ProjectWriter,
-    Reader,
-    Reading,
-    Writing,
-    utc_now,
-    version_of,
-)
+from service.api.deps.callers import ProjectWriter, Reader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import IfMatch, PageSize, PageToken, ProjectId, version_of
+from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.jobs import JobOut

@@ -6,18 +6,11 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import batches, projects, queries
-from service.api.deps import (
-    Held,
-    JobId,
-    Prefer,
-    ProjectId,
-    QueryRunner,
-    ResultReader,
-    Runtime,
-    Writing,
-    accept_job,
-    wait_for_job,
-)
+from service.api.deps.callers import QueryRunner, ResultReader
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import JobId, Prefer, ProjectId
+from service.api.deps.runtime import Held, Runtime
+from service.api.deps.waiting import accept_job, wait_for_job
 from service.api.problems import BODY, responses
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.queries import BatchOut, LeasesChanged, QueryIn, ReleaseIn, RenewIn

@@ -6,7 +6,10 @@ from fastapi import APIRouter, Path, Response, Security
 
 from service.actions import webhooks
 from service.actions.keys import Caller
-from service.api.deps import Held, PageSize, PageToken, ProjectWriter, Reading, Writing, caller
+from service.api.deps.callers import ProjectWriter, caller
+from service.api.deps.edge import Writing
+from service.api.deps.parameters import PageSize, PageToken
+from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.webhooks import DeliveryOut, WebhookIn, WebhookOut, WebhookPatch, WebhookWithSecret

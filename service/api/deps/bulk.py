@@ -1,0 +1,121 @@
+"""The edge of a request with a bulk body, which is spooled before anything is done with it."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated
+
+from fastapi import Depends, Request, Response
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from service.actions import idempotency
+from service.actions.bulk import BulkRequest, Mode
+from service.actions.idempotency import Answer, Reservation
+from service.api.deps.callers import AnyCaller
+from service.api.deps.edge import Edge, Made, replay, request_hash, respond
+from service.api.deps.parameters import BulkMode, IdempotencyKey
+from service.api.deps.runtime import Held, Runtime, utc_now
+from service.api.schemas.base import Schema
+from service.codecs.media import CHUNK_BYTES, Media, parse_media
+
+
+@dataclass(frozen=True, slots=True)
+class BulkBody:
+    """A bulk body on disk: its rows are read when it has come as a whole."""
+
+    file: IO[bytes]
+    media: Media
+    mode: Mode
+
+
+class BulkEdge(Edge):
+    """One changing request with a bulk body. Its action opens the transactions itself."""
+
+    def __init__(self, held: Runtime, body: BulkBody, *, owner: str, key: str | None, request_hash: str) -> None:
+        super().__init__(held, owner=owner, key=key, request_hash=request_hash)
+        self.body = body
+
+    def submit(
+        self,
+        action: Callable[[BulkRequest, Callable[[Session, Made], None]], Made],
+        project_id: str,
+        *,
+        render: Callable[[Made], Schema],
+    ) -> Response:
+        """Do `action`, which keeps its result in the transaction of the effect, and answer with what `render` makes."""
+        reserved = self.reserve()
+        if isinstance(reserved, Answer):
+            return replay(reserved)
+
+        def keep(session: Session, made: Made) -> None:
+            self.keep(session, reserved, Answer(200, {}, render(made).render()))
+
+        try:
+            made = action(self._request(project_id, reserved), keep)
+        except BaseException:
+            self.release(reserved)
+            raise
+        return respond(Answer(200, {}, render(made).render()))
+
+    def _request(self, project_id: str, reserved: Reservation | None) -> BulkRequest:
+        @contextmanager
+        def write() -> Iterator[Session]:
+            with self.held.write() as session:
+                if reserved is not None:
+                    idempotency.renew(session, reserved, now=utc_now())
+                yield session
+
+        return BulkRequest(
+            project_id=project_id,
+            body=self.body.file,
+            media=self.body.media,
+            mode=self.body.mode,
+            read=self.held.database.read,
+            write=write,
+            objects=self.held.objects,
+            settings=self.held.settings,
+            clock=utc_now,
+        )
+
+
+async def bulk_edge(
+    request: Request,
+    held: Held,
+    who: AnyCaller,
+    mode: BulkMode = "atomic",
+    idempotency_key: IdempotencyKey = None,
+) -> AsyncIterator[BulkEdge]:
+    """The edge of a request with a bulk body, which is spooled: into a file without a name once it is not small."""
+    media = parse_media(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    folder = held.settings.spool_dir
+    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
+    with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(folder)) as file:
+        digest = await _spool(request, file)
+        body = BulkBody(file, media, mode)
+        hashed = request_hash(request, b"", digest=digest)
+        yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+
+
+async def _spool(request: Request, file: IO[bytes]) -> str:
+    """Write the body as it comes; returns its hash."""
+    digest = hashlib.sha256()
+    held = bytearray()
+
+    def write() -> None:
+        digest.update(held)
+        file.write(held)
+        held.clear()
+
+    async for piece in request.stream():
+        held += piece
+        if len(held) >= CHUNK_BYTES:
+            await run_in_threadpool(write)
+    write()
+    file.seek(0)
+    return digest.hexdigest()
+
+
+BulkWriting = Annotated[BulkEdge, Depends(bulk_edge, scope="function")]

@@ -1,0 +1,98 @@
+"""What one API process holds, and its clock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from service.actions import keys
+from service.actions.keys import Caller
+from service.db.session import Database
+from service.errors import (
+    UnauthenticatedError,
+)
+from service.queue.messages import Queue
+from service.queue.redis import RedisQueue
+from service.queue.ringing import ring
+from service.security.addresses import AddressGuard
+from service.security.keys import is_well_formed
+from service.security.sealing import Sealer, load_or_create
+from service.settings import Settings
+from service.storage.local import LocalObjects
+from service.storage.objects import ObjectStore
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What one API process holds: settings and the doors to its stores."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    objects: ObjectStore
+    sealer: Sealer
+    guard: AddressGuard
+
+    def authenticate(self, secret: str) -> Caller:
+        """The caller of a key."""
+        now = utc_now()
+        if not is_well_formed(secret) and not self._is_admin_key(secret):
+            raise UnauthenticatedError("The API key is malformed.")
+        with self.database.read() as session:
+            caller = keys.authenticate(session, secret, now=now)
+        if not caller.use_recorded:
+            with self.database.write() as session:
+                keys.record_use(session, caller, now=now)
+        return caller
+
+    def _is_admin_key(self, secret: str) -> bool:
+        admin = self.settings.admin_key
+        return admin is not None and admin.get_secret_value() == secret
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A write transaction whose jobs are rung once it is committed."""
+        with self.database.write() as session:
+            yield session
+        ring(self.queue, session.info.get("rings", []))
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """Open the stores that the settings name."""
+    secret = settings.secret_key
+    sealing_key = secret.get_secret_value() if secret else load_or_create(settings.data_dir / "secret-key")
+    return Runtime(
+        settings=settings,
+        database=Database(settings.sql_url),
+        queue=RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds),
+        objects=LocalObjects(settings.objects_dir),
+        sealer=Sealer(sealing_key),
+        guard=AddressGuard(settings.webhook_allow),
+    )
+
+
+def utc_now() -> datetime:
+    """The clock of the API."""
+    return datetime.now(UTC)
+
+
+def runtime(request: Request) -> Runtime:
+    """The runtime of this process."""
+    held: Runtime = request.app.state.runtime
+    return held
+
+
+Held = Annotated[Runtime, Depends(runtime)]
+
+
+def read_session(held: Held) -> Iterator[Session]:
+    """A transaction that only reads."""
+    with held.database.read() as session:
+        yield session
+
+
+Reading = Annotated[Session, Depends(read_session, scope="function")]

@@ -1,0 +1,78 @@
+"""Accepting jobs and waiting for them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from service.actions import jobs
+from service.api.deps.edge import Edge
+from service.api.deps.runtime import Runtime, runtime
+from service.api.problems import base_url
+from service.api.schemas.jobs import JobOut
+from service.db.tables import Job
+
+MOST_WAIT_SECONDS = 30
+_SHORTEST_POLL_SECONDS = 0.006
+_LONGEST_POLL_SECONDS = 0.25
+
+
+def parse_wait(prefer: str | None) -> float | None:
+    """The seconds of `Prefer: wait=N`, 30 at most; none when it is not asked for. Other preferences are ignored."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        seconds = value.strip().strip('"')
+        if name.strip().lower() == "wait" and seconds.isdigit():
+            return float(min(int(seconds[:4]), MOST_WAIT_SECONDS))
+    return None
+
+
+async def wait_for_job(
+    request: Request, job_id: str, *, project_id: str | None, prefer: str | None
+) -> tuple[Job, dict[str, str]]:
+    """The job as soon as it has ended, or as it is after the time of `Prefer`, and `Preference-Applied`.
+
+    A server that is told to stop waits no longer.
+    """
+    held, stopping = runtime(request), request.app.state.stopping
+    wait = parse_wait(prefer)
+    headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
+    began = time.monotonic()
+    until = began + (wait or 0.0)
+    while True:
+        job = await run_in_threadpool(_read_job, held, job_id, project_id)
+        now = time.monotonic()
+        left = until - now
+        if job.finished_at is not None or left <= 0 or stopping.is_set():
+            return job, headers
+        # Look again after a tenth of the time waited so far: a short job is not answered late, a long one costs little.
+        await asyncio.sleep(min(max((now - began) / 10, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS, left))
+
+
+def _read_job(held: Runtime, job_id: str, project_id: str | None) -> Job:
+    with held.database.read() as session:
+        return jobs.get(session, job_id, project_id=project_id)
+
+
+async def accept_job(
+    request: Request, writing: Edge, action: Callable[[Session], Job], *, prefer: str | None
+) -> Response:
+    """Queue a job and answer `202`, with the job as it is after the time of `Prefer`."""
+    base = base_url(request)
+    response = await run_in_threadpool(
+        writing.answer,
+        action,
+        render=lambda job: JobOut.of(job, base),
+        status=202,
+        headers=lambda job: {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"},
+    )
+    if parse_wait(prefer) is None:
+        return response
+    job_id = response.headers["Location"].rpartition("/")[2]
+    job, applied = await wait_for_job(request, job_id, project_id=None, prefer=prefer)
+    replayed = {name: value for name, value in response.headers.items() if name == "idempotent-replayed"}
+    headers = {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1", **applied, **replayed}
+    return Response(JobOut.of(job, base).render(), 202, headers, "application/json")
