@@ -58,7 +58,12 @@ def _wrap(app: FastAPI, runtime: Runtime) -> None:
     """Add the middleware, the innermost first."""
     settings = runtime.settings
     app.add_middleware(Authentication, authenticate=runtime.authenticate)
-    app.add_middleware(BodyLimit, ordinary=settings.max_body_bytes, bulk=settings.max_bulk_bytes)
+    app.add_middleware(
+        BodyLimit,
+        ordinary=settings.max_body_bytes,
+        vectors=settings.max_json_bytes,
+        bulk=settings.max_bulk_bytes,
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,6 +1,7 @@
 """Models, and predictions for examples outside the pool."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.codecs.vectors import decode_vectors
 from service.db.queries import models as queries
 from service.db.tables import Job, Model, Project
 from service.errors import FieldError, InvalidRequestError, NotFoundError
@@ -46,25 +48,32 @@ def predict(
 ) -> Job:
     """Queue predictions for examples; what they hold is checked against the project's features before."""
     get(session, project.id, version)
-    inputs = [_input(project, example, position) for position, example in enumerate(examples)]
+    inputs = _texts(project, examples) if project.features["type"] == "text" else _vectors(project, examples)
     key = new_inputs_key(project.id)
     objects.put_bytes(key, orjson.dumps(inputs))
     message = PredictMessage(version=version, inputs_key=key)
     return jobs.enqueue(session, project_id=project.id, kind="predict", message=message, now=now, share=share)
 
 
-def _input(project: Project, example: dict[str, Any], position: int) -> Any:
-    if project.features["type"] == "text":
-        field = project.features["field"]
-        text = (example.get("data") or {}).get(field)
-        if isinstance(text, str):
-            return text
-        raise _bad(f"/examples/{position}/data/{field}", "A text is needed here.")
-    vector, dimensions = example.get("vector"), project.features["dimensions"]
-    if vector is not None and len(vector) == dimensions:
-        return vector
-    raise _bad(f"/examples/{position}/vector", f"A vector of {dimensions} numbers is needed here.")
+def _texts(project: Project, examples: list[dict[str, Any]]) -> list[str]:
+    field = project.features["field"]
+    given = [(example["data"] or {}).get(field) for example in examples]
+    needed = "A text is needed here."
+    bad = [position for position, text in enumerate(given) if not isinstance(text, str)]
+    _refuse([FieldError(f"/examples/{position}/data/{field}", "wrong_features", needed) for position in bad])
+    return [str(text) for text in given]
 
 
-def _bad(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(detail, errors=[FieldError(pointer, "wrong_features", detail)])
+def _vectors(project: Project, examples: list[dict[str, Any]]) -> list[list[float]]:
+    missing = [position for position, example in enumerate(examples) if example["vector"] is None]
+    needed = f"A vector of {project.features['dimensions']} numbers is needed here."
+    _refuse([FieldError(f"/examples/{position}/vector", "missing_field", needed) for position in missing])
+    matrix, bad = decode_vectors([example["vector"] for example in examples], project.features["dimensions"])
+    _refuse([replace(error, pointer=f"/examples/{position}{error.pointer}") for position, error in bad.items()])
+    vectors: list[list[float]] = matrix.tolist()
+    return vectors
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise InvalidRequestError("The examples do not have the features of this project.", errors=errors)

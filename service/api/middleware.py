@@ -20,6 +20,7 @@ from service.telemetry import logger
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _BULK_PATH = re.compile(r"/v1/projects/[^/]+/(examples|labels|predictions)/?")
+_PREDICT_PATH = re.compile(r"/v1/projects/[^/]+/models/[^/]+/predict/?")
 _log = logger("service.access")
 
 
@@ -58,18 +59,25 @@ class RequestContext:
 class BodyLimit:
     """Stops bodies over the limit, told by Content-Length or counted as they come."""
 
-    def __init__(self, app: ASGIApp, *, ordinary: int, bulk: int) -> None:
+    def __init__(self, app: ASGIApp, *, ordinary: int, vectors: int, bulk: int) -> None:
         self.app = app
         self.ordinary = ordinary
+        self.vectors = vectors
         self.bulk = bulk
+
+    def _limit(self, scope: Scope) -> int:
+        if scope["method"] != "POST":
+            return self.ordinary
+        if _BULK_PATH.fullmatch(scope["path"]):
+            return self.bulk
+        return self.vectors if _PREDICT_PATH.fullmatch(scope["path"]) else self.ordinary
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        bulk = scope["method"] == "POST" and _BULK_PATH.fullmatch(scope["path"]) is not None
-        limit = self.bulk if bulk else self.ordinary
+        limit = self._limit(scope)
         detail = f"The body is larger than {limit} bytes."
         told = Headers(scope=scope).get("content-length", "0")
         if told.isdigit() and int(told) > limit:

@@ -144,6 +144,18 @@ def test_predicting_checks_its_examples(api: Api) -> None:
     bad = api.http.post(f"/v1/projects/{project_id}/models/1/predict", json={"examples": [{"vector": [1.0]}]})
     assert bad.status_code == 422
     assert bad.json()["errors"][0]["pointer"] == "/examples/0/vector"
+    broken = {"examples": [{"vector": ["x"] * 100_000}]}
+    refused = api.http.post(f"/v1/projects/{project_id}/models/1/predict", json=broken)
+    assert refused.status_code == 422
+    assert len(refused.content) < 2_000
+    base64 = api.http.post(
+        f"/v1/projects/{project_id}/models/1/predict",
+        json={"examples": [{"vector": "AACAPwAAAEA="}, {"vector": [1.0, 2.0]}]},
+        headers={"Prefer": "wait=0"},
+    )
+    drain(api.runtime)
+    one, two = api.http.get(base64.headers["Location"]).json()["result"]["predictions"]
+    assert one == two
     artifact = api.http.get(f"/v1/projects/{project_id}/models/1/artifact")
     assert artifact.content.startswith(b"PK")
     assert api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=onnx").status_code == 422

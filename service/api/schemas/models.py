@@ -1,8 +1,8 @@
 """Models and predictions."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from service.api.schemas.base import Schema, Time, example
 from service.api.schemas.projects import LabelCounts
@@ -38,10 +38,14 @@ class ModelOut(Schema):
         return cls.model_validate({name: getattr(model, name) for name in cls.model_fields})
 
 
+# One bad number is told, not a million of them.
+Vector = Annotated[list[float], FailFast(), Field(max_length=100_000)]
+
+
 class ExampleToPredict(Schema):
     """Features of one example that need not be in the pool."""
 
-    vector: list[float] | None = Field(default=None, max_length=100_000)
+    vector: Vector | str | None = Field(default=None, description="Numbers, or base64 of little-endian float32.")
     data: dict[str, Any] | None = None
 
 
@@ -50,7 +54,7 @@ class PredictIn(Schema):
 
     model_config = example({"examples": [{"vector": [0.1, 0.7]}]}, {"examples": [{"data": {"text": "It crashes."}}]})
 
-    examples: list[ExampleToPredict] = Field(min_length=1, max_length=1000)
+    examples: Annotated[list[ExampleToPredict], FailFast(), Field(min_length=1, max_length=1000)]
 
 
 class PredictOut(Schema):

@@ -1,8 +1,8 @@
 """Queries in, batches out."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from service.actions.queries import Wish
 from service.api.schemas.base import Name, Schema, Text, Time, example
@@ -135,7 +135,9 @@ class ReleaseIn(Schema):
 
     model_config = example({"example_ids": ["a17"]}, {})
 
-    example_ids: list[Text] | None = Field(default=None, max_length=10_000, description="Left out: all.")
+    example_ids: Annotated[list[Text], FailFast(), Field(max_length=10_000)] | None = Field(
+        default=None, description="Left out: all."
+    )
 
 
 class LeasesChanged(Schema):
