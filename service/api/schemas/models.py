@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import FailFast, Field
+from pydantic import Field
 
 from service.api.schemas.base import Schema, Time, example
 from service.api.schemas.projects import LabelCounts
@@ -39,7 +39,7 @@ class ModelOut(Schema):
 
 
 # One bad number is told, not a million of them.
-Vector = Annotated[list[float], FailFast(), Field(max_length=100_000)]
+Vector = Annotated[list[float], Field(fail_fast=True, max_length=100_000)]
 
 
 class ExampleToPredict(Schema):
@@ -54,7 +54,7 @@ class PredictIn(Schema):
 
     model_config = example({"examples": [{"vector": [0.1, 0.7]}]}, {"examples": [{"data": {"text": "It crashes."}}]})
 
-    examples: Annotated[list[ExampleToPredict], FailFast(), Field(min_length=1, max_length=1000)]
+    examples: Annotated[list[ExampleToPredict], Field(fail_fast=True, min_length=1, max_length=1000)]
 
 
 class PredictOut(Schema):

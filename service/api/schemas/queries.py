@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import FailFast, Field
+from pydantic import Field
 
 from service.actions.queries import Wish
 from service.api.schemas.base import Name, Schema, Text, Time, example
@@ -135,7 +135,7 @@ class ReleaseIn(Schema):
 
     model_config = example({"example_ids": ["a17"]}, {})
 
-    example_ids: Annotated[list[Text], FailFast(), Field(max_length=10_000)] | None = Field(
+    example_ids: Annotated[list[Text], Field(fail_fast=True, max_length=10_000)] | None = Field(
         default=None, description="Left out: all."
     )
 
