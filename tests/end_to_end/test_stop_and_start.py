@@ -70,17 +70,17 @@ def follow(client: Client, job_id: str, begun: threading.Event) -> list[str]:
 def test_a_stop_under_load_loses_no_write_and_holds_nobody_up() -> None:
     with running(job_lease_seconds=3) as stack, ThreadPoolExecutor(2) as pool:
         client = stack.client
-        project_id = filled(client, rows=ROWS, labelled=100, **slow_training(300))
-        other_id = filled(client, **slow_training(50))
-        training, waiting = client.train(project_id), client.train(other_id)
-        wait_until(lambda: client.job(training)["state"] == "running", PATIENCE_SECONDS)
-        begun = threading.Event()
-        followed = pool.submit(follow, client, training, begun)
-        patient: Future[httpx.Response] = pool.submit(
-            client.http.get, f"/v1/jobs/{waiting}", headers={"Prefer": "wait=30"}
-        )
-        assert begun.wait(PATIENCE_SECONDS)
+        project_id = filled(client, rows=ROWS, labelled=1)
+        training = client.train(filled(client, **slow_training(1000)))
+        waiting = client.train(filled(client))
         with labelling(client, project_id) as annotators:
+            wait_until(lambda: client.job(training)["state"] == "running", PATIENCE_SECONDS)
+            begun = threading.Event()
+            followed = pool.submit(follow, client, training, begun)
+            patient: Future[httpx.Response] = pool.submit(
+                client.http.get, f"/v1/jobs/{waiting}", headers={"Prefer": "wait=30"}
+            )
+            assert begun.wait(PATIENCE_SECONDS)
             seconds = stack.terminate()
         assert seconds < STOP_SECONDS
         assert set(followed.result()) == {"progress"}
@@ -89,18 +89,20 @@ def test_a_stop_under_load_loses_no_write_and_holds_nobody_up() -> None:
         stack.start()
         stored = stack.client.labels(project_id)
         assert annotators.acknowledged.items() <= stored.items()
-        stack.client.succeeded(training, waiting)
+        wait_until(lambda: stack.client.job(training)["attempts"] == 2, PATIENCE_SECONDS)
+        assert stack.client.http.post(f"/v1/jobs/{training}/cancel").json()["state"] == "cancelled"
+        stack.client.succeeded(waiting)
         LOG.info("acknowledged %s", len(annotators.acknowledged))
         LOG.info("stop_seconds %s", seconds)
 
 
 def test_a_killed_instance_goes_on_where_it_was() -> None:
     with running(job_lease_seconds=3) as stack:
-        project_id = filled(stack.client, rows=ROWS, labelled=100, **slow_training(100))
-        training = stack.client.train(project_id)
+        project_id = filled(stack.client, rows=ROWS, labelled=1)
+        training = stack.client.train(filled(stack.client, **slow_training(100)))
         server = stack.redis()
-        wait_until(lambda: stack.client.job(training)["state"] == "running", PATIENCE_SECONDS)
         with labelling(stack.client, project_id) as annotators:
+            wait_until(lambda: stack.client.job(training)["state"] == "running", PATIENCE_SECONDS)
             stack.process.kill()
             stack.process.wait(PATIENCE_SECONDS)
         wait_until(lambda: [process.pid for process in processes.of_folder(stack.folder)] == [server])
