@@ -144,12 +144,12 @@ def finish(
     )
 
 
-def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int) -> None:
-    """A worker was lost, or met a passing fault: queue its job again, or fail it after its last attempt."""
+def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int) -> bool:
+    """A worker was lost, or met a passing fault: queue its job again, or fail it (false) after its last attempt."""
     if job.attempt >= max_attempts:
         detail = f"The worker was lost in each of {job.attempt} attempts."
         fail(session, job, now=now, error={"name": "worker-lost", "detail": detail})
-        return
+        return False
     queries.change_unfinished(
         session,
         job.id,
@@ -161,6 +161,7 @@ def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int) -
         progress_phase="queued",
     )
     session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now))
+    return True
 
 
 def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) -> None:

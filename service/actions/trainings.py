@@ -97,6 +97,12 @@ def cancel(session: Session, job: Job, *, now: datetime) -> Job:
     return job
 
 
+def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, share: int) -> None:
+    """Queue any job of a lost worker again; when that was its last attempt, go on behind a failed training."""
+    if not jobs.give_back(session, job, now=now, max_attempts=max_attempts):
+        after_end(session, job, now=now, share=share)
+
+
 def request_due(session: Session, *, now: datetime, share: int, limit: int = 100) -> int:
     """Ask for the trainings whose quiet or idle period is over; the number of projects looked at."""
     due = project_queries.due_for_training(session, now, limit)

@@ -12,6 +12,8 @@ from service.telemetry import logger
 
 _AT_ONCE = 200
 _LONGEST_BACKOFF_SECONDS = 30.0
+# Nobody writes a file for longer without touching it.
+_SCRATCH_SECONDS = 3600.0
 _log = logger(__name__)
 
 
@@ -39,6 +41,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_deliveries", 300.0, _forget_deliveries),
         Task("forget_error_lists", 300.0, _forget_error_lists),
         Task("recover_uploads", 15.0, _recover_uploads),
+        Task("clear_scratch", 600.0, _clear_scratch),
     )
 
 
@@ -69,8 +72,14 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 
 def _give_back_lost_jobs(runtime: Runtime) -> None:
     with runtime.write() as session:
-        attempts = runtime.settings.job_max_attempts
-        count = relay.give_back_lost(session, max_attempts=attempts, limit=_AT_ONCE, now=utc_now())
+        settings = runtime.settings
+        count = relay.give_back_lost(
+            session,
+            max_attempts=settings.job_max_attempts,
+            limit=_AT_ONCE,
+            now=utc_now(),
+            share=settings.jobs_in_queue_per_project,
+        )
     if count:
         _log.warning("workers_lost", jobs=count)
 
@@ -110,3 +119,7 @@ def _recover_uploads(runtime: Runtime) -> None:
     while more:
         with runtime.write() as session:
             more = large_uploads.recover(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
+
+
+def _clear_scratch(runtime: Runtime) -> None:
+    runtime.objects.clear_scratch(_SCRATCH_SECONDS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.actions import jobs
+from service.actions import jobs, relay, trainings
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import jobs as job_queries
 from service.queue.messages import QueryMessage, Ring
@@ -204,3 +204,19 @@ def test_waiting_ends_with_the_job_or_the_time(api: Api) -> None:
     batch = api.http.get(f"/v1/jobs/{job_id}/batch", headers={"Prefer": "wait=1"})
     assert batch.status_code == 200
     assert api.http.get(f"/v1/jobs/{job_id}/batch", headers={"If-None-Match": batch.headers["ETag"]}).status_code == 304
+
+
+def test_labels_behind_a_failed_training_still_get_theirs(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 4, "every": 4, "idle_seconds": 60})
+    add_examples(api, project_id, 20)
+    first = add_labels(api, project_id, range(4))["training"]["job_id"]
+    assert _claim(api.runtime, first) is not None
+    add_labels(api, project_id, range(4, 6))
+    later = utc_now() + 2 * LEASE
+    with api.runtime.write() as session:
+        relay.give_back_lost(session, max_attempts=1, limit=10, now=later, share=10)
+    assert api.http.get(f"/v1/jobs/{first}").json()["state"] == "failed"
+    with api.runtime.write() as session:
+        trainings.request_due(session, now=later + timedelta(seconds=61), share=10)
+    drain(api.runtime)
+    assert api.http.get(f"/v1/projects/{project_id}/models/1").json()["labels_used"] == 6

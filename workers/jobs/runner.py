@@ -84,7 +84,10 @@ def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectS
         return
     context = JobContext(claim=claim, settings=settings, objects=objects, read=database.read, write=write)
     with structlog.contextvars.bound_contextvars(job_id=job_id, project_id=claim.project_id, attempt=claim.attempt):
-        _attempt(context)
+        try:
+            _attempt(context)
+        finally:
+            context.parallel.close()
 
 
 def _claim(job_id: str, settings: Settings, write: Callable[[], Any]) -> Claim | None:
@@ -121,7 +124,8 @@ def _give_back(context: JobContext) -> None:
     with context.write() as session:
         job = job_queries.get(session, context.claim.job_id)
         if job is not None and job.token == context.claim.token:
-            jobs.give_back(session, job, now=context.now(), max_attempts=context.settings.job_max_attempts)
+            attempts = context.settings.job_max_attempts
+            trainings.give_back(session, job, now=context.now(), max_attempts=attempts, share=context.share)
 
 
 def _fail(context: JobContext, error: GleanerError) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal, TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -51,6 +52,11 @@ class Parallel:
             # The limit is one for the whole process: taken per task, the first to end would lift it for the others.
             with single_threaded():
                 yield from run(joblib.delayed(function)(task) for task in tasks)
+
+    def close(self) -> None:
+        """End the processes of the engine, which otherwise wait for more work."""
+        if self.engine == "loky":
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
 
 def _single(function: Callable[[T], R], task: T) -> R:
