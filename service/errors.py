@@ -120,13 +120,6 @@ class JobNotSucceededError(GleanerError):
     meaning = "The job failed or was cancelled, so it has no batch. The job itself says why."
 
 
-class GoneError(GleanerError):
-    """Gone."""
-
-    status, name, title = 410, "gone", "Gone"
-    meaning = "It existed and was removed."
-
-
 class PreconditionFailedError(GleanerError):
     """Precondition failed."""
 

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(default=64 * MIB, gt=0, description="Largest bulk body of application/json.")
     max_line_bytes: int = Field(default=4 * MIB, gt=0, description="Longest row of a bulk body.")
     max_rows: int = Field(default=10_000_000, gt=0, description="Most rows of one bulk body.")
+    max_labels: int = Field(default=20_000, gt=0, description="Most labels of one body: they are one transaction.")
     max_batch: int = Field(default=10_000, gt=0, description="Largest k of a query.")
 
     job_lease_seconds: float = Field(default=10.0, gt=0, description="A running job without a heartbeat is lost then.")

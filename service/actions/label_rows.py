@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import UNSET
@@ -13,6 +13,9 @@ from service.codecs.rows import LabelRow
 from service.db.tables import Project
 from service.errors import FieldError
 
+_CLOCKS_DIFFER = timedelta(days=1)
+# A label from the future could not be corrected, as an older one never overwrites a newer one.
+_IN_FUTURE = FieldError("/labeled_at", "in_the_future", "A label cannot be made more than a day from now.")
 _DUPLICATE = FieldError("/example_id", "duplicate", "The body has an answer of this annotator for this example before.")
 
 
@@ -29,7 +32,14 @@ class Answer(msgspec.Struct, array_like=True):
     labeled_at: datetime | None
 
 
-def read(blocks: Iterable[Block[LabelRow]], project: Project, *, spool: RowSpool[Answer], errors: RowErrors) -> int:
+def read(
+    blocks: Iterable[Block[LabelRow]],
+    project: Project,
+    *,
+    spool: RowSpool[Answer],
+    errors: RowErrors,
+    now: datetime,
+) -> int:
     """Spool the good rows, and gather what is wrong with the others; how many rows there were."""
     seen = SeenIds()
     received = 0
@@ -41,6 +51,8 @@ def read(blocks: Iterable[Block[LabelRow]], project: Project, *, spool: RowSpool
             for i, row in enumerate(block.rows)
             if row.label is not UNSET and (problem := class_problem(project, row.label))
         }
+        latest = now + _CLOCKS_DIFFER
+        problems.update((i, _IN_FUTURE) for i, a in enumerate(answers) if a.labeled_at and a.labeled_at > latest)
         good = [i for i in range(len(answers)) if i not in problems]
         # no name has a control character in it, so the border is unambiguous
         pairs = [f"{answers[i].example_id}\0{answers[i].annotator}" for i in good]

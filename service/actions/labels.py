@@ -1,7 +1,7 @@
 """Labels: one current answer of each annotator for each example."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,8 +40,10 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Submitted], None]) 
         RowErrors(request.objects) as errors,
         RowSpool(Answer, request.settings.spool_dir) as spool,
     ):
-        blocks = decode_labels(request.body, request.media, limits=request.limits)
-        received = label_rows.read(blocks, project, spool=spool, errors=errors)
+        # All of them go into one transaction, which must not keep other writers waiting for long.
+        limits = replace(request.limits, max_rows=min(request.limits.max_rows, request.settings.max_labels))
+        blocks = decode_labels(request.body, request.media, limits=limits)
+        received = label_rows.read(blocks, project, spool=spool, errors=errors, now=request.clock())
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=received)
         try:
@@ -80,10 +82,13 @@ def record_labels(
 ) -> tuple[Recorded, TrainingNote]:
     """Record answers, of which no two are of one annotator for one example; then apply the retraining policy."""
     pool = lock_pool(session, project.id)
+    generation = pool.label_generation
     recorder = Recorder(session, project, pool, now=now)
     for answers in parts:
         recorder.add(answers)
     recorded = recorder.finish()
+    if pool.label_generation == generation:
+        return recorded, trainings.note(session, project, pool)
     return recorded, trainings.after_labels(session, project, pool, now=now, share=share)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import candidates, jobs
+from service.actions import candidates, jobs, trainings
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
@@ -53,7 +53,7 @@ def page(session: Session, *, only: str | None, after: str | None, size: int, no
 
 
 def change(
-    session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime
+    session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime, share: int
 ) -> ProjectView:
     """Change the given sections of a project; classes can only be added."""
     project = get(session, project_id)
@@ -69,6 +69,8 @@ def change(
     for section, value in changes.items():
         setattr(project, section, value)
     session.flush()
+    if "retraining" in changes:
+        trainings.policy_changed(session, project, now=now, share=share)
     if project.annotation["overlap"] != overlap:
         pool = queries.lock_pool(session, project_id)
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])

@@ -11,7 +11,7 @@ from service.actions.bulk import Outcome
 from service.actions.candidates import Moves, is_candidate
 from service.actions.example_rows import StoredRow
 from service.actions.label_rows import Answer
-from service.actions.recording import Recorder
+from service.actions.recording import Recorder, trains
 from service.db.queries import examples as queries
 from service.db.queries.examples import Known, New
 from service.db.tables import Pool, Project
@@ -83,6 +83,7 @@ class Store:
         changes = [{**self._content(row), "row": rows[row.id]} for row, _, _ in moved]
         queries.change(self._session, self._project.id, changes)
         for row, old, _ in moved:
+            self._count(row, old)
             self._moves.add(old.row, value=False)
             self._moves.add(rows[row.id], value=self._is_candidate(row.split, old))
 
@@ -91,7 +92,13 @@ class Store:
         queries.change(self._session, self._project.id, [self._content(row) for row, _ in edited])
         for row, old in edited:
             if row.split != old.split:
+                self._count(row, old)
                 self._moves.add(old.row, value=self._is_candidate(row.split, old))
+
+    def _count(self, row: StoredRow, old: Known) -> None:
+        """What a model was trained on has changed: that counts as labels do."""
+        if trains(old.split) or trains(row.split):
+            self._pool.label_generation += old.label_count
 
     def _take_rows(self, vectors: Sequence[bytes | None]) -> int:
         """The first of new rows, one for each of the vectors, which are kept as blobs."""

@@ -1,13 +1,13 @@
 """When a training starts: asked for, or by the project's retraining policy.
 
-`label_generation` counts the changes of labels, `trained_generation` those that a finished training has covered. At
-most one training runs and one waits: asking while one waits gives the waiting one, which loads the labels of its start.
+`label_generation` counts the changes of labels, `trained_generation` those that a succeeded training has covered, and
+`attempted_generation` those that any ended training has. At most one training runs and one waits: asking while one
+waits gives the waiting one, which loads the labels of its start.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy.orm import Session
 
@@ -46,17 +46,16 @@ def _request(session: Session, project_id: str, *, reason: Reason, now: datetime
 def after_labels(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> TrainingNote:
     """Apply the policy after labels changed; the pool is locked and its counters are up to date."""
     policy = project.retraining
-    if not policy["automatic"]:
-        return TrainingNote(None, None)
-    unfinished = job_queries.trainings(session, project.id)
-    waiting = next((job.id for job in unfinished if job.state == "queued"), None)
-    missing = _labels_until_next(pool, policy, unfinished)
-    if missing > 0:
+    found = note(session, project, pool)
+    if found.labels_until_next is None:
+        pool.train_at = None
+        return found
+    if found.labels_until_next > 0:
         pool.train_at = now + timedelta(seconds=policy["idle_seconds"])
-        return TrainingNote(waiting, missing)
+        return found
     if policy["quiet_seconds"] > 0:
         pool.train_at = now + timedelta(seconds=policy["quiet_seconds"])
-        return TrainingNote(waiting, 0)
+        return found
     pool.train_at = None
     reason: Reason = "every" if pool.model_version else "first"
     session.flush()
@@ -64,43 +63,66 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
     return TrainingNote(job.id, policy["every"])
 
 
-def _labels_until_next(pool: Pool, policy: dict[str, Any], unfinished: Sequence[Job]) -> int:
-    """Labels that are missing before the next training; none when it is due."""
-    threshold = policy["every"] if pool.trained_generation else policy["first_at"]
+def note(session: Session, project: Project, pool: Pool) -> TrainingNote:
+    """The training that waits, and how many labels are missing before the next one is due."""
+    policy = project.retraining
+    if not policy["automatic"]:
+        return TrainingNote(None, None)
+    unfinished = job_queries.trainings(session, project.id)
+    waiting = next((job.id for job in unfinished if job.state == "queued"), None)
     running = [job.label_generation or 0 for job in unfinished if job.state == "running"]
-    missing: int = threshold - (pool.label_generation - max([pool.trained_generation, *running]))
-    return missing
+    threshold = policy["every"] if pool.model_version else policy["first_at"]
+    missing = threshold - (pool.label_generation - max([pool.attempted_generation, *running]))
+    return TrainingNote(waiting, max(missing, 0))
 
 
-def after_end(session: Session, job: Job, *, now: datetime, share: int) -> None:
-    """A training ended, well or not: note what it covered, and see that labels which came meanwhile are trained too."""
+def after_end(session: Session, job: Job, *, now: datetime, share: int, succeeded: bool) -> None:
+    """A training ended: see that labels which it did not cover are trained too.
+
+    After a failure the same labels are tried again when the idle period is over, not with each new label.
+    """
     if job.kind != "training":
         return
     pool = project_queries.lock_pool(session, job.project_id)
-    pool.trained_generation = max(pool.trained_generation, job.label_generation or 0)
+    # One that failed before it loaded anything counts as having tried all: else it would start again at once, for ever.
+    covered = job.label_generation or pool.label_generation
+    pool.attempted_generation = max(pool.attempted_generation, covered)
+    if succeeded:
+        pool.trained_generation = max(pool.trained_generation, covered)
     session.flush()
-    waiting = job_queries.find(session, job.project_id, kind="training", state="queued")
-    if waiting is not None:
-        jobs.ring_again(session, waiting, now=now)
+    _ring_waiting(session, job.project_id, now=now)
     project = project_queries.get(session, job.project_id)
     if project is not None and project.state == "active" and pool.label_generation > pool.trained_generation:
         after_labels(session, project, pool, now=now, share=share)
 
 
-def cancel(session: Session, job: Job, *, now: datetime) -> Job:
-    """Cancel any job; a training that waits behind a cancelled one is rung."""
+def cancel(session: Session, job: Job, *, now: datetime, share: int) -> Job:
+    """Cancel any job. What a cancelled training would have covered is trained when the idle period is over."""
+    before = job.state
     jobs.cancel(session, job, now=now)
-    if job.kind == "training":
-        waiting = job_queries.find(session, job.project_id, kind="training", state="queued")
-        if waiting is not None:
-            jobs.ring_again(session, waiting, now=now)
+    if before != job.state and job.kind == "training":
+        after_end(session, job, now=now, share=share, succeeded=False)
     return job
+
+
+def policy_changed(session: Session, project: Project, *, now: datetime, share: int) -> None:
+    """Apply a new policy to labels that are there already."""
+    pool = project_queries.lock_pool(session, project.id)
+    if pool.label_generation > pool.trained_generation:
+        after_labels(session, project, pool, now=now, share=share)
+
+
+def _ring_waiting(session: Session, project_id: str, *, now: datetime) -> None:
+    """Ring a training whose ring could not be answered, as another was running."""
+    waiting = job_queries.find(session, project_id, kind="training", state="queued")
+    if waiting is not None:
+        jobs.ring_again(session, waiting, now=now)
 
 
 def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, share: int) -> None:
     """Queue any job of a lost worker again; when that was its last attempt, go on behind a failed training."""
     if not jobs.give_back(session, job, now=now, max_attempts=max_attempts):
-        after_end(session, job, now=now, share=share)
+        after_end(session, job, now=now, share=share, succeeded=False)
 
 
 def request_due(session: Session, *, now: datetime, share: int, limit: int = 100) -> int:
@@ -110,6 +132,8 @@ def request_due(session: Session, *, now: datetime, share: int, limit: int = 100
         pool = project_queries.lock_pool(session, project_id)
         pool.train_at = None
         session.flush()
-        if pool.label_generation > pool.trained_generation:
+        project = project_queries.get(session, project_id)
+        wanted = project is not None and project.retraining["automatic"]
+        if wanted and pool.label_generation > pool.trained_generation:
             _request(session, project_id, reason="idle", now=now, share=share)
     return len(due)

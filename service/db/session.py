@@ -1,7 +1,7 @@
 """Transactions: the only module that opens and commits them."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from service.db.tables import SCHEMA
+from service.errors import UnavailableError
 
 _BUSY_MILLISECONDS = 15_000
 
@@ -29,7 +30,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writes = self.engine.execution_options(gleaner_write=True)
         # SQLite has one writer at a time, and those who wait poll. Threads of one process queue here instead.
-        self._turn: AbstractContextManager[Any] = Lock() if sqlite else nullcontext()
+        self._turn = Lock() if sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -40,9 +41,21 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that is committed when the block ends well, else rolled back."""
-        with self._turn, Session(self._writes, expire_on_commit=False, autoflush=False) as session:
+        with self._take_turn(), Session(self._writes, expire_on_commit=False, autoflush=False) as session:
             yield session
             session.commit()
+
+    @contextmanager
+    def _take_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=_BUSY_MILLISECONDS / 1000):
+            raise UnavailableError("The database is busy with another request.", headers={"Retry-After": "5"})
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def ping(self) -> None:
         """Raise when the database does not answer."""

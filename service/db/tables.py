@@ -70,7 +70,8 @@ class Pool(Table):
     labels_human: Mapped[int] = mapped_column(default=0)
     labels_automated: Mapped[int] = mapped_column(default=0)
     label_generation: Mapped[int] = mapped_column(default=0)  # changes of labels seen
-    trained_generation: Mapped[int] = mapped_column(default=0)  # changes covered by the last finished training
+    trained_generation: Mapped[int] = mapped_column(default=0)  # changes covered by the last succeeded training
+    attempted_generation: Mapped[int] = mapped_column(default=0)  # changes covered by any training that ended
     train_at: Mapped[datetime | None] = mapped_column(default=None, index=True)  # when a timer asks for a training
     model_version: Mapped[int] = mapped_column(default=0)  # the serving model; 0: none
     upload_id: Mapped[str | None] = mapped_column(default=None)  # the large upload that holds the pool

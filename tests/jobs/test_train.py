@@ -4,12 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from service.actions import trainings
 from service.api.deps.runtime import utc_now
+from service.db.queries import projects
 from tests.support.pools import add_examples, add_labels, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs import runner
+from workers.jobs.context import JobContext
 
 
 def _jobs(api: Api, project_id: str, kind: str = "training") -> list[dict[str, Any]]:
@@ -159,3 +163,79 @@ def test_predicting_checks_its_examples(api: Api) -> None:
     artifact = api.http.get(f"/v1/projects/{project_id}/models/1/artifact")
     assert artifact.content.startswith(b"PK")
     assert api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=onnx").status_code == 422
+
+
+def _tick(api: Api, seconds: float) -> int:
+    """What the timer would do so much later; how many trainings there are then."""
+    with api.runtime.write() as session:
+        trainings.request_due(session, now=utc_now() + timedelta(seconds=seconds), share=10)
+    return len(_jobs(api, str(api.http.get("/v1/projects").json()["items"][0]["id"])))
+
+
+def test_labels_of_a_failed_training_are_tried_again_after_the_idle_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = api.project(retraining={"first_at": 4, "every": 10, "idle_seconds": 30})
+    add_examples(api, project_id, 20)
+
+    def broken(_: JobContext) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "JOBS", {"training": broken})
+        add_labels(api, project_id, range(4))
+        drain(api.runtime)
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels_since_model"] == 4
+    assert add_labels(api, project_id, [4])["training"] == {"job_id": None, "labels_until_next": 3}
+    assert _tick(api, 31) == 2
+    drain(api.runtime)
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels_since_model"] == 0
+
+
+def test_a_policy_can_be_switched_off_and_on(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 10, "idle_seconds": 30})
+    add_examples(api, project_id, 30)
+    add_labels(api, project_id, range(8))
+    address, headers = f"/v1/projects/{project_id}", {"If-Match": "*"}
+    api.http.patch(address, json={"retraining": {"automatic": False}}, headers=headers)
+    assert _tick(api, 31) == 0
+    add_labels(api, project_id, range(8, 12))
+    api.http.patch(address, json={"retraining": {"automatic": True, "first_at": 10}}, headers=headers)
+    assert len(_jobs(api, project_id)) == 1
+
+
+def test_what_a_cancelled_training_would_have_covered_is_trained_later(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 4, "every": 10, "idle_seconds": 30})
+    add_examples(api, project_id, 20)
+    job_id = add_labels(api, project_id, range(4))["training"]["job_id"]
+    api.http.post(f"/v1/jobs/{job_id}/cancel")
+    assert _tick(api, 31) == 2
+
+
+def test_sending_the_same_labels_again_does_not_put_training_off(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 10, "idle_seconds": 30})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(4))
+    with api.runtime.database.read() as session:
+        before = projects.pool(session, project_id).train_at
+    assert add_labels(api, project_id, range(4))["training"] == {"job_id": None, "labels_until_next": 6}
+    with api.runtime.database.read() as session:
+        assert projects.pool(session, project_id).train_at == before
+
+
+def test_one_class_at_first_waits_for_as_many_labels_as_the_first_training(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 4, "every": 20})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, [0, 2, 4, 6])
+    drain(api.runtime)
+    assert add_labels(api, project_id, [1])["training"] == {"job_id": None, "labels_until_next": 3}
+
+
+def test_changed_features_of_a_labelled_example_count_as_a_change(api: Api) -> None:
+    project_id = api.project(retraining={"first_at": 4, "every": 20})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(6))
+    drain(api.runtime)
+    rows = [{"id": "e0", "vector": [9.0, 9.0]}, {"id": "e19", "vector": [9.0, 9.0]}]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels_since_model"] == 1

@@ -133,4 +133,4 @@ def _fail(context: JobContext, error: GleanerError) -> None:
         job = job_queries.get(session, context.claim.job_id)
         if job is not None and job.token == context.claim.token:
             jobs.fail(session, job, now=context.now(), error={"name": error.name, "detail": error.detail})
-            trainings.after_end(session, job, now=context.now(), share=context.share)
+            trainings.after_end(session, job, now=context.now(), share=context.share, succeeded=False)

@@ -185,5 +185,5 @@ def _serve(session: Session, pool: Pool, version: int) -> None:
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
-    trainings.after_end(session, job, now=context.now(), share=context.share)
+    trainings.after_end(session, job, now=context.now(), share=context.share, succeeded=True)
     events.training_succeeded(session, job, model=model, now=context.now())

@@ -79,7 +79,10 @@ def cancel_job(job_id: JobId, who: Operator, writing: Writing, request: Request)
     """A queued job never runs; a running one stores nothing from here on and stops. Cancelling twice is no error."""
     return writing.answer(
         lambda session: trainings.cancel(
-            session, jobs.get(session, job_id, project_id=who.project_id), now=writing.now
+            session,
+            jobs.get(session, job_id, project_id=who.project_id),
+            now=writing.now,
+            share=writing.held.settings.jobs_in_queue_per_project,
         ),
         render=lambda job: JobOut.of(job, base_url(request)),
     )

@@ -94,9 +94,10 @@ def change_project(
     project_id: ProjectId, body: ProjectPatch, _: ProjectWriter, writing: Writing, if_match: IfMatch = None
 ) -> Response:
     """Each section that is sent replaces the old one. Classes can be added; features are fixed."""
-    version = version_of(if_match)
+    version, changes = version_of(if_match), body.changes()
+    share = writing.held.settings.jobs_in_queue_per_project
     return writing.answer(
-        lambda session: projects.change(session, project_id, body.changes(), version=version, now=writing.now),
+        lambda session: projects.change(session, project_id, changes, version=version, now=writing.now, share=share),
         render=ProjectOut.of,
         headers=_headers,
     )

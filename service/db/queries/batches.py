@@ -55,14 +55,3 @@ def release(session: Session, job_id: str, example_ids: Sequence[str] | None) ->
 def item_ids(session: Session, job_id: str) -> set[str]:
     """The examples of a batch."""
     return set(session.scalars(select(BatchItem.example_id).where(BatchItem.job_id == job_id)))
-
-
-def remove_expired_leases(session: Session, now: datetime, limit: int) -> int:
-    """Drop leases that have run out."""
-    old = select(Lease.project_id, Lease.example_id, Lease.holder).where(Lease.expires_at <= now).limit(limit)
-    found = session.execute(old).all()
-    for project_id, example_id, holder in found:
-        session.execute(
-            delete(Lease).where(Lease.project_id == project_id, Lease.example_id == example_id, Lease.holder == holder)
-        )
-    return len(found)

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, cast, delete, select, type_coerce
 from sqlalchemy.orm import Session
 
-from service.db.tables import CandidateChange, Example, Label, Lease, Upload
+from service.db.queries.examples import visible
+from service.db.tables import CandidateChange, Example, Label, Lease
 
 _IN = 500  # parameters of one IN list
 
@@ -63,14 +64,12 @@ def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict
 
 def picks(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, Pick]:
     """The visible pool examples of some rows."""
-    hidden = select(Upload.id).where(Upload.project_id == project_id, Upload.state == "staging")
     found: dict[int, Pick] = {}
     for first in range(0, len(rows), _IN):
         query = select(Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count).where(
             Example.project_id == project_id, Example.split == "pool", Example.row.in_(rows[first : first + _IN])
         )
-        visible = Example.upload_id.is_(None) | Example.upload_id.not_in(hidden)
-        found.update((line.row, Pick(*line)) for line in session.execute(query.where(visible)))
+        found.update((line.row, Pick(*line)) for line in session.execute(query.where(visible(project_id))))
     return found
 
 

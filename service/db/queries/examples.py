@@ -169,9 +169,8 @@ def _has_status(status: Status, *, overlap: int, now: datetime) -> ColumnElement
         return ~labeled & skipped
     if status == "unlabeled":
         return ~labeled & ~skipped
-    return exists().where(
-        Lease.project_id == Example.project_id, Lease.example_id == Example.example_id, Lease.expires_at > now
-    )
+    live = (Lease.project_id == Example.project_id) & (Lease.example_id == Example.example_id)
+    return ~labeled & ~skipped & exists().where(live, Lease.expires_at > now)
 
 
 def leased(session: Session, project_id: str, ids: Sequence[str], *, now: datetime) -> set[str]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.db.tables import Example, Label, Model, Upload
+from service.db.queries.examples import visible
+from service.db.tables import Example, Label, Model
 
 
 def get(session: Session, project_id: str, version: int) -> Model | None:
@@ -26,13 +27,12 @@ def curve(session: Session, project_id: str) -> Sequence[Model]:
 
 def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str]]:
     """Every current label: example id, row, split and class; sorted by example id, then class."""
-    hidden = select(Upload.id).where(Upload.project_id == project_id, Upload.state == "staging")
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = (
         select(Example.example_id, Example.row, Example.split, Label.value)
         .join(Label, joined)
         .where(Example.project_id == project_id, Label.skip.is_(False))
-        .where(Example.upload_id.is_(None) | Example.upload_id.not_in(hidden))
+        .where(visible(project_id))
         .order_by(Example.example_id, Label.value)
     )
     return [(example_id, row, split, value) for example_id, row, split, value in session.execute(query) if value]

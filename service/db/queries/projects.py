@@ -57,8 +57,9 @@ def lock_pool(session: Session, project_id: str) -> Pool:
 
 
 def leased(session: Session, project_id: str, now: datetime) -> int:
-    """How many examples are promised to somebody now."""
-    live = select(func.count(Lease.example_id.distinct()))
+    """How many examples without a label are promised to somebody now."""
+    same = (Example.project_id == Lease.project_id) & (Example.example_id == Lease.example_id)
+    live = select(func.count(Lease.example_id.distinct())).join(Example, same).where(Example.label_count == 0)
     return session.execute(live.where(Lease.project_id == project_id, Lease.expires_at > now)).scalar_one()
 
 

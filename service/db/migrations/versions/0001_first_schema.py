@@ -312,6 +312,7 @@ def upgrade() -> None:
         sa.Column("labels_automated", sa.Integer(), nullable=False),
         sa.Column("label_generation", sa.Integer(), nullable=False),
         sa.Column("trained_generation", sa.Integer(), nullable=False),
+        sa.Column("attempted_generation", sa.Integer(), nullable=False),
         sa.Column("train_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("model_version", sa.Integer(), nullable=False),
         sa.Column("upload_id", sa.String(), nullable=True),
