@@ -42,6 +42,7 @@ class Provenance:
     candidates: int
     row_high_water: int
     mask_hash: str
+    complete: bool  # the ranking holds everything that could be picked
 
 
 def batch_of(session: Session, job: Job) -> Batch | None:
@@ -74,7 +75,7 @@ def keep(
     that the ranking does not fill the batch although it was cut off; rank again.
     """
     chosen = _still_free(session, job, message, ranking, overlap=overlap, now=now)
-    if len(chosen) < message.k and len(ranking) < made.candidates:
+    if len(chosen) < message.k and not made.complete:
         return None
     expires_at = now + timedelta(seconds=message.lease_seconds) if message.lease_seconds else None
     if expires_at is not None:

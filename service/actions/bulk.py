@@ -13,6 +13,7 @@ from typing import IO, Generic, Literal, Self, TypeVar
 import msgspec
 from sqlalchemy.orm import Session
 
+from service.actions import projects
 from service.codecs.limits import Limits
 from service.codecs.media import Media
 from service.db.queries import uploads as queries
@@ -162,6 +163,7 @@ class RowErrors:
 def reject(request: BulkRequest, errors: RowErrors, *, received: int) -> RowsRejectedError:
     """Keep the errors list; returns the error that says that nothing else was stored."""
     with request.write() as session:
+        projects.get(session, request.project_id)
         url = errors.save(session, request.project_id, now=request.clock())
     return RowsRejectedError(
         f"{errors.count} of {received} rows are bad, so nothing was stored. The whole list is at {url}.",

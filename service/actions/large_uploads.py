@@ -287,10 +287,12 @@ def _discard(request: BulkRequest, hold: _Hold) -> bool:
     """Remove an upload that failed; false when it was published already, and is completed by `recover`."""
     while True:
         with request.write() as session:
-            pool = lock_pool(session, hold.project_id)
             upload = upload_queries.get(session, hold.id)
-            if upload is None or pool.upload_id != hold.id:
-                return upload is None
+            if upload is None:
+                return True  # with its project, maybe
+            pool = lock_pool(session, hold.project_id)
+            if pool.upload_id != hold.id:
+                return False
             if upload.state != "staging":
                 return False
             _remove_slice(session, pool, upload)

@@ -59,9 +59,18 @@ def _texts(project: Project, examples: list[dict[str, Any]]) -> list[str]:
     field = project.features["field"]
     given = [(example["data"] or {}).get(field) for example in examples]
     needed = "A text is needed here."
-    bad = [position for position, text in enumerate(given) if not isinstance(text, str)]
+    bad = [position for position, text in enumerate(given) if not _is_clean(text)]
     _refuse([FieldError(f"/examples/{position}/data/{field}", "wrong_features", needed) for position in bad])
+    stray = [position for position, example in enumerate(examples) if example["vector"] is not None]
+    _refuse(
+        [FieldError(f"/examples/{position}/vector", "unknown_field", "The project has texts.") for position in stray]
+    )
     return [str(text) for text in given]
+
+
+def _is_clean(text: object) -> bool:
+    """Whether it is a text without NUL characters and lone surrogates."""
+    return isinstance(text, str) and "\x00" not in text and text == text.encode("utf-8", "replace").decode()
 
 
 def _vectors(project: Project, examples: list[dict[str, Any]]) -> list[list[float]]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.actions.keys import Caller
 from service.api.problems import on_database, respond
+from service.api.schemas.base import natural
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
 from service.telemetry import logger
@@ -80,7 +81,7 @@ class BodyLimit:
         limit = self._limit(scope)
         detail = f"The body is larger than {limit} bytes."
         told = Headers(scope=scope).get("content-length", "0")
-        if told.isdigit() and int(told) > limit:
+        if (natural(told) or 0) > limit:
             await respond(Request(scope), PayloadTooLargeError(detail))(scope, receive, send)
             return
         seen = 0

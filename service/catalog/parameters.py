@@ -76,4 +76,5 @@ def _known(properties: Mapping[str, Schema]) -> str:
 
 def _escape(name: str) -> str:
     """A name as a JSON pointer token (RFC 6901), cut so that an error never carries a long input."""
-    return name[:64].replace("~", "~0").replace("/", "~1")
+    clean = name[:64].encode("utf-8", "replace").decode()
+    return clean.replace("~", "~0").replace("/", "~1")

@@ -129,14 +129,13 @@ class Chunk(Table):
 
 
 class ArrayBuild(Table):
-    """Who fills the missing ranges of an array now: a single flight."""
+    """Which running job, by its token, fills the missing ranges of an array now: a single flight."""
 
     __tablename__ = "array_builds"
 
     project_id: Mapped[str] = _project()
     array: Mapped[str] = mapped_column(primary_key=True)
     token: Mapped[str]
-    until: Mapped[datetime]
 
 
 class CandidateChange(Table):

@@ -4,10 +4,8 @@ One job fills an array at a time; others wait for it. New chunks take small neig
 not leave many small chunks.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from itertools import chain
 from typing import TypeAlias
 
@@ -24,7 +22,6 @@ from workers.jobs.context import JobContext
 from workers.jobs.pool import Layout, missing_ranges, next_generation
 from workers.learning.matrices import GRID, Matrix, grid
 
-_LEASE = timedelta(seconds=30)
 _POLL_SECONDS = 0.05
 _SMALL = 1024
 LATEST = 2**62  # a generation behind all others
@@ -41,28 +38,30 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
     """
     if not missing_ranges(found, array):
         return
-    token = secrets.token_hex(8)
-    while not _take(context, array, token):
-        time.sleep(_POLL_SECONDS)
+    _become_builder(context, array)
     try:
         _reload(context, found, array)
-        gaps = missing_ranges(found, array)
-        parts = [block for start, stop in gaps for block in grid(stop, start)] if resumable else gaps
-        for done, (start, stop) in enumerate(parts):
-            context.progress.tell(done, len(parts), phase)
-            if done:
-                _take(context, array, token)
-            _publish(context, found, array, make, start, stop)
+        done = 0
+        while gaps := missing_ranges(found, array):
+            blocks = [block for start, stop in gaps for block in grid(stop, start)] if resumable else gaps
+            context.progress.tell(done, done + len(blocks), phase)
+            _publish(context, found, array, make, *blocks[0])
+            done += 1
     finally:
         with context.write() as session:
-            arrays.end_build(session, context.project_id, array, token=token)
+            arrays.end_build(session, context.project_id, array, token=context.claim.token)
 
 
-def _take(context: JobContext, array: str, token: str) -> bool:
-    """Become, or stay, the one that fills the array."""
-    now = context.now()
-    with context.write() as session:
-        return arrays.take_build(session, context.project_id, array, token=token, until=now + _LEASE, now=now)
+def _become_builder(context: JobContext, array: str) -> None:
+    """Wait until no other running job fills the array; one that is lost gives up with its lease."""
+    while True:
+        with context.read() as session:
+            free = arrays.builder(session, context.project_id, array) is None
+        if free:
+            with context.write() as session:
+                if arrays.take_build(session, context.project_id, array, token=context.claim.token):
+                    return
+        time.sleep(_POLL_SECONDS)
 
 
 def _reload(context: JobContext, found: Layout, array: str) -> None:
@@ -86,10 +85,9 @@ def _publish(context: JobContext, found: Layout, array: str, make: Make, start: 
     keys = [chunk.key for chunk in absorbed]
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
-        taken = any(
-            row.start < written.stop and row.stop > written.start and row.key not in keys
-            for row in arrays.live_chunks(session, context.project_id, arrays=[array], generation=generation)
-        )
+        taken = arrays.overlapping(
+            session, context.project_id, array, start=written.start, stop=written.stop
+        ).difference(keys)
         if not taken:
             arrays.retire(session, keys, generation=generation)
             add_chunk(session, context.project_id, written, generation=generation)

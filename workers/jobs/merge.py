@@ -49,11 +49,12 @@ def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
     )
     with context.fenced() as (session, _):
         pool, generation = next_generation(session, context.project_id)
-        removed = arrays.remove_loose_vectors(session, context.project_id, start=start, stop=stop)
-        if removed:
-            pool.loose_vectors -= removed
+        # Another merge may have been here: chunks never overlap.
+        free = not arrays.overlapping(session, context.project_id, VECTORS, start=chunk.start, stop=chunk.stop)
+        if free:
+            pool.loose_vectors -= arrays.remove_loose_vectors(session, context.project_id, start=start, stop=stop)
             add_chunk(session, context.project_id, chunk, generation=generation)
-    if not removed:
+    if not free:
         delete_chunk(context.objects, chunk)
 
 

@@ -89,7 +89,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     features = features_reader(context, loaded.layout)
     probabilities = predictions_reader(context, loaded, features)
     held_out = holdout_mask(mask.size, loaded.project.holdout_fraction, loaded.project.seed)
-    ranked, ranking = _compose(
+    ranked, ranking, complete = _compose(
         context, message, loaded, mask=mask, pinned=pinned, held_out=held_out, features=features, P=probabilities
     )
     strategy = {
@@ -105,6 +105,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
         candidates=int(np.count_nonzero(mask)),
         row_high_water=loaded.layout.rows,
         mask_hash=candidates.mask_hash(mask),
+        complete=complete,
     )
     return ranked, made
 
@@ -119,19 +120,23 @@ def _compose(
     held_out: NDArray[np.bool_],
     features: ChunkReader,
     P: ChunkReader | None,
-) -> tuple[list[Ranked], Ranking]:
-    """The strategy's ranking, with the project's share from the held-out part of the pool drawn at random."""
-    rng = np.random.default_rng([message.seed, loaded.layout.rows])
+) -> tuple[list[Ranked], Ranking, bool]:
+    """The strategy's ranking, with the project's share from the held-out part of the pool, drawn at random.
+
+    The last member says whether it holds everything that could be picked.
+    """
+    # The share of a small batch is rounded at random, anew whenever the candidates have changed.
+    rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
     train_rows = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
     order = np.argsort(train_rows.rows)
-    preselect = message.candidates
+    preselect, reserve = message.candidates, max(2 * message.k, _RESERVE)
     chosen = rank(
         Query(
             strategy=message.strategy,
             params=message.params,
             k=message.k - share,
-            reserve=max(2 * message.k, _RESERVE),
+            reserve=reserve,
             seed=message.seed,
             candidates=mask & ~held_out,
             features=features,
@@ -148,30 +153,36 @@ def _compose(
         )
     )
     ranked = _ranked(chosen, pinned, P, loaded.model)
-    if share:
-        drawn = _draw(message, mask & held_out, pinned, share)
-        ranked = _with_share(ranked, _ranked(drawn, pinned, P, loaded.model, holdout=True), message.k - share)
-    return ranked, chosen
+    complete = len(ranked) < message.k - share + reserve
+    if loaded.project.holdout_fraction:
+        held = _ranked(_draw(message, mask & held_out, pinned, reserve), pinned, P, loaded.model, held_share=share)
+        room = message.k - share
+        ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
+        complete = complete and len(held) < message.k + reserve
+    return ranked, chosen, complete
 
 
-def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], share: int) -> Ranking:
+def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], reserve: int) -> Ranking:
     mask = mask.copy()
     mask[pinned] = False
-    return rank(Query(strategy="random", k=share, seed=message.seed, candidates=mask, classes=1))
-
-
-def _with_share(ranked: list[Ranked], drawn: list[Ranked], room: int) -> list[Ranked]:
-    return [*ranked[:room], *drawn, *ranked[room:]]
+    query = Query(strategy="random", k=message.k, reserve=reserve, seed=message.seed, candidates=mask, classes=1)
+    return rank(query)
 
 
 def _ranked(
-    ranking: Ranking, pinned: NDArray[np.int64], P: ChunkReader | None, model: Model | None, *, holdout: bool = False
+    ranking: Ranking,
+    pinned: NDArray[np.int64],
+    P: ChunkReader | None,
+    model: Model | None,
+    *,
+    held_share: int | None = None,
 ) -> list[Ranked]:
     """The ranking's rows with what the model says of them."""
     shown = _shown(ranking.rows, P, model)
     own = set(pinned.tolist())
     drawn = int(np.count_nonzero(ranking.explore))
-    at_random = min(1.0, ranking.rows.size / max(ranking.candidates, 1))
+    holdout = held_share is not None
+    at_random = min(1.0, (held_share or 0) / max(ranking.candidates, 1))
     explored = drawn / max(ranking.candidates, 1)
     return [
         Ranked(

@@ -24,7 +24,7 @@ from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import TrainingRequest, train
-from workers.learning.matrices import ChunkReader
+from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.metrics import cross_validated_probabilities, evaluate
 
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
@@ -39,6 +39,7 @@ class Loaded:
     project: Project
     layout: Layout
     labelled: Labelled
+    background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def _load(context: JobContext) -> Loaded:
             project=project,
             layout=layout(session, context, project, pool, [features_array(project.features)]),
             labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+            background=_background_rows(session, pool),
         )
 
 
@@ -109,18 +111,15 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
         estimator=project.estimator["name"],
         params=project.estimator["params"],
         seed=seed,
-        background=reader.take(_background_rows(loaded)),
+        background=reader.take(loaded.background),
         text=project.features["type"] == "text",
     )
 
 
-def _background_rows(loaded: Loaded) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Evenly spread rows that exist, for what the model learns from the unlabelled pool."""
-    existing = np.ones(loaded.layout.rows, dtype=np.bool_)
-    for start, stop in loaded.layout.unpublished:
-        existing[start:stop] = False
-    rows = np.flatnonzero(existing)
-    return rows[:: max(1, -(-rows.size // _BACKGROUND))]
+def _background_rows(session: Session, pool: Pool) -> Rows:
+    """Rows that hold an example: holes are zeros, which would be learnt from."""
+    spread = range(0, pool.next_row, max(1, -(-pool.next_row // _BACKGROUND)))
+    return np.array(arrays.present_rows(session, pool.project_id, spread), dtype=np.int64)
 
 
 def _measure(request: TrainingRequest, model: TrainedModel, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:

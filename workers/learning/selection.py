@@ -42,10 +42,10 @@ def _check(query: Query) -> None:
 
 
 def _rank(query: Query, chosen: Plan) -> Ranking:
-    rng = np.random.default_rng(query.seed)
     eligible = query.candidates.copy()
     eligible[query.pinned] = False
     rows = np.flatnonzero(eligible)
+    rng = np.random.default_rng([query.seed, rows.size])  # another draw once the candidates have changed
     room = max(query.k - query.pinned.size, 0)
     # A fractional share is rounded up or down at random, so that it holds on average for any batch size.
     share = min(int(query.explore * room + rng.random()), room)

@@ -1,10 +1,12 @@
 """Parameters that several routes take, declared once."""
 
+import re
 from typing import Annotated
 
 from fastapi import Header, Path, Query
 
 from service.actions.bulk import Mode
+from service.api.schemas.base import natural
 from service.errors import (
     PreconditionFailedError,
     PreconditionRequiredError,
@@ -18,9 +20,7 @@ BulkMode = Annotated[
     Mode, Query(description="`atomic`: a bad row and nothing is stored. `partial`: the good rows are.")
 ]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on.")]
-Prefer = Annotated[
-    str | None, Header(max_length=200, description="`wait=N` waits for the job, N seconds at most (30 at most).")
-]
+Prefer = Annotated[str | None, Header(description="`wait=N` waits for the job, N seconds at most (30 at most).")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -43,7 +43,8 @@ def version_of(if_match: str | None) -> int | None:
         raise PreconditionRequiredError("Send `If-Match` with the ETag of the version that you read, or `*`.")
     if if_match.strip() == "*":
         return None
-    number = if_match.strip().removeprefix("W/").strip('"')
-    if not number.isdigit():
+    quoted = re.fullmatch(r'"([^"]*)"', if_match.strip())
+    number = natural(quoted.group(1)) if quoted else None
+    if number is None:
         raise PreconditionFailedError("`If-Match` is no ETag of this resource.")
-    return int(number)
+    return number

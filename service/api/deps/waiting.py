@@ -12,6 +12,7 @@ from service.actions import jobs
 from service.api.deps.edge import Edge
 from service.api.deps.runtime import Runtime, runtime
 from service.api.problems import base_url
+from service.api.schemas.base import natural
 from service.api.schemas.jobs import JobOut
 from service.db.tables import Job
 
@@ -24,9 +25,9 @@ def parse_wait(prefer: str | None) -> float | None:
     """The seconds of `Prefer: wait=N`, 30 at most; none when it is not asked for. Other preferences are ignored."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition(";")[0].partition("=")
-        seconds = value.strip().strip('"')
-        if name.strip().lower() == "wait" and seconds.isdigit():
-            return float(min(int(seconds[:4]), MOST_WAIT_SECONDS))
+        seconds = natural(value.strip().strip('"'))
+        if name.strip().lower() == "wait" and seconds is not None:
+            return float(min(seconds, MOST_WAIT_SECONDS))
     return None
 
 

@@ -13,7 +13,7 @@ from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.bulk import BulkAnswer
 from service.api.schemas.examples import UPLOAD, ExampleDetail, ExampleOut
 from service.errors import (
@@ -72,20 +72,12 @@ def list_examples(
 ) -> Page[ExampleOut]:
     """Examples in the order of upload; one whose features changed moves to the end."""
     tied = {"list": "examples", "project": project_id, "status": status}
-    after = decode_row(decode_token(page_token, **tied))
+    number = decode_number(decode_token(page_token, **tied))
+    after = -1 if number is None else number
     views = examples.page(session, project_id, status=status, after=after, size=page_size + 1, now=utc_now())
     more = str(views[page_size - 1].example.row) if len(views) > page_size else None
     items = [ExampleOut.of(view) for view in views[:page_size]]
     return Page(items=items, next_page_token=encode_token(more, **tied))
-
-
-def decode_row(position: str | None) -> int:
-    """The row that a page token stands for; before the first one without a token."""
-    if position is None:
-        return -1
-    if not position.isdecimal() or len(position) > 18:  # noqa: PLR2004 - fits into 64 bits
-        raise MalformedRequestError("The page token is damaged.")
-    return int(position)
 
 
 @router.get(

@@ -15,8 +15,8 @@ from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading, Runtime
 from service.api.deps.waiting import wait_for_job
-from service.api.problems import base_url, responses
-from service.api.schemas.base import Page, State, decode_token, encode_token
+from service.api.problems import BODY, base_url, responses
+from service.api.schemas.base import Nothing, Page, State, decode_token, encode_token, natural
 from service.api.schemas.jobs import JobOut
 from service.db.tables import Job
 from service.errors import ConflictError, MalformedRequestError, NotFoundError
@@ -73,9 +73,15 @@ def list_jobs(
     operation_id="cancelJob",
     summary="Cancel a job",
     response_model=JobOut,
-    responses=responses(NotFoundError, ConflictError),
+    responses=responses(*BODY, NotFoundError, ConflictError),
 )
-def cancel_job(job_id: JobId, who: Operator, writing: Writing, request: Request) -> Response:
+def cancel_job(
+    job_id: JobId,
+    who: Operator,
+    writing: Writing,
+    request: Request,
+    body: Nothing | None = None,  # noqa: ARG001 - checked to be empty
+) -> Response:
     """A queued job never runs; a running one stores nothing from here on and stops. Cancelling twice is no error."""
     return writing.answer(
         lambda session: trainings.cancel(
@@ -107,7 +113,7 @@ async def follow_job(
 ) -> StreamingResponse:
     """`progress` events, then one event named like the state in which the job ended. `Last-Event-ID` resumes."""
     first = await run_in_threadpool(_look, held, job_id, who.project_id)
-    seen = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    seen = natural(last_event_id or "") or 0
     stream = _events(held, request, first, seen=seen)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 

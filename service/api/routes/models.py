@@ -12,7 +12,7 @@ from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Nothing, Page, decode_number, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.models import CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
 from service.api.schemas.projects import counts_of
@@ -37,10 +37,15 @@ _PREDICT_SECONDS = 10.0
     summary="Train now",
     status_code=202,
     response_model=JobOut,
-    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
 async def create_training(
-    project_id: ProjectId, _: Operator, writing: Writing, request: Request, prefer: Prefer = None
+    project_id: ProjectId,
+    _: Operator,
+    writing: Writing,
+    request: Request,
+    prefer: Prefer = None,
+    body: Nothing | None = None,  # noqa: ARG001 - checked to be empty
 ) -> Response:
     """While one training waits, asking again gives the waiting one. With one class only it succeeds without a model."""
     share = writing.held.settings.jobs_in_queue_per_project
@@ -65,8 +70,8 @@ def list_models(
 ) -> Page[ModelOut]:
     """The newest first."""
     projects.get(session, project_id)
-    below = decode_token(page_token, list="models", project=project_id)
-    found = models.page(session, project_id, below=int(below) if below else None, size=page_size + 1)
+    below = decode_number(decode_token(page_token, list="models", project=project_id))
+    found = models.page(session, project_id, below=below, size=page_size + 1)
     more = str(found[page_size - 1].version) if len(found) > page_size else None
     items = [ModelOut.of(model) for model in found[:page_size]]
     return Page(items=items, next_page_token=encode_token(more, list="models", project=project_id))
@@ -146,9 +151,12 @@ async def predict(
     job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
     if job.state in {"failed", "cancelled"}:
         raise JobNotSucceededError(f"The prediction was {job.state}.")
-    if job.result is None:
-        return Response(JobOut.of(job, base_url(request)).render(), 202, dict(accepted.headers), "application/json")
     headers = headers if wait is not None else {}
+    if "Idempotent-Replayed" in accepted.headers:
+        headers["Idempotent-Replayed"] = "true"
+    if job.result is None:
+        headers |= {"Location": accepted.headers["Location"], "Retry-After": "1"}
+        return Response(JobOut.of(job, base_url(request)).render(), 202, headers, "application/json")
     return Response(PredictOut.model_validate(job.result).render(), 200, headers, "application/json")
 
 

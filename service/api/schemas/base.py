@@ -1,6 +1,7 @@
 """What all schemas share."""
 
 import base64
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -38,6 +39,12 @@ Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 def example(*examples: Any) -> ConfigDict:
     """The configuration of a schema with examples for its readers."""
     return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
+class Nothing(Schema):
+    """No fields: a body may be left out."""
+
+    model_config = example({})
 
 
 class FieldProblem(Schema):
@@ -105,9 +112,28 @@ def decode_token(token: str | None, **parameters: Any) -> str | None:
         position, tied = orjson.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
     except (ValueError, TypeError) as error:
         raise MalformedRequestError("The page token is damaged.") from error
-    if tied != parameters or not isinstance(position, str):
+    if tied != parameters or not isinstance(position, str) or "\x00" in position:
         raise MalformedRequestError("The page token belongs to another list.")
     return position
+
+
+def natural(text: str) -> int | None:
+    """A number of at most 18 ASCII digits, which fits into 64 bits; none for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def decode_number(position: str | None) -> int | None:
+    """The number that a token stands for; none without a token.
+
+    Raises:
+        MalformedRequestError: it stands for something else.
+    """
+    if position is None:
+        return None
+    number = natural(position)
+    if number is None:
+        raise MalformedRequestError("The page token is damaged.")
+    return number
 
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]

@@ -1,13 +1,15 @@
 """Chunk lists by generation, loose vectors and builds of arrays."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from service.db.queries.examples import visible
 from service.db.results import changed
-from service.db.tables import ArrayBuild, Chunk, Example, LooseVector, Upload
+from service.db.tables import ArrayBuild, Chunk, Example, Job, LooseVector, Upload
+
+_IN = 500  # parameters of one IN list
 
 
 def live_chunks(session: Session, project_id: str, *, arrays: Sequence[str], generation: int) -> Sequence[Chunk]:
@@ -66,16 +68,22 @@ def data_between(session: Session, project_id: str, *, start: int, stop: int) ->
     return [(row, data) for row, data in session.execute(query)]
 
 
-def take_build(session: Session, project_id: str, array: str, *, token: str, until: datetime, now: datetime) -> bool:
-    """Become the one that fills an array; false when somebody else does."""
+def builder(session: Session, project_id: str, array: str) -> str | None:
+    """The token of the running job that fills an array; none when nobody does, or it was lost."""
+    query = select(ArrayBuild.token).join(Job, (Job.token == ArrayBuild.token) & (Job.state == "running"))
+    query = query.where(ArrayBuild.project_id == project_id, ArrayBuild.array == array)
+    return session.scalars(query).first()
+
+
+def take_build(session: Session, project_id: str, array: str, *, token: str) -> bool:
+    """Become the one that fills an array; false when another running job does."""
+    if builder(session, project_id, array) not in {None, token}:
+        return False
     build = session.get(ArrayBuild, (project_id, array), populate_existing=True, with_for_update=True)
     if build is None:
-        session.add(ArrayBuild(project_id=project_id, array=array, token=token, until=until))
-        session.flush()
-        return True
-    if build.token != token and build.until > now:
-        return False
-    build.token, build.until = token, until
+        session.add(ArrayBuild(project_id=project_id, array=array, token=token))
+    else:
+        build.token = token
     session.flush()
     return True
 
@@ -96,3 +104,18 @@ def existing_rows(session: Session, project_id: str, *, start: int, stop: int) -
     """The rows of [start, stop) that hold an example now."""
     query = select(Example.row).where(Example.project_id == project_id, Example.row >= start, Example.row < stop)
     return session.scalars(query).all()
+
+
+def present_rows(session: Session, project_id: str, rows: Sequence[int]) -> list[int]:
+    """Those of the rows that hold a visible example, ascending."""
+    found: list[int] = []
+    for first in range(0, len(rows), _IN):
+        query = select(Example.row).where(Example.project_id == project_id, visible(project_id))
+        found += session.scalars(query.where(Example.row.in_(rows[first : first + _IN]))).all()
+    return sorted(found)
+
+
+def overlapping(session: Session, project_id: str, array: str, *, start: int, stop: int) -> set[str]:
+    """The keys of live chunks that hold any of the rows [start, stop)."""
+    query = select(Chunk.key).where(Chunk.project_id == project_id, Chunk.array == array, Chunk.retired.is_(None))
+    return set(session.scalars(query.where(Chunk.start < stop, Chunk.stop > start)))

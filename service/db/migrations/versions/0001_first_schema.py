@@ -98,7 +98,6 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=40), nullable=False),
         sa.Column("array", sa.String(), nullable=False),
         sa.Column("token", sa.String(), nullable=False),
-        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_array_builds_project_id"), ondelete="CASCADE"
         ),
