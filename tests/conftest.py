@@ -2,13 +2,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from service.api.deps.runtime import Runtime
-from service.telemetry import configure_logging
 from tests.support.runtime import Api, make_api, make_runtime
 
-# As in production: the default of structlog renders tracebacks with all their values, which takes minutes.
-configure_logging("error", role="tests")
+# The default of structlog renders tracebacks with all their values, which can take minutes.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ],
+    cache_logger_on_first_use=False,
+)
 
 
 @pytest.fixture
