@@ -201,3 +201,12 @@ def test_another_overlap_changes_who_may_be_picked(api: Api) -> None:
         assert {item["example_id"] for item in found["items"]} == expected
         skipped = api.http.get(f"/v1/projects/{project_id}").json()["counts"]["examples"]["skipped"]
         assert skipped == int(overlap == 1)
+
+
+def test_a_batch_is_filled_from_the_other_part_when_one_runs_out(api: Api) -> None:
+    project_id = api.project(holdout_fraction=0.5, retraining={"automatic": False})
+    add_examples(api, project_id, 60)
+    found = batch(api, project_id, k=60, strategy="random", lease_seconds=0)
+    assert len(found["items"]) == 60
+    narrow = batch(api, project_id, k=20, candidates={"strategy": "margin", "count": 5}, lease_seconds=0)
+    assert 5 <= len({item["example_id"] for item in narrow["items"]}) <= 20

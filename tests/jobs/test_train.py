@@ -239,3 +239,19 @@ def test_changed_features_of_a_labelled_example_count_as_a_change(api: Api) -> N
     rows = [{"id": "e0", "vector": [9.0, 9.0]}, {"id": "e19", "vector": [9.0, 9.0]}]
     api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
     assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels_since_model"] == 1
+
+
+def test_deleted_examples_change_no_model(api: Api) -> None:
+    accuracies = []
+    for deleted in (0, 150):
+        project_id = api.project(retraining={"automatic": False})
+        rows = [{"id": f"e{n}", "vector": [x + 50.0 for x in vector_of(n)]} for n in range(200)]
+        api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+        add_labels(api, project_id, range(30))
+        for n in range(200 - deleted, 200):
+            api.http.delete(f"/v1/projects/{project_id}/examples/e{n}")
+        api.http.post(f"/v1/projects/{project_id}/trainings")
+        drain(api.runtime)
+        model = api.http.get(f"/v1/projects/{project_id}/models/1").json()
+        accuracies.append(model["metrics"]["accuracy"]["value"])
+    assert accuracies[1] >= accuracies[0] - 0.05
