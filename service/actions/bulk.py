@@ -129,6 +129,7 @@ class RowErrors:
         self._encode = msgspec.json.Encoder().encode_lines
         self.count = 0
         self.first: list[FieldError] = []
+        self._kept: str | None = None  # id of the list, once the object store has it
 
     def __enter__(self) -> Self:
         return self
@@ -146,22 +147,31 @@ class RowErrors:
         self.count += len(added)
         self.first += added[: _FIRST_ERRORS - len(self.first)]
 
+    def put(self, project_id: str) -> str:
+        """Put the whole list into the object store, best before a transaction; returns the id for `save`."""
+        self._kept = new_id("err")
+        self._objects.put(_list_key(project_id, self._kept), self._path)
+        return self._kept
+
     def save(self, session: Session, project_id: str, *, now: datetime) -> str | None:
         """Keep the whole list for a day; returns where it is read."""
         if not self.count:
             return None
-        list_id = new_id("err")
-        kept = ErrorList(
-            id=list_id, project_id=project_id, key=f"errors/{project_id}/{list_id}.ndjson", expires_at=now + KEPT
+        list_id = self._kept or self.put(project_id)
+        session.add(
+            ErrorList(id=list_id, project_id=project_id, key=_list_key(project_id, list_id), expires_at=now + KEPT)
         )
-        session.add(kept)
         session.flush()
-        self._objects.put(kept.key, self._path)
         return f"/v1/projects/{project_id}/error-lists/{list_id}"
+
+
+def _list_key(project_id: str, list_id: str) -> str:
+    return f"errors/{project_id}/{list_id}.ndjson"
 
 
 def reject(request: BulkRequest, errors: RowErrors, *, received: int) -> RowsRejectedError:
     """Keep the errors list; returns the error that says that nothing else was stored."""
+    errors.put(request.project_id)
     with request.write() as session:
         projects.get(session, request.project_id)
         url = errors.save(session, request.project_id, now=request.clock())

@@ -36,22 +36,21 @@ def curve(session: Session, project_id: str) -> Sequence[Model]:
     return queries.curve(session, project_id)
 
 
-def predict(
-    session: Session,
-    project: Project,
-    version: int,
-    examples: list[dict[str, Any]],
-    *,
-    objects: ObjectStore,
-    now: datetime,
-    share: int,
-) -> Job:
-    """Queue predictions for examples; what they hold is checked against the project's features before."""
-    get(session, project.id, version)
+def keep_inputs(project: Project, examples: list[dict[str, Any]], *, objects: ObjectStore) -> str:
+    """Check examples against the project's features and keep what a model sees of them; returns where.
+
+    To be called before the transaction of `predict`, which must not wait for the object store.
+    """
     inputs = _texts(project, examples) if project.features["type"] == "text" else _vectors(project, examples)
     key = new_inputs_key(project.id)
     objects.put_bytes(key, orjson.dumps(inputs))
-    message = PredictMessage(version=version, inputs_key=key)
+    return key
+
+
+def predict(session: Session, project: Project, version: int, inputs_key: str, *, now: datetime, share: int) -> Job:
+    """Queue predictions for kept inputs."""
+    get(session, project.id, version)
+    message = PredictMessage(version=version, inputs_key=inputs_key)
     return jobs.enqueue(session, project_id=project.id, kind="predict", message=message, now=now, share=share)
 
 
@@ -59,18 +58,13 @@ def _texts(project: Project, examples: list[dict[str, Any]]) -> list[str]:
     field = project.features["field"]
     given = [(example["data"] or {}).get(field) for example in examples]
     needed = "A text is needed here."
-    bad = [position for position, text in enumerate(given) if not _is_clean(text)]
+    bad = [position for position, text in enumerate(given) if not isinstance(text, str)]
     _refuse([FieldError(f"/examples/{position}/data/{field}", "wrong_features", needed) for position in bad])
     stray = [position for position, example in enumerate(examples) if example["vector"] is not None]
     _refuse(
         [FieldError(f"/examples/{position}/vector", "unknown_field", "The project has texts.") for position in stray]
     )
     return [str(text) for text in given]
-
-
-def _is_clean(text: object) -> bool:
-    """Whether it is a text without NUL characters and lone surrogates."""
-    return isinstance(text, str) and "\x00" not in text and text == text.encode("utf-8", "replace").decode()
 
 
 def _vectors(project: Project, examples: list[dict[str, Any]]) -> list[list[float]]:

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.api.schemas.base import problem_document
 from service.errors import (
@@ -54,6 +55,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(GleanerError, _on_gleaner)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(DBAPIError, on_database)
     app.add_exception_handler(Exception, on_fault)
 
@@ -73,6 +75,11 @@ def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == PayloadTooLargeError.status:
         return respond(request, PayloadTooLargeError(str(error.detail)))
     return respond(request, MalformedRequestError("The request could not be read.", headers=headers))
+
+
+def _on_disconnect(request: Request, _: Exception) -> Response:
+    """Nobody reads the answer; the log tells its status."""
+    return respond(request, MalformedRequestError("The body ended too early."))
 
 
 def on_database(request: Request, error: Exception) -> Response:

@@ -16,6 +16,8 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API
 
 def caller(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
     """The caller, who must have one of the scopes and may see the project of the path."""
+    if "\0" in request.url.path:
+        raise NotFoundError("There is nothing at this path.")  # no store could look for it
     who: Caller = request.state.caller
     project_id = request.path_params.get("project_id")
     if who.project_id is not None and project_id not in {None, who.project_id}:

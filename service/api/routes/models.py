@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
 from service.actions import models, projects, trainings
 from service.api.deps.callers import Operator, QueryRunner, Reader
-from service.api.deps.edge import Writing
+from service.api.deps.edge import Edge, Writing
 from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading, utc_now
+from service.api.deps.runtime import Held, Reading, Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Nothing, Page, decode_number, decode_token, encode_token
@@ -19,6 +20,7 @@ from service.api.schemas.projects import counts_of
 from service.errors import (
     ConflictError,
     FieldError,
+    GleanerError,
     IdempotencyMismatchError,
     JobNotSucceededError,
     MalformedRequestError,
@@ -130,21 +132,8 @@ async def predict(
     prefer: Prefer = None,
 ) -> Response:
     """In the order of the examples. The answer is `202` with the job after 10 s, or after `Prefer: wait=N`."""
-    held = writing.held
-    accepted = await accept_job(
-        request,
-        writing,
-        lambda session: models.predict(
-            session,
-            projects.get(session, project_id),
-            version,
-            [example.model_dump() for example in body.examples],
-            objects=held.objects,
-            now=writing.now,
-            share=held.settings.jobs_in_queue_per_project,
-        ),
-        prefer=None,
-    )
+    inputs_key = await run_in_threadpool(_keep_inputs, writing.held, project_id, version, body)
+    accepted = await _accept(request, writing, project_id, version, inputs_key)
     job_id = accepted.headers["Location"].rpartition("/")[2]
     wait = parse_wait(prefer)
     seconds = _PREDICT_SECONDS if wait is None else wait
@@ -158,6 +147,38 @@ async def predict(
         headers |= {"Location": accepted.headers["Location"], "Retry-After": "1"}
         return Response(JobOut.of(job, base_url(request)).render(), 202, headers, "application/json")
     return Response(PredictOut.model_validate(job.result).render(), 200, headers, "application/json")
+
+
+def _keep_inputs(held: Runtime, project_id: str, version: int, body: PredictIn) -> str:
+    with held.database.read() as session:
+        project = projects.get(session, project_id)
+        models.get(session, project_id, version)
+    return models.keep_inputs(project, [example.model_dump() for example in body.examples], objects=held.objects)
+
+
+async def _accept(request: Request, writing: Edge, project_id: str, version: int, inputs_key: str) -> Response:
+    """Queue the prediction; inputs that no job will read are forgotten."""
+    held = writing.held
+    try:
+        accepted = await accept_job(
+            request,
+            writing,
+            lambda session: models.predict(
+                session,
+                projects.get(session, project_id),
+                version,
+                inputs_key,
+                now=writing.now,
+                share=held.settings.jobs_in_queue_per_project,
+            ),
+            prefer=None,
+        )
+    except GleanerError:
+        await run_in_threadpool(held.objects.delete, inputs_key)
+        raise
+    if "Idempotent-Replayed" in accepted.headers:
+        await run_in_threadpool(held.objects.delete, inputs_key)
+    return accepted
 
 
 @router.get("/progress", operation_id="getProgress", summary="The learning curve", responses=responses(NotFoundError))

@@ -1,6 +1,7 @@
 """What all schemas share."""
 
 import base64
+import math
 import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -9,6 +10,8 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.errors import GleanerError, MalformedRequestError
+
+Stored = TypeVar("Stored")
 
 
 class Schema(BaseModel):
@@ -31,7 +34,27 @@ def _clean(text: str) -> str:
     return text
 
 
+def _storable(value: Stored) -> Stored:
+    """Refuse what not every store can hold, however deep inside it is."""
+    left: list[object] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += [*item, *item.values()]
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str):
+            _clean(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("numbers are finite")
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise ValueError("whole numbers have at most 64 bits")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_clean)]
+Scalar = Annotated[str | int | float | bool, AfterValidator(_storable)]
+Data = Annotated[dict[str, Any], AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.api.schemas.base import Schema, Time, example
+from service.api.schemas.base import Data, Schema, Time, example
 from service.api.schemas.projects import LabelCounts
 from service.api.schemas.queries import Prediction
 from service.db.tables import Model
@@ -46,7 +46,7 @@ class ExampleToPredict(Schema):
     """Features of one example that need not be in the pool."""
 
     vector: Vector | str | None = Field(default=None, description="Numbers, or base64 of little-endian float32.")
-    data: dict[str, Any] | None = None
+    data: Data | None = None
 
 
 class PredictIn(Schema):

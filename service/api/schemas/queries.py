@@ -5,9 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from service.actions.queries import Wish
-from service.api.schemas.base import Name, Schema, Text, Time, example
-
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+from service.api.schemas.base import Name, Scalar, Schema, Text, Time, example
 
 
 class Candidates(Schema):
@@ -40,7 +38,7 @@ class QueryIn(Schema):
     annotator: Name | None = Field(default=None, description="Who will label; gets own open leases first.")
     lease_seconds: int | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    filter: dict[Text, Text | Whole | float | bool] | None = Field(
+    filter: dict[Text, Scalar] | None = Field(
         default=None, min_length=1, max_length=20, description="Only examples whose `data` has these values."
     )
     candidates: Candidates | None = None
