@@ -7,7 +7,7 @@ from typing import Any, Literal
 Schema = Mapping[str, Any]
 """A JSON Schema object, in the subset that `service.catalog.parameters` checks."""
 
-Need = Literal["features", "predictions", "labels"]
+Need = Literal["predictions", "committee", "features", "labels", "model"]
 Task = Literal["classification"]
 
 

@@ -38,6 +38,7 @@ ALL_CLASSES = np.arange(12) % 4
         ({"strategy": "entropy", "probabilities": None}, "typiclust", "no_model"),
         ({"strategy": "k_center", "features": None}, "random", "no_features"),
         ({"strategy": "entropy"}, "entropy", None),
+        ({"strategy": "diverse_mini_batch", "features": None}, "random", "no_features"),
     ],
 )
 def test_what_runs(changes: dict[str, Any], strategy: str, reason: str | None) -> None:
@@ -48,17 +49,20 @@ def test_what_runs(changes: dict[str, Any], strategy: str, reason: str | None) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "narrow_to"),
+    ("changes", "narrowed_to"),
     [
         ({}, 100),
         ({"params": {"oversampling": 3}}, 30),
         ({"candidates": np.arange(1_000) < 200}, 50),  # a quarter of a small pool
         ({"candidates": np.arange(1_000) < 30}, 10),
-        ({"reserve": 300}, 310),
     ],
 )
-def test_auto_narrows_by_margin(changes: dict[str, Any], narrow_to: int) -> None:
-    assert plan(replace(WARM, labelled_codes=ALL_CLASSES, **changes)).narrow_to == narrow_to
+def test_auto_narrows_by_margin(changes: dict[str, Any], narrowed_to: int) -> None:
+    chosen = plan(replace(WARM, labelled_codes=ALL_CLASSES, **changes))
+    assert chosen.selector is not None
+    narrowing = chosen.selector.narrowing(WARM.k)
+    assert narrowing is not None
+    assert narrowing.count == narrowed_to
 
 
 def test_unknown_strategy() -> None:

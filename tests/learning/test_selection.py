@@ -11,6 +11,7 @@ from workers.learning.matrices import ArrayReader
 from workers.learning.parallel import Parallel
 from workers.learning.query import Query
 from workers.learning.selection import rank
+from workers.learning.strategies.base import Block
 from workers.learning.strategies.uncertainty import Entropy, Margin
 
 ROWS = 400
@@ -75,10 +76,10 @@ def test_margin_ranks_like_a_sort_of_the_whole_pool() -> None:
 
 def test_preselect_narrows_what_the_strategy_sees() -> None:
     ranking = rank(replace(QUERY, strategy="k_center", preselect=("margin", {}, 30)))
-    best = np.argsort(-Margin().score(P))[:30]
+    best = np.argsort(-Margin().score(Block(P=P)))[:30]
     assert set(ranking.rows) <= set(best)
     by_entropy = rank(replace(QUERY, strategy="entropy", preselect=("margin", {}, 30)))
-    assert by_entropy.rows.tolist() == best[np.argsort(-Entropy().score(P[best]))][:20].tolist()
+    assert by_entropy.rows.tolist() == best[np.argsort(-Entropy().score(Block(P=P[best])))][:20].tolist()
 
 
 def test_preselect_without_a_model_draws_at_random() -> None:

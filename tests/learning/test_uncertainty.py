@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.learning.strategies.base import Scorer
+from workers.learning.strategies.base import Block, Scorer
 from workers.learning.strategies.uncertainty import Entropy, LeastConfident, Margin
 
 P = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.45, 0.45]], dtype=np.float32)
@@ -19,7 +19,7 @@ P = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.45, 0
     ],
 )
 def test_hand_computed(scorer: Scorer, scores: list[float], values: list[float]) -> None:
-    got = scorer.score(P)
+    got = scorer.score(Block(P=P))
     np.testing.assert_allclose(got, scores, atol=1e-6)
     np.testing.assert_allclose(scorer.value(got.astype(np.float64)), values, atol=1e-6)
 
@@ -29,6 +29,6 @@ def test_hand_computed(scorer: Scorer, scores: list[float], values: list[float])
 def test_within_bounds_and_blind_to_the_order_of_classes(scorer: Scorer, seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
     random = rng.dirichlet(np.full(classes, 0.3), size=20).astype(np.float32)
-    scores = scorer.score(random)
+    scores = scorer.score(Block(P=random))
     assert ((scores >= 0) & (scores <= 1)).all()
-    np.testing.assert_allclose(scorer.score(random[:, rng.permutation(classes)]), scores, atol=1e-6)
+    np.testing.assert_allclose(scorer.score(Block(P=random[:, rng.permutation(classes)])), scores, atol=1e-6)

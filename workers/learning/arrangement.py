@@ -1,14 +1,13 @@
 """How a batch is put together from its parts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.matrices import Rows
-
-_Part = tuple[Rows, NDArray[np.float64], NDArray[np.float64]]
-"""Rows in rank order with scores and values."""
+from workers.learning.picks import Picks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +20,25 @@ class Arranged:
     explore: NDArray[np.bool_]
 
 
-def arrange(ranked: _Part, pinned: _Part, explored: _Part, room: int) -> Arranged:
+def arrange(ranked: Picks, pinned: Picks, explored: Picks, room: int) -> Arranged:
     """Pinned rows first, then a batch of `room` rows with the explored spread evenly through it, then the reserve."""
-    size = ranked[0].size + explored[0].size
+    size = ranked.rows.size + explored.rows.size
     batch = min(room, size)
     is_explored = np.zeros(size, dtype=bool)
-    if explored[0].size:
-        is_explored[((np.arange(explored[0].size) + 0.5) * batch / explored[0].size).astype(np.int64)] = True
+    if explored.rows.size:
+        is_explored[((np.arange(explored.rows.size) + 0.5) * batch / explored.rows.size).astype(np.int64)] = True
     columns = []
-    for best, random, first in zip(ranked, explored, pinned, strict=True):
+    for best, random, first in zip(*map(_columns, (ranked, explored, pinned)), strict=True):
         column = np.empty(size, dtype=best.dtype)
         column[is_explored], column[~is_explored] = random, best
         columns.append(np.concatenate([first, column]))
-    explore = np.concatenate([np.zeros(pinned[0].size, dtype=bool), is_explored])
+    explore = np.concatenate([np.zeros(pinned.rows.size, dtype=bool), is_explored])
     rows, scores, values = columns
-    return Arranged(rows, _never_rising(scores, explore, pinned[0].size), values, explore)
+    return Arranged(rows, _never_rising(scores, explore, pinned.rows.size), values, explore)
+
+
+def _columns(picks: Picks) -> tuple[NDArray[Any], ...]:
+    return picks.rows, picks.scores, picks.values
 
 
 def _never_rising(scores: NDArray[np.float64], explore: NDArray[np.bool_], pinned: int) -> NDArray[np.float64]:

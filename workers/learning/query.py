@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.parallel import Parallel
+from workers.learning.strategies.base import Predictor
 
 Progress = Callable[[int, int, str], None]
 
@@ -29,11 +30,14 @@ class Query:
         candidates: who may be picked, by row.
         features: of every row; None when the project has none.
         probabilities: P [rows, classes] of the serving model; None when there is no model yet.
+        members: P of each member of its committee [rows, members x classes]; None when it has none.
+        model: the serving model itself; None unless the strategy needs it.
         classes: number of the project's classes.
         labelled_rows: training rows with labels, ascending, with their class codes in `labelled_codes`.
         labels_count: how many examples have a label.
         preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
         explore: share of the batch that is drawn at random instead, in [0, 1].
+        class_balanced: give each predicted class its share of the batch, classes with few labels first.
         pinned: rows that come first whatever they score (the annotator's own open leases).
         progress: called with rows done, rows in all and the phase.
     """
@@ -47,11 +51,14 @@ class Query:
     seed: int = 0
     features: ChunkReader | None = None
     probabilities: ChunkReader | None = None
+    members: ChunkReader | None = None
+    model: Predictor | None = None
     labelled_rows: Rows = field(default_factory=no_rows)
     labelled_codes: NDArray[np.int64] = field(default_factory=no_rows)
     labels_count: int = 0
     preselect: tuple[str, Mapping[str, Any], int] | None = None
     explore: float = 0.0
+    class_balanced: bool = False
     pinned: Rows = field(default_factory=no_rows)
     parallel: Parallel = field(default_factory=Parallel)
     progress: Progress | None = None
@@ -68,7 +75,7 @@ class Ranking:
         explore: [m], drawn at random.
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
             else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
-            why: `no_model`, `one_class`, `no_features` or `cold_start`.
+            why: `no_model`, `one_class`, `no_committee`, `no_features` or `cold_start`.
         candidates: how many could have been picked, pinned rows not counted.
     """
 

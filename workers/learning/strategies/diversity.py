@@ -1,27 +1,26 @@
 """Selectors that look at the features alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.strategies.base import Selection, SelectionRequest
-from workers.learning.strategies.geometry import comparable, k_means, squared_distances
-from workers.learning.ties import random_subset
+from workers.learning.strategies.base import Selection, SelectionRequest, Selector
+from workers.learning.strategies.geometry import k_means, squared_distances
 
 _BLOCK = 2_048
 
 
 @dataclass(frozen=True, slots=True)
-class KCenter:
-    """Core-set by the greedy k-center rule (Sener and Savarese 2018); labelled rows are the first centres."""
+class KCenter(Selector):
+    """Core-set by the greedy k-center rule (Sener and Savarese 2018); labelled rows are the first centres. O(n k d)."""
 
     max_candidates: int = 20_000
 
     def select(self, request: SelectionRequest) -> Selection:
         """Pick, again and again, the candidate farthest from all labels and picks so far; the value: that distance."""
-        X, labelled = _points(request, self.max_candidates)
+        X, labelled = request.X, request.labelled_X
         squares = np.einsum("ij,ij->i", X, X)
         # With nothing to be far from, the most central example comes first; its distance is no figure.
         nearest = _nearest(X, labelled) if labelled.shape[0] else -_nearest(X, X.mean(axis=0, keepdims=True))
@@ -34,11 +33,11 @@ class KCenter:
             to_pick = np.maximum(squares - 2 * (X @ X[pick]) + squares[pick], 0)
             nearest = to_pick if first else np.minimum(nearest, to_pick)
             nearest[pick] = -1.0  # below every distance, and no later distance lifts it
-        return Selection(positions, values)
+        return Selection(positions, values, standby=nearest.astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True)
-class TypiClust:
+class TypiClust(Selector):
     """Typical examples of clusters without labels (Hacohen, Dekel and Weinshall 2022)."""
 
     max_candidates: int = 20_000
@@ -47,13 +46,13 @@ class TypiClust:
 
     def select(self, request: SelectionRequest) -> Selection:
         """Pick the most typical candidate of each cluster, fewest labels and largest first; the value: typicality."""
-        X, labelled = _points(request, self.max_candidates)
-        together = np.concatenate([X, labelled])
-        count = min(labelled.shape[0] + request.batch, self.max_clusters)
+        X, labelled = request.X, request.labelled_X
+        together = np.concatenate([X, labelled]) if labelled.shape[0] else X
+        count = min(labelled.shape[0] + request.count, self.max_clusters)
         cluster, _ = k_means(together, count, request.seed)
         typicality = self._typicality(together, cluster)[: X.shape[0]]
         positions = _round_robin(cluster[: X.shape[0]], cluster[X.shape[0] :], typicality, count, request.count)
-        return Selection(positions, typicality[positions])
+        return Selection(positions, typicality[positions], standby=typicality)
 
     def _typicality(self, X: NDArray[np.float32], cluster: NDArray[np.int32]) -> NDArray[np.float64]:
         """The inverse of the mean distance to the nearest neighbours within the row's cluster [n]."""
@@ -66,13 +65,6 @@ class TypiClust:
                 near = np.partition(distances, wanted, axis=1)[:, : wanted + 1]
                 typicality[block] = 1.0 / (near.sum(axis=1) / max(wanted, 1) + 1e-6) if wanted else 0.0
         return typicality
-
-
-def _points(request: SelectionRequest, max_labelled: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Candidates and labelled rows in one comparable form; of very many labelled rows a seeded sample."""
-    labelled = random_subset(request.labelled, max_labelled, request.seed, purpose="labelled")
-    X = comparable(request.features.take(np.concatenate([request.rows, labelled])), request.seed)
-    return X[: request.rows.size], X[request.rows.size :]
 
 
 def _nearest(X: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,3 +103,6 @@ def _round_robin(
     outlier = sizes[owner] < 5  # noqa: PLR2004 - the paper's figure
     ranked = order[np.lexsort((owner, -sizes[owner], labels[owner] + place, outlier))]
     return ranked[:count]
+
+
+SELECTORS: Mapping[str, type[Selector]] = {"k_center": KCenter, "typiclust": TypiClust}

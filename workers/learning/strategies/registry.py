@@ -1,20 +1,35 @@
-"""Strategies by their catalogue names. A new one is a class in its family's module and a line here."""
+"""Strategies by their catalogue names. A new one is a class and a line in its family's module."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from workers.learning.strategies.base import Scorer, Selector
-from workers.learning.strategies.diversity import KCenter, TypiClust
-from workers.learning.strategies.uncertainty import Entropy, LeastConfident, Margin
+from workers.learning.strategies import change, committee, diversity, errors, hybrid, uncertainty
+from workers.learning.strategies.base import Need, Scorer, Selector
 
-SCORERS: Mapping[str, Callable[..., Scorer]] = {
-    "entropy": Entropy,
-    "least_confident": LeastConfident,
-    "margin": Margin,
-}
+SCORERS: Mapping[str, type[Scorer]] = {**uncertainty.SCORERS, **committee.SCORERS, **change.SCORERS}
 
-SELECTORS: Mapping[str, Callable[..., Selector]] = {
-    "k_center": KCenter,
-    "typiclust": TypiClust,
-}
+SELECTORS: Mapping[str, type[Selector]] = {**diversity.SELECTORS, **hybrid.SELECTORS, **errors.SELECTORS}
 
 NAMES = frozenset({"auto", "random", *SCORERS, *SELECTORS})
+"""What a query can name. `auto` and `random` are made of the others: see `workers.learning.plan`."""
+
+
+def needs_of(name: str) -> tuple[Need, ...]:
+    """What the strategy ranks by."""
+    if name == "auto":
+        return ("features", "predictions")
+    if name == "random":
+        return ()
+    return SCORERS[name].needs if name in SCORERS else SELECTORS[name].needs
+
+
+def scorer(name: str, params: Mapping[str, Any]) -> Scorer:
+    """A scorer of the catalogue, with parameters that the catalogue has checked."""
+    make: Callable[..., Scorer] = SCORERS[name]
+    return make(**params)
+
+
+def selector(name: str, params: Mapping[str, Any]) -> Selector:
+    """A selector of the catalogue, with parameters that the catalogue has checked."""
+    make: Callable[..., Selector] = SELECTORS[name]
+    return make(**params)

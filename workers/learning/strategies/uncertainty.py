@@ -1,15 +1,21 @@
 """Uncertainty of one model: the classic scorers (Settles 2009)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.learning.strategies.base import Block, Scorer
 
-class LeastConfident:
-    """1 - p1, with p1 the probability of the most probable class (Lewis and Gale 1994)."""
 
-    def score(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
+class LeastConfident(Scorer):
+    """1 - p1, with p1 the probability of the most probable class (Lewis and Gale 1994). O(n C)."""
+
+    __slots__ = ()
+
+    def score(self, block: Block) -> NDArray[np.float32]:
         """1 - p1 [n]."""
-        scores: NDArray[np.float32] = np.float32(1) - _by_class(P).max(axis=0)
+        scores: NDArray[np.float32] = np.float32(1) - by_class(block.P).max(axis=0)
         return scores
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -17,14 +23,16 @@ class LeastConfident:
         return 1.0 - scores
 
 
-class Margin:
-    """1 - (p1 - p2), with p1 and p2 the two highest probabilities (Scheffer et al. 2001)."""
+class Margin(Scorer):
+    """1 - (p1 - p2), with p1 and p2 the two highest probabilities (Scheffer et al. 2001). O(n C)."""
 
-    def score(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
+    __slots__ = ()
+
+    def score(self, block: Block) -> NDArray[np.float32]:
         """1 - (p1 - p2) [n]."""
-        first = np.zeros(P.shape[0], dtype=np.float32)
+        first = np.zeros(block.P.shape[0], dtype=np.float32)
         second = np.zeros_like(first)
-        for column in _by_class(P):
+        for column in by_class(block.P):
             np.maximum(second, np.minimum(first, column), out=second)
             np.maximum(first, column, out=first)
         return np.float32(1) - (first - second)
@@ -34,21 +42,22 @@ class Margin:
         return 1.0 - scores
 
 
-class Entropy:
-    """Entropy of the class probabilities, divided by its maximum, log(classes)."""
+class Entropy(Scorer):
+    """Entropy of the class probabilities, divided by its maximum, log(classes). O(n C)."""
 
-    def score(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
+    __slots__ = ()
+
+    def score(self, block: Block) -> NDArray[np.float32]:
         """Normalised entropy [n], in [0, 1]."""
-        p = _by_class(P)
+        p = by_class(block.P)
         total = -(p * np.log(np.maximum(p, np.finfo(np.float32).tiny))).sum(axis=0)
-        scores: NDArray[np.float32] = np.clip(total / np.float32(np.log(P.shape[1])), 0, 1)
-        return scores
-
-    def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The normalised entropy itself [n]."""
+        scores: NDArray[np.float32] = np.clip(total / np.float32(np.log(max(p.shape[0], 2))), 0, 1)
         return scores
 
 
-def _by_class(P: NDArray[np.float32]) -> NDArray[np.float32]:
+def by_class(P: NDArray[np.float32]) -> NDArray[np.float32]:
     """`P` as float32 [classes, n]: work along long contiguous rows is several times faster than along short ones."""
     return np.ascontiguousarray(P.T, dtype=np.float32)
+
+
+SCORERS: Mapping[str, type[Scorer]] = {"least_confident": LeastConfident, "margin": Margin, "entropy": Entropy}

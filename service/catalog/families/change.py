@@ -1,0 +1,5 @@
+"""Strategies that rank by what a label would change."""
+
+from service.catalog.entries import StrategyEntry
+
+ENTRIES: tuple[StrategyEntry, ...] = ()

@@ -1,0 +1,33 @@
+"""Strategies that rank by the uncertainty of one model."""
+
+from service.catalog.entries import StrategyEntry, schema_of
+
+ENTRIES: tuple[StrategyEntry, ...] = (
+    StrategyEntry(
+        name="least_confident",
+        summary="The examples whose most probable class is least probable.",
+        paper="Lewis and Gale 1994, arXiv cmp-lg/9407020",
+        kind="scorer",
+        parameters=schema_of(),
+        needs=("predictions",),
+        cost="One pass over the pool's probabilities.",
+    ),
+    StrategyEntry(
+        name="margin",
+        summary="The examples whose two most probable classes are closest.",
+        paper="Scheffer, Decomain and Wrobel 2001, doi 10.1007/3-540-44816-0_31",
+        kind="scorer",
+        parameters=schema_of(),
+        needs=("predictions",),
+        cost="One pass over the pool's probabilities.",
+    ),
+    StrategyEntry(
+        name="entropy",
+        summary="The examples whose class probabilities have the highest entropy.",
+        paper="Settles 2009, Active Learning Literature Survey, section 3.1",
+        kind="scorer",
+        parameters=schema_of(),
+        needs=("predictions",),
+        cost="One pass over the pool's probabilities.",
+    ),
+)

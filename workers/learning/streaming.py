@@ -1,0 +1,120 @@
+"""Scores of a pool, block by block of the grid, without holding the pool."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.learning.matrices import ChunkReader, Rows, grid
+from workers.learning.query import Query
+from workers.learning.space import Space, learn_space
+from workers.learning.strategies.base import Block, Need, Scorer, nothing
+from workers.learning.ties import random_subset
+from workers.learning.top import Top
+
+_REFERENCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The arrays that a scorer needs, by row; an object that joblib can send to another process."""
+
+    probabilities: ChunkReader | None
+    members: ChunkReader | None
+    features: ChunkReader | None
+    space: Space | None
+    classes: int
+
+    def read(self, start: int, stop: int) -> Block:
+        """Rows [start, stop)."""
+        return Block(
+            P=nothing() if self.probabilities is None else np.asarray(self.probabilities.read(start, stop)),
+            members=self._by_member(None if self.members is None else np.asarray(self.members.read(start, stop))),
+            X=self._comparable(None if self.features is None else self.features.read(start, stop)),
+        )
+
+    def take(self, rows: Rows) -> Block:
+        """The named rows, in the order given."""
+        return Block(
+            P=nothing() if self.probabilities is None else np.asarray(self.probabilities.take(rows)),
+            members=self._by_member(None if self.members is None else np.asarray(self.members.take(rows))),
+            X=self._comparable(None if self.features is None else self.features.take(rows)),
+        )
+
+    def _by_member(self, flat: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        if flat is None:
+            return np.empty((0, 0, 0), dtype=np.float32)
+        return flat.reshape(flat.shape[0], -1, self.classes)
+
+    def _comparable(self, X: Any) -> NDArray[np.float32]:
+        return nothing() if X is None or self.space is None else self.space.apply(X)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyScorer:
+    """A scorer with the arrays that it needs, prepared for a pool."""
+
+    scorer: Scorer
+    view: View
+
+    def score(self, block: Block) -> NDArray[np.float32]:
+        """Scores [n] of a block of the view.
+
+        Raises:
+            FloatingPointError: when one is not a number.
+        """
+        scores = self.scorer.score(block)
+        if not np.isfinite(scores.sum()):
+            raise FloatingPointError("The model gives probabilities that are not numbers.")
+        return scores
+
+
+def ready(query: Query, scorer: Scorer, rows: Rows) -> ReadyScorer:
+    """Prepare a scorer for candidates `rows`; what it needs is there."""
+    needs: tuple[Need, ...] = scorer.needs
+    space = None
+    if "features" in needs and query.features is not None:
+        sample = query.features.take(random_subset(rows, _REFERENCE, query.seed, purpose="space"))
+        space = learn_space(sample, query.seed)
+        scorer = scorer.prepared(space.apply(sample))
+    view = View(
+        probabilities=query.probabilities if "predictions" in needs else None,
+        members=query.members if "committee" in needs else None,
+        features=query.features if "features" in needs else None,
+        space=space,
+        classes=query.classes,
+    )
+    return ReadyScorer(scorer, view)
+
+
+def best(query: Query, scorer: ReadyScorer, rows: Rows, count: int) -> Top:
+    """The `count` best of `rows`, ascending, streamed over the grid."""
+    score = _ScoreBlock(scorer, count, query.seed)
+    blocks = []
+    for start, stop in grid(query.candidates.size):
+        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+        if inside.size:
+            blocks.append((start, stop, inside))
+    top = Top.of(np.empty(0, dtype=np.int64), np.empty(0), count, query.seed)
+    for done, found in enumerate(query.parallel.map(score, blocks), start=1):
+        top = top.merged(found, count, query.seed)
+        if query.progress:
+            query.progress(done, len(blocks), "scoring")
+    return top
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoreBlock:
+    """One block's work."""
+
+    scorer: ReadyScorer
+    count: int
+    seed: int
+
+    def __call__(self, block: tuple[int, int, Rows]) -> Top:
+        start, stop, rows = block
+        scores = self.scorer.score(self.scorer.view.read(start, stop))
+        if rows.size < stop - start:
+            scores = scores[rows - start]
+        return Top.of(rows, scores, self.count, self.seed)
