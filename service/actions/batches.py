@@ -176,7 +176,12 @@ def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[
         "example_id": pick.example_id,
         "score": _number(ranked.score),
         "data": orjson.loads(pick.data) if message.include_data and pick.data else None,
-        "reason": {"strategy": ranked.strategy, "value": _number(ranked.value), "explore": ranked.explore},
+        "reason": {
+            "strategy": ranked.strategy,
+            "value": _number(ranked.value),
+            "explore": ranked.explore,
+            "propensity": ranked.propensity,
+        },
         "prediction": ranked.prediction,
     }
     return item if message.include_data else {name: value for name, value in item.items() if name != "data"}

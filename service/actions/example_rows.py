@@ -1,7 +1,7 @@
 """From the rows of an upload to rows that can be stored: checked against the project, hashed, spooled."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -36,15 +36,23 @@ def dimensions_of(project: Project) -> int | None:
     return dimensions
 
 
+@dataclass(slots=True)
+class Found:
+    """What a body held: how many rows, and the names of the fields in their `data`."""
+
+    received: int = 0
+    fields: set[str] = field(default_factory=set)
+
+
 def read(
     blocks: Iterable[Block[ExampleRow]], project: Project, *, spool: RowSpool[StoredRow], errors: RowErrors
-) -> int:
-    """Spool the good rows with their vectors, and gather what is wrong with the others; how many rows there were."""
+) -> Found:
+    """Spool the good rows with their vectors, and gather what is wrong with the others."""
     text_field = project.features["field"] if project.features["type"] == "text" else None
     classes = frozenset(project.task["classes"])
-    received = 0
+    body = Found()
     for block in blocks:
-        received += block.received
+        body.received += block.received
         found = [_problem(row, project, text_field, classes) for row in block.rows]
         vectors = block.vectors
         if any(found):
@@ -60,9 +68,10 @@ def read(
         else:
             errors.add(block.errors)
             rows = block.rows
+        body.fields.update(*(row.data for row in rows if row.data is not UNSET))
         packed = b"" if vectors is None else vectors.tobytes()
         spool.add(_stored(rows, packed, text_field), packed)
-    return received
+    return body
 
 
 def _problem(row: ExampleRow, project: Project, text_field: str | None, classes: frozenset[str]) -> FieldError | None:

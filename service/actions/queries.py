@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.actions.fields import check_filter
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
+from service.db.queries.projects import pool
 from service.db.tables import Job, Project
 from service.errors import FieldError, InvalidRequestError
 from service.queue.messages import Preselection, QueryMessage
@@ -27,6 +29,7 @@ class Wish:
     filter: dict[str, Any] | None
     candidates: dict[str, Any] | None
     explore: float
+    class_balanced: bool
     include_data: bool
 
 
@@ -36,6 +39,8 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
         raise InvalidRequestError(
             f"k is at most {most}.", errors=[FieldError("/k", "less_than_equal", f"At most {most}.")]
         )
+    if wish.filter:
+        check_filter(pool(session, project.id), wish.filter)
     message = QueryMessage(
         k=wish.k,
         **_strategy(project, wish),
@@ -45,6 +50,7 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
         filter=wish.filter,
         candidates=_preselection(wish.candidates),
         explore=wish.explore,
+        class_balanced=wish.class_balanced,
         include_data=wish.include_data,
     )
     return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share)

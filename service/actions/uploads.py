@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 from service.actions import bulk, example_rows, large_uploads, projects
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.example_rows import StoredRow
+from service.actions.fields import add_fields
 from service.actions.storing import Store
 from service.codecs.bodies import decode_examples
-from service.db.queries.projects import lock_pool
+from service.db.queries.projects import lock_pool, pool
 from service.settings import MIB
 
 # what is stored in one short transaction; anything larger goes in by slices
@@ -27,13 +28,14 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
     ):
         dimensions = example_rows.dimensions_of(project)
         blocks = decode_examples(request.body, request.media, dimensions=dimensions, limits=request.limits)
-        received = example_rows.read(blocks, project, spool=spool, errors=errors)
+        found = example_rows.read(blocks, project, spool=spool, errors=errors)
         if errors.count and request.mode == "atomic":
-            raise bulk.reject(request, errors, received=received)
+            raise bulk.reject(request, errors, received=found.received)
 
         def complete(session: Session, stored: Outcome) -> Outcome:
             """Fill in the outcome and keep it, in the transaction of the effect."""
-            stored.received, stored.rejected, stored.errors = received, errors.count, errors.first
+            add_fields(pool(session, project.id), found.fields)
+            stored.received, stored.rejected, stored.errors = found.received, errors.count, errors.first
             stored.errors_url = errors.save(session, request.project_id, now=request.clock())
             keep(session, stored)
             return stored

@@ -64,6 +64,7 @@ class Pool(Table):
     snapshot_key: Mapped[str | None] = mapped_column(default=None)  # candidate bitmap in object storage
     snapshot_sequence: Mapped[int] = mapped_column(default=0)
     snapshot_rows: Mapped[int] = mapped_column(default=0)
+    data_fields: Mapped[list[str] | None] = mapped_column(default=list)  # what `data` ever held; null: too many names
     examples: Mapped[int] = mapped_column(default=0)
     examples_labeled: Mapped[int] = mapped_column(default=0)
     examples_skipped: Mapped[int] = mapped_column(default=0)

@@ -77,6 +77,7 @@ class QueryMessage(Message):
     filter: dict[str, Any] | None
     candidates: Preselection | None
     explore: float
+    class_balanced: bool = False
     include_data: bool
 
 

@@ -126,6 +126,41 @@ def test_a_filter_leaves_only_matching_examples(api: Api) -> None:
     assert [item["example_id"] for item in batch(api, project_id, k=20, filter={"n": 4})["items"]] == ["e4"]
 
 
+def test_a_filter_by_a_field_that_no_example_has_is_refused(api: Api) -> None:
+    project_id = api.project()
+    rows = [{"id": f"e{n}", "vector": [float(n), 1.0], "data": {"lang": "de"}} for n in range(2_000)]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})  # large: stored by slices
+    late = {"id": "late", "vector": [0.5, 1.0], "data": {"region": "north"}}
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": [late]})
+    assert [item["example_id"] for item in batch(api, project_id, k=2, filter={"region": "north"})["items"]] == ["late"]
+    answer = api.http.post(f"/v1/projects/{project_id}/queries", json={"k": 1, "filter": {"lang": "de", "lnag": "de"}})
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/filter/lnag", "unknown_field")
+    assert "lang, region" in error["detail"]
+
+
+def test_each_predicted_class_gets_its_share(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 60)
+    add_labels(api, project_id, [0, 1, 2, 3, 4, 6, 8])
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    found = batch(api, project_id, k=9, strategy="margin", class_balanced=True, lease_seconds=0)
+    labels = [item["prediction"]["label"] for item in found["items"]]
+    assert (labels.count("a"), labels.count("b")) == (3, 6)  # 5 and 2 labels become 8 and 8
+
+
+def test_explored_examples_are_marked_and_keep_their_propensity(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 80)
+    found = batch(api, project_id, k=8, strategy="k_center", explore=0.5, lease_seconds=0)
+    reasons = [item["reason"] for item in found["items"]]
+    assert sorted(reason["explore"] for reason in reasons) == [False] * 4 + [True] * 4
+    assert {reason["propensity"] for reason in reasons if reason["explore"]} == {4 / 80}
+    assert {reason["propensity"] for reason in reasons if not reason["explore"]} == {None}
+
+
 def test_the_held_out_share_is_drawn_at_random_and_marked(api: Api) -> None:
     project_id = api.project(holdout_fraction=0.25, retraining={"automatic": False})
     add_examples(api, project_id, 400)

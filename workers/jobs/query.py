@@ -147,6 +147,7 @@ def _compose(
             labels_count=train_rows.size,
             preselect=(preselect.strategy, preselect.params, preselect.count) if preselect else None,
             explore=message.explore,
+            class_balanced=message.class_balanced,
             pinned=pinned,
             parallel=context.parallel,
             progress=context.progress.tell,

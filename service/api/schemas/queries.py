@@ -43,6 +43,11 @@ class QueryIn(Schema):
     )
     candidates: Candidates | None = None
     explore: float = Field(default=0.0, ge=0.0, le=1.0, strict=False, description="Share drawn at random.")
+    class_balanced: bool = Field(
+        default=False,
+        description="Give each predicted class its share of the batch, those with the fewest labels first. "
+        "Works with every strategy, once there is a model.",
+    )
     include_data: bool = True
 
     def wish(self) -> Wish:
@@ -88,6 +93,7 @@ class Reason(Schema):
     strategy: str
     value: float | None = Field(description="The strategy's own figure, such as the margin.")
     explore: bool = Field(description="Drawn at random, for honest metrics.")
+    propensity: float | None = Field(description="With which probability a candidate was drawn; null: not at random.")
 
 
 class Prediction(Schema):

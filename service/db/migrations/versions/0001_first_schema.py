@@ -304,6 +304,7 @@ def upgrade() -> None:
         sa.Column("snapshot_key", sa.String(), nullable=True),
         sa.Column("snapshot_sequence", sa.Integer(), nullable=False),
         sa.Column("snapshot_rows", sa.Integer(), nullable=False),
+        sa.Column("data_fields", sa.Text(), nullable=True),
         sa.Column("examples", sa.Integer(), nullable=False),
         sa.Column("examples_labeled", sa.Integer(), nullable=False),
         sa.Column("examples_skipped", sa.Integer(), nullable=False),
