@@ -253,3 +253,12 @@ def test_a_rolled_back_change_tells_nothing(api: Api) -> None:
     with api.runtime.database.write() as session:
         sent = webhooks.send_test(session, who, webhook_id, now=utc_now())
     assert sent.delivery.sequence == 1
+
+
+@pytest.mark.parametrize("action", ["rotate-secret", "test"])
+def test_actions_take_no_fields(api: Api, action: str) -> None:
+    webhook = create(api)
+    answer = api.http.post(f"/v1/webhooks/{webhook['id']}/{action}", json={"nonsense": 1})
+    assert answer.status_code == 422
+    assert [bad["pointer"] for bad in answer.json()["errors"]] == ["/nonsense"]
+    assert api.http.get(f"/v1/webhooks/{webhook['id']}/deliveries").json()["items"] == []

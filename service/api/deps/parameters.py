@@ -3,14 +3,22 @@
 import re
 from typing import Annotated
 
-from fastapi import Header, Path, Query
+from fastapi import Depends, Header, Path, Query
 
 from service.actions.bulk import Mode
-from service.api.schemas.base import natural
+from service.api.schemas.base import Nothing, natural
 from service.errors import (
     PreconditionFailedError,
     PreconditionRequiredError,
 )
+
+
+def _no_fields(body: Nothing | None = None) -> None:
+    """Refuse a body with anything in it."""
+
+
+NO_FIELDS = [Depends(_no_fields)]
+"""For routes whose body may be left out and holds nothing."""
 
 ProjectId = Annotated[str, Path(description="Id of the project.", examples=["prj_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_01jd5k3v7mq8z2x4c6b8n0m1aa"])]

@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from service.actions import jobs, projects, trainings
 from service.api.deps.callers import Operator, ResultReader
 from service.api.deps.edge import Writing
-from service.api.deps.parameters import JobId, PageSize, PageToken, Prefer, ProjectId
+from service.api.deps.parameters import NO_FIELDS, JobId, PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading, Runtime
 from service.api.deps.waiting import wait_for_job
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Nothing, Page, State, decode_token, encode_token, natural
+from service.api.schemas.base import Page, State, decode_token, encode_token, natural
 from service.api.schemas.jobs import JobOut
 from service.db.tables import Job
 from service.errors import ConflictError, MalformedRequestError, NotFoundError
@@ -74,13 +74,13 @@ def list_jobs(
     summary="Cancel a job",
     response_model=JobOut,
     responses=responses(*BODY, NotFoundError, ConflictError),
+    dependencies=NO_FIELDS,
 )
 def cancel_job(
     job_id: JobId,
     who: Operator,
     writing: Writing,
     request: Request,
-    body: Nothing | None = None,  # noqa: ARG001 - checked to be empty
 ) -> Response:
     """A queued job never runs; a running one stores nothing from here on and stops. Cancelling twice is no error."""
     return writing.answer(

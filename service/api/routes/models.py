@@ -9,11 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from service.actions import models, projects, trainings
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
-from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
+from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading, Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Nothing, Page, decode_number, decode_token, encode_token
+from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.models import CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
 from service.api.schemas.projects import counts_of
@@ -40,6 +40,7 @@ _PREDICT_SECONDS = 10.0
     status_code=202,
     response_model=JobOut,
     responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    dependencies=NO_FIELDS,
 )
 async def create_training(
     project_id: ProjectId,
@@ -47,7 +48,6 @@ async def create_training(
     writing: Writing,
     request: Request,
     prefer: Prefer = None,
-    body: Nothing | None = None,  # noqa: ARG001 - checked to be empty
 ) -> Response:
     """While one training waits, asking again gives the waiting one. With one class only it succeeds without a model."""
     share = writing.held.settings.jobs_in_queue_per_project

@@ -11,7 +11,7 @@ from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, Prefer, ProjectId
 from service.api.deps.runtime import Held, Runtime
 from service.api.deps.waiting import accept_job, wait_for_job
-from service.api.problems import BODY, responses
+from service.api.problems import BODY, base_url, responses
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.queries import BatchOut, LeasesChanged, QueryIn, ReleaseIn, RenewIn
 from service.db.tables import Batch, Job
@@ -81,7 +81,7 @@ async def get_batch(
     job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=prefer)
     batch = await run_in_threadpool(_batch, held, job)
     if batch is None:
-        body = JobOut.of(job, str(request.base_url)).render()
+        body = JobOut.of(job, base_url(request)).render()
         return Response(body, 202, {**headers, "Retry-After": "1"}, "application/json")
     headers |= {"ETag": f'"{batch.etag}"', "Cache-Control": "private, max-age=31536000, immutable"}
     if if_none_match is not None and batch.etag in if_none_match:

@@ -8,7 +8,7 @@ from service.actions import webhooks
 from service.actions.keys import Caller
 from service.api.deps.callers import ProjectWriter, caller
 from service.api.deps.edge import Writing
-from service.api.deps.parameters import PageSize, PageToken
+from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken
 from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token, encode_token
@@ -117,7 +117,8 @@ def delete_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) 
     operation_id="rotateWebhookSecret",
     summary="Rotate a webhook's secret",
     response_model=WebhookWithSecret,
-    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    dependencies=NO_FIELDS,
 )
 def rotate_webhook_secret(webhook_id: WebhookId, who: ProjectWriter, writing: Writing, held: Held) -> Response:
     """For 24 hours deliveries are signed with the new and the old secret."""
@@ -134,7 +135,8 @@ def rotate_webhook_secret(webhook_id: WebhookId, who: ProjectWriter, writing: Wr
     summary="Send a test event",
     status_code=202,
     response_model=DeliveryOut,
-    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    dependencies=NO_FIELDS,
 )
 def test_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) -> Response:
     """Sends `webhook.test` to this webhook alone; its deliveries tell what came of it."""
@@ -168,7 +170,8 @@ def list_deliveries(
     summary="Send a delivery again",
     status_code=202,
     response_model=DeliveryOut,
-    responses=responses(NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    dependencies=NO_FIELDS,
 )
 def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, who: ProjectWriter, writing: Writing) -> Response:
     """The same body under the same `webhook-id`; its schedule of attempts starts anew."""
