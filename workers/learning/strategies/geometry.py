@@ -1,13 +1,19 @@
 """Distances between comparable rows, and clusters of them."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from workers.learning.parallel import Parallel
+
 _ITERATIONS = 50
+_ROWS_A_TASK = 65_536
+_CENTRES_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 2**18  # 1 MiB: what is computed next is still in the cache
 
 
 def k_means(
@@ -30,3 +36,52 @@ def squared_distances(X: NDArray[np.float32], centres: NDArray[np.float32]) -> N
     squares += np.einsum("ij,ij->i", centres, centres)
     np.maximum(squares, 0, out=squares)
     return squares
+
+
+def row_squares(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared length of each row [n]."""
+    squares: NDArray[np.float32] = np.einsum("ij,ij->i", X, X)
+    return squares
+
+
+def lowered(
+    nearest: NDArray[np.float32],
+    X: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    parallel: Parallel | None = None,
+) -> NDArray[np.float32]:
+    """Squared distances `nearest` [n] of rows `X` [n, d], with squared lengths [n], after more `centres` [c, d]."""
+    if centres.shape[0] == 0:
+        return nearest
+    work = _ToNearest(X, squares, centres)
+    rows = X.shape[0]
+    if parallel is None or rows <= _ROWS_A_TASK:
+        return np.minimum(nearest, work((0, rows)))
+    blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
+    return np.minimum(nearest, np.concatenate(list(parallel.map(work, blocks))))
+
+
+@dataclass(frozen=True, slots=True)
+class _ToNearest:
+    """Squared distances of a block of rows to the nearest of some centres."""
+
+    X: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    centres: NDArray[np.float32]
+
+    def __call__(self, block: tuple[int, int]) -> NDArray[np.float32]:
+        start, stop = block
+        closest = np.full(stop - start, -np.inf, dtype=np.float32)
+        for first in range(0, self.centres.shape[0], _CENTRES_AT_ONCE):
+            centres = self.centres[first : first + _CENTRES_AT_ONCE]
+            lengths = row_squares(centres)[:, np.newaxis]
+            doubled = 2 * centres
+            size = _NUMBERS_AT_ONCE // max(centres.shape[0], 16)
+            for row in range(start, stop, size):
+                # |x - c|^2 = |x|^2 - (2 x.c - |c|^2): one product for many centres reads the rows once.
+                products = doubled @ self.X[row : min(row + size, stop)].T
+                products -= lengths
+                part = closest[row - start : row - start + size]
+                np.maximum(part, products.max(axis=0), out=part)
+        return np.maximum(self.squares[start:stop] - closest, np.float32(0))
