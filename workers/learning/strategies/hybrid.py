@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from workers.learning.strategies.badge import Badge
 from workers.learning.strategies.base import Narrowing, Need, Selection, SelectionRequest, Selector
 from workers.learning.strategies.geometry import k_means, squared_distances
 from workers.learning.strategies.uncertainty import Margin
@@ -44,4 +45,4 @@ class DiverseMiniBatch(Selector):
         return Selection(picked, Margin().value(scores[picked]), standby=scores)
 
 
-SELECTORS: Mapping[str, type[Selector]] = {"diverse_mini_batch": DiverseMiniBatch}
+SELECTORS: Mapping[str, type[Selector]] = {"badge": Badge, "diverse_mini_batch": DiverseMiniBatch}
