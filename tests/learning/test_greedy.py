@@ -102,12 +102,13 @@ def test_farthest_first_standby_is_the_distance_after_all_picks() -> None:
 
 
 def naive_herd(likeness: NDArray[np.float32], cover: NDArray[np.float32], weights: NDArray[np.float64]) -> list[int]:
-    """Twenty picks by the whole matrix of `likeness` [n, m]."""
+    """Twenty picks by the whole matrix of `likeness` [n, m], the smallest tie of equal gains."""
     picks: list[int] = []
     for _ in range(20):
         gains = np.maximum(likeness - cover, 0) @ weights
         gains[picks] = -1
-        picks.append(int(np.argmax(gains)))
+        equal = np.flatnonzero(gains >= gains.max() * (1 - 1e-5))
+        picks.append(int(equal[np.argmin(ties()[equal])]))
         cover = np.maximum(cover, likeness[picks[-1]])
     return picks
 
