@@ -21,6 +21,8 @@ _ROWS_A_TASK = 2_048
 _WORTH_A_THREAD = 2**22
 # Figures are compared by 20 bits of their mantissa, about six digits, so that the last bits of a sum decide nothing.
 _UNCOMPARED_BITS = 3
+# What is left of a gain below this share of the first is what float32 sums leave of nothing.
+_ROUNDING = 1e-6
 _LAST_TIE = np.int64(2**32 - 1)
 
 
@@ -252,6 +254,7 @@ def herd(
     columns = _Columns(X, kernel, parallel or Parallel())
     cover = _covered(reference, centres, kernel)
     gains = columns.gained(reference, importance, cover, np.ones_like(cover))
+    noise = _ROUNDING * gains
     positions, values = np.empty(count, dtype=np.intp), np.empty(count)
     for step in range(count):
         keys = _keys(gains.astype(np.float32), ties)
@@ -262,7 +265,8 @@ def herd(
         better = np.flatnonzero((likeness > cover) & (importance > 0))
         if better.size:
             lost = columns.gained(reference[better], importance[better], cover[better], likeness[better])
-            gains = np.maximum(gains - lost, 0.0)
+            gains -= lost
+            gains[gains < noise] = 0.0
             cover[better] = likeness[better]
     whole = max(float(importance.sum(dtype=np.float64)), np.finfo(np.float64).tiny)
     return Selection(positions, values / whole, standby=gains / whole)
