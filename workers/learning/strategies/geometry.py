@@ -38,6 +38,16 @@ def squared_distances(X: NDArray[np.float32], centres: NDArray[np.float32]) -> N
     return squares
 
 
+def lifted(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows [n, d + 2] whose products with `polar` rows are squared distances, but for rounding: some are below 0."""
+    return np.column_stack([X, row_squares(X), np.ones(X.shape[0], dtype=np.float32)])
+
+
+def polar(centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The other side of `lifted` [c, d + 2]: one product, no more passes over the distances."""
+    return np.column_stack([-2 * centres, np.ones(centres.shape[0], dtype=np.float32), row_squares(centres)])
+
+
 def row_squares(X: NDArray[np.float32]) -> NDArray[np.float32]:
     """The squared length of each row [n]."""
     squares: NDArray[np.float32] = np.einsum("ij,ij->i", X, X)

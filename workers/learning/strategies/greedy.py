@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workers.learning.parallel import Parallel
 from workers.learning.strategies.base import Selection
-from workers.learning.strategies.geometry import lowered, row_squares, squared_distances
+from workers.learning.strategies.geometry import lifted, lowered, polar, row_squares
 
 _LEAST_WORKING_SET = 4_096
 _WORKING_SHARE = 64
@@ -192,7 +192,9 @@ class Kernel(Protocol):
     """Likeness by distance. joblib can serialise it."""
 
     def __call__(self, squares: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Likeness in [0, 1], never rising with the squared distances; may overwrite its argument."""
+        """Likeness in [0, 1], never rising with the squared distances (or 1 + rounding, of those that rounding left
+        below 0); may overwrite its argument.
+        """
         ...
 
 
@@ -251,9 +253,10 @@ def herd(
         Positions, the gain of each pick as a share of the weight of all reference points, and the gains left to all.
     """
     importance = np.ones(reference.shape[0], dtype=np.float32) if weights is None else weights.astype(np.float32)
-    columns = _Columns(X, kernel, parallel or Parallel())
+    columns = _Columns(lifted(X), kernel, parallel or Parallel())
+    opposite = polar(reference)
     cover = _covered(reference, centres, kernel)
-    gains = columns.gained(reference, importance, cover, np.ones_like(cover))
+    gains = columns.gained(opposite, importance, cover, np.ones_like(cover))
     noise = _ROUNDING * gains
     positions, values = np.empty(count, dtype=np.intp), np.empty(count)
     for step in range(count):
@@ -261,10 +264,10 @@ def herd(
         keys[positions[:step]] = -1
         best = int(np.argmax(keys))
         positions[step], values[step] = best, gains[best]
-        likeness = kernel(squared_distances(X[best : best + 1], reference))[0]
+        likeness = kernel(opposite @ columns.X[best])
         better = np.flatnonzero((likeness > cover) & (importance > 0))
         if better.size:
-            lost = columns.gained(reference[better], importance[better], cover[better], likeness[better])
+            lost = columns.gained(opposite[better], importance[better], cover[better], likeness[better])
             gains -= lost
             gains[gains < noise] = 0.0
             cover[better] = likeness[better]
@@ -284,7 +287,7 @@ def _covered(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Candidates and what they would gain at some reference points."""
+    """Candidates, lifted, and what they would gain at some reference points."""
 
     X: NDArray[np.float32]
     kernel: Kernel
@@ -292,16 +295,16 @@ class _Columns:
 
     def gained(
         self,
-        reference: NDArray[np.float32],
+        opposite: NDArray[np.float32],
         weights: NDArray[np.float32],
         low: NDArray[np.float32],
         high: NDArray[np.float32],
     ) -> NDArray[np.float64]:
         """The weighted likeness [n] of each candidate that lies between `low` and `high` [m]."""
         rows = self.X.shape[0]
-        work = _Gained(self.X, self.kernel, reference, weights, low, high)
+        work = _Gained(self.X, self.kernel, opposite, weights, low, high)
         blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
-        parallel = self.parallel if rows * reference.shape[0] >= _WORTH_A_THREAD else Parallel()
+        parallel = self.parallel if rows * opposite.shape[0] >= _WORTH_A_THREAD else Parallel()
         return np.concatenate(list(parallel.map(work, blocks)))
 
 
@@ -311,7 +314,7 @@ class _Gained:
 
     X: NDArray[np.float32]
     kernel: Kernel
-    reference: NDArray[np.float32]
+    opposite: NDArray[np.float32]
     weights: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
@@ -319,11 +322,12 @@ class _Gained:
     def __call__(self, block: tuple[int, int]) -> NDArray[np.float64]:
         start, stop = block
         gained = np.empty(stop - start)
-        size = max(_NUMBERS_AT_ONCE // self.reference.shape[0], 1)
+        size = max(_NUMBERS_AT_ONCE // self.opposite.shape[0], 1)
         for row in range(start, stop, size):
             last = min(row + size, stop)
-            likeness = self.kernel(squared_distances(self.X[row:last], self.reference))
-            np.clip(likeness, self.low, self.high, out=likeness)
+            likeness = self.kernel(self.X[row:last] @ self.opposite.T)
+            np.minimum(likeness, self.high, out=likeness)
+            np.maximum(likeness, self.low, out=likeness)
             likeness -= self.low
             gained[row - start : last - start] = likeness @ self.weights
         return gained
