@@ -29,7 +29,13 @@ def test_words_that_no_label_has_change_no_prediction() -> None:
     y = np.array([1, 1, 0, 0])
     model = train(
         TrainingRequest(
-            X=X, y=y, classes=["ham", "spam"], estimator="logistic_regression", params={}, background=pool, text=True
+            X=X,
+            y=y,
+            classes=["ham", "spam"],
+            estimator="logistic_regression",
+            params={"latent": 0},
+            background=pool,
+            text=True,
         )
     )
     short, long, nothing = model.predict_proba(pool)

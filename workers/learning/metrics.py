@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.estimators.folds import stratified_folds
-from workers.learning.estimators.training import TrainingRequest, train
+from workers.learning.estimators.training import TrainingRequest, learn, train
 
 _Z = 1.959964
 _RESAMPLES = 1_000
@@ -68,6 +68,7 @@ def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArr
         raise ValueError("Cross-validation needs at least two rows.")
     fold_of = stratified_folds(y, min(folds, y.size), np.random.default_rng(request.seed))
     P = np.zeros((y.size, len(request.classes)), dtype=np.float32)
+    request = replace(request, learnt=request.learnt or learn(request))
     for fold in np.unique(fold_of):
         rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         if np.unique(y[rest]).size == 1:

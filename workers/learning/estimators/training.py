@@ -1,17 +1,19 @@
 """From labelled rows to a trained model."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.logistic_regression import fit_logistic_regression
 from workers.learning.estimators.model import TrainedModel
-from workers.learning.estimators.preprocessing import Preprocessed, preprocess
+from workers.learning.estimators.preprocessing import Background, Preprocessed, learn_background
 from workers.learning.estimators.random_forest import fit_random_forest
 from workers.learning.matrices import Matrix
 from workers.learning.parallel import single_threaded
@@ -25,6 +27,8 @@ _FITS: Mapping[str, Fit] = {
 
 ESTIMATOR_NAMES = tuple(_FITS)
 
+DEFAULT_LATENT = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
@@ -35,7 +39,9 @@ class TrainingRequest:
         y: codes into `classes` [n].
         classes: the project's classes in their order.
         params: as resolved by the catalogue, or the `hyper_parameters` of an earlier model.
-        background: a seeded sample of pool rows, to learn scales or IDF from; None: learnt from `X` alone.
+        background: a seeded sample of pool rows, to learn scales, IDF and latent semantics from; None: scales and IDF
+            are learnt from `X` alone.
+        learnt: what `learn` made of the background; None: it is learnt again.
         text: `X` holds hashed term counts.
     """
 
@@ -46,6 +52,7 @@ class TrainingRequest:
     params: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     background: Matrix | None = None
+    learnt: Background | None = None
     text: bool = False
 
 
@@ -58,16 +65,47 @@ def train(request: TrainingRequest) -> TrainedModel:
     y = np.asarray(request.y, dtype=np.int64)
     if np.unique(y).size <= 1:
         raise ValueError("A model needs labels of at least two classes.")
-    with single_threaded(), warnings.catch_warnings():
-        # Many classes with few labels each are still classes.
-        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        prepared = preprocess(request.X, request.background, text=request.text, scaling=_scaling(request))
-        estimator, chosen = _FITS[request.estimator](prepared, y, request.params, request.seed)
+    with single_threaded(), tolerant():
+        prepared = prepare(request)
+        estimator, chosen = fit(request, prepared)
     return TrainedModel(
         pipeline=Pipeline([*prepared.steps, ("estimator", estimator)]),
         class_count=len(request.classes),
         hyper_parameters={**request.params, **prepared.chosen, **chosen},
     )
+
+
+def prepare(request: TrainingRequest) -> Preprocessed:
+    """Fit the steps before the estimator, which do not look at labels."""
+    return (request.learnt or learn(request)).prepare(request.X)
+
+
+def learn(request: TrainingRequest) -> Background:
+    """Learn what needs no labels; several trainings on the same pool can share it as their `learnt`."""
+    alone = request.background is None
+    return learn_background(
+        request.X if request.background is None else request.background,
+        text=request.text,
+        scaling=_scaling(request),
+        latent=0 if alone else request.params.get("latent", DEFAULT_LATENT),
+    )
+
+
+def fit(request: TrainingRequest, prepared: Preprocessed) -> tuple[Any, dict[str, Any]]:
+    """Fit the request's estimator to `y` and the rows of `prepared`; with the parameters that it chose."""
+    return _FITS[request.estimator](prepared, np.asarray(request.y, dtype=np.int64), request.params, request.seed)
+
+
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Ignore warnings of classes with few labels, which are still classes, and of fits that ended too early.
+
+    The estimators look at the latter themselves.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+        yield
 
 
 def _scaling(request: TrainingRequest) -> Any:
