@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from workers.learning.matrices import GRID, ArrayReader, grid, sample_rows
+from workers.learning.matrices import GRID, TILE, ArrayReader, grid, sample_rows
 from workers.learning.parallel import Parallel
 
 
@@ -19,6 +19,11 @@ from workers.learning.parallel import Parallel
 )
 def test_grid_is_cut_at_multiples(stop: int, start: int, blocks: list[tuple[int, int]]) -> None:
     assert grid(stop, start) == blocks
+
+
+def test_tiles_divide_the_grid() -> None:
+    assert grid(12, 3, 4) == [(3, 4), (4, 8), (8, 12)]
+    assert GRID % TILE == 0
 
 
 @pytest.mark.parametrize("convert", [np.asarray, csr_array])

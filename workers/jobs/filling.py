@@ -20,7 +20,7 @@ from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, ope
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
 from workers.jobs.pool import Layout, missing_ranges, next_generation
-from workers.learning.matrices import GRID, Matrix, grid
+from workers.learning.matrices import GRID, TILE, Matrix, grid
 
 _POLL_SECONDS = 0.05
 _SMALL = 1024
@@ -32,7 +32,7 @@ Make: TypeAlias = Callable[[int, int], Matrix]
 def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str, resumable: bool = True) -> None:
     """Bring the array up to the high-water mark; `found.chunks[array]` is its chunk list afterwards.
 
-    `make(start, stop)` computes rows of one block of the grid; blocks are worked on in parallel. When `resumable`, each
+    `make(start, stop)` computes the rows of one tile; tiles are worked on in parallel. When `resumable`, each
     block is published as it is made, so that a lost worker's successor goes on there; else a whole range at once, which
     is quicker.
     """
@@ -79,7 +79,7 @@ def _publish(context: JobContext, found: Layout, array: str, make: Make, start: 
     """Write rows as a chunk, together with a small chunk that ends where they start, and put it into the list."""
     before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
     absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * (stop - start))]
-    made = context.parallel.map(lambda block: make(*block), grid(stop, start))
+    made = context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
     blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), made)
     written = write_blocks(context, array, blocks, absorbed[0].start if absorbed else start)
     keys = [chunk.key for chunk in absorbed]

@@ -15,6 +15,9 @@ Rows: TypeAlias = NDArray[np.int64]
 GRID = 65_536
 """Scores are computed on blocks of this many rows, whatever the chunks, so that ranks can be reproduced."""
 
+TILE = 8_192
+"""Predictions are computed for this many rows at once: a divisor of `GRID`, small enough for a core's cache."""
+
 
 class ChunkReader(Protocol):
     """One array of a project by row number. Holes (deleted rows) are zeros. joblib can serialise it."""
@@ -63,9 +66,10 @@ class ArrayReader:
         return self.array[rows]
 
 
-def grid(stop: int, start: int = 0) -> list[tuple[int, int]]:
-    """The blocks that cover rows [start, stop), cut at multiples of `GRID`."""
-    cuts = [start, *range((start // GRID + 1) * GRID, stop, GRID), stop]
+def grid(stop: int, start: int = 0, step: int | None = None) -> list[tuple[int, int]]:
+    """The blocks that cover rows [start, stop), cut at multiples of `step`, which is `GRID` unless given."""
+    step = step or GRID
+    cuts = [start, *range((start // step + 1) * step, stop, step), stop]
     return list(pairwise(cuts)) if start < stop else []
 
 

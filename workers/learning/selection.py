@@ -46,7 +46,7 @@ def _rank(query: Query, chosen: Plan) -> Ranking:
     # A fractional share is rounded up or down at random, so that it holds on average for any batch size.
     share = min(int(query.explore * room + rng.random()), room)
     explored = shuffled(random_subset(rows, share, query.seed, purpose="explore"), query.seed)
-    remaining = np.setdiff1d(rows, explored, assume_unique=True)
+    remaining = np.setdiff1d(rows, explored, assume_unique=True) if explored.size else rows
     ranked = _ranked(query, chosen, _preselected(query, remaining), room - explored.size)
     arranged = arrange(ranked, scored(query, chosen, query.pinned), scored(query, chosen, explored), room)
     return Ranking(

@@ -27,6 +27,8 @@ def random_subset(rows: Rows, count: int, seed: int, *, purpose: str) -> Rows:
     """At most `count` of `rows`, uniformly drawn, in their given order."""
     if rows.size <= count:
         return rows
+    if count == 0:
+        return rows[:0]
     keys = tie_keys(rows, seed, purpose=purpose)
     return rows[np.sort(np.argpartition(keys, count)[:count])]
 
