@@ -6,7 +6,7 @@ from typing import Any
 from workers.learning.strategies import change, committee, diversity, errors, hybrid, uncertainty
 from workers.learning.strategies.base import Need, Scorer, Selector
 
-SCORERS: Mapping[str, type[Scorer]] = {**uncertainty.SCORERS, **committee.SCORERS, **change.SCORERS}
+SCORERS: Mapping[str, type[Scorer]] = {**uncertainty.SCORERS, **committee.SCORERS, **change.SCORERS, **hybrid.SCORERS}
 
 SELECTORS: Mapping[str, type[Selector]] = {**diversity.SELECTORS, **hybrid.SELECTORS, **errors.SELECTORS}
 
