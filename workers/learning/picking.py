@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.matrices import ChunkReader, Rows, grid, is_sparse
+from workers.learning.copies import contents, first_of_each, no_contents
+from workers.learning.matrices import ChunkReader, Matrix, Rows, grid, is_sparse
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
 from workers.learning.query import Query
 from workers.learning.space import DIMENSIONS, Space, learn_space, row_hashes
-from workers.learning.strategies.base import Scorer, SelectionRequest, Selector, nothing
-from workers.learning.streaming import ReadyScorer, best, ready
+from workers.learning.strategies.base import Predictor, Scorer, Selection, SelectionRequest, Selector, nothing
+from workers.learning.streaming import ReadyScorer, best, numbers, ready
 from workers.learning.ties import random_subset, shuffled, tie_keys
 from workers.learning.top import Top
 
@@ -22,16 +23,22 @@ _SPACE_SAMPLE = 10_000
 _MOST_LABELLED = 20_000
 
 
-def pick(query: Query, chosen: Plan, rows: Rows, *, batch: int, reserve: int) -> Picks:
-    """The best `batch` of `rows` (ascending), then a reserve; copies of the same features come last."""
+def pick(
+    query: Query, chosen: Plan, rows: Rows, *, batch: int, reserve: int, taken: NDArray[np.uint64] | None = None
+) -> Picks:
+    """The best `batch` of `rows` (ascending), then a reserve.
+
+    Copies of the same features come last, and so do copies of what is `taken` already (see `copies.contents`).
+    """
     count = min(batch + reserve, rows.size)
+    taken = no_contents() if taken is None else taken
     if count == 0:
         return no_picks()
     if chosen.selector is not None:
-        return _selected(query, chosen.selector, rows, batch=min(batch, rows.size), count=count)
+        return _selected(query, chosen.selector, rows, batch=min(batch, rows.size), count=count, taken=taken)
     if chosen.scorer is not None:
-        return _best_scored(query, chosen.scorer, rows, count)
-    return _random(query, rows, count)
+        return _best_scored(query, chosen.scorer, rows, count, taken)
+    return _random(query, rows, count, taken)
 
 
 def scored(query: Query, chosen: Plan, rows: Rows) -> Picks:
@@ -39,64 +46,86 @@ def scored(query: Query, chosen: Plan, rows: Rows) -> Picks:
     if chosen.scorer is None or rows.size == 0:
         unknown = np.full(rows.size, np.nan)
         return Picks(rows, unknown, unknown)
-    scorer = ready(query, chosen.scorer, np.flatnonzero(query.candidates))
+    scorer = ready(query, chosen.scorer)
     top = Top.of(rows, scorer.score(scorer.view.take(rows)), rows.size, query.seed)
     return Picks(top.rows, top.scores, chosen.scorer.value(top.scores))
 
 
-def _random(query: Query, rows: Rows, count: int) -> Picks:
-    drawn = shuffled(random_subset(rows, count, query.seed, purpose="tie"), query.seed)
-    figures = 1.0 - tie_keys(drawn, query.seed) / 2.0**64
-    return Picks(drawn, figures, figures)
+def _random(query: Query, rows: Rows, count: int, taken: NDArray[np.uint64]) -> Picks:
+    drawn, _ = _distinct(query, _Drawn(rows, query.seed, "tie"), wanted=count, start=2 * count, taken=taken)
+    figures = drawn.scores[:count]
+    return Picks(drawn.rows[:count], figures, figures)
 
 
-def _best_scored(query: Query, scorer: Scorer, rows: Rows, count: int) -> Picks:
-    top, originals = _narrowed(query, ready(query, scorer, rows), rows, wanted=count, start=2 * count)
-    order = np.concatenate([np.flatnonzero(originals), np.flatnonzero(~originals)])[:count]
-    scores = top.scores[order]
-    return Picks(top.rows[order], scores, scorer.value(scores))
+def _best_scored(query: Query, scorer: Scorer, rows: Rows, count: int, taken: NDArray[np.uint64]) -> Picks:
+    ranked = _Ranked(query, ready(query, scorer), rows)
+    top, _ = _distinct(query, ranked, wanted=count, start=2 * count, taken=taken)
+    scores = top.scores[:count]
+    return Picks(top.rows[:count], scores, scorer.value(scores))
 
 
-def _narrowed(
-    query: Query, scorer: ReadyScorer, rows: Rows, *, wanted: int, start: int, most: int | None = None
-) -> tuple[Top, NDArray[np.bool_]]:
-    """The best `start` rows by score, more while copies leave fewer than `wanted` distinct ones; and who is no copy."""
-    size, limit = start, rows.size if most is None else min(most, rows.size)
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Rows by score."""
+
+    query: Query
+    scorer: ReadyScorer
+    rows: Rows
+
+    def __call__(self, count: int) -> Top:
+        return best(self.query, self.scorer, self.rows, count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Rows in random order, each `purpose` with its own."""
+
+    rows: Rows
+    seed: int
+    purpose: str
+
+    def __call__(self, count: int) -> Top:
+        drawn = random_subset(self.rows, count, self.seed, purpose=self.purpose)
+        drawn = shuffled(drawn, self.seed, purpose=self.purpose)
+        return Top(drawn, 1.0 - tie_keys(drawn, self.seed, purpose=self.purpose) / 2.0**64)
+
+
+def _distinct(
+    query: Query, order: _Ranked | _Drawn, *, wanted: int, start: int, taken: NDArray[np.uint64]
+) -> tuple[Top, int]:
+    """The first `start` rows in an order, more while copies leave fewer than `wanted` distinct ones; copies last.
+
+    With them: how many are no copies.
+    """
+    size = start
     while True:
-        top = best(query, scorer, rows, size)
-        originals = _originals(query.features, top.rows, query.seed)
-        if size >= limit or np.count_nonzero(originals) >= wanted:
-            return top, originals
-        size = min(4 * size, limit)
+        top = order(size)
+        hashes = contents(query.features, top.rows)
+        distinct = top.rows.size
+        if query.features is not None:
+            first = first_of_each(hashes, np.arange(hashes.size), taken)
+            distinct = int(np.count_nonzero(first))
+            last = np.argsort(~first, kind="stable")
+            top = Top(top.rows[last], top.scores[last])
+        if size >= order.rows.size or distinct >= wanted:
+            return top, distinct
+        size *= 4
 
 
-def _originals(features: ChunkReader | None, rows: Rows, seed: int) -> NDArray[np.bool_]:
-    """Which rows [n] are the first of their content, in a random order; without features, all."""
-    if features is None:
-        return np.ones(rows.size, dtype=bool)
-    return first_of_each(row_hashes(features.take(rows)), rows, seed)
-
-
-def first_of_each(hashes: NDArray[np.uint64], rows: Rows, seed: int) -> NDArray[np.bool_]:
-    """Which rows [n] are the first of those with their hash, in a seeded random order."""
-    order = np.argsort(hashes, kind="stable")
-    again = hashes[order][1:] == hashes[order][:-1]
-    first = np.ones(rows.size, dtype=bool)
-    if again.any():
-        order = np.lexsort((tie_keys(rows, seed), hashes))
-        first[order[1:][hashes[order][1:] == hashes[order][:-1]]] = False
-    return first
-
-
-def _selected(query: Query, selector: Selector, rows: Rows, *, batch: int, count: int) -> Picks:
+def _selected(
+    query: Query, selector: Selector, rows: Rows, *, batch: int, count: int, taken: NDArray[np.uint64]
+) -> Picks:
     """A selector's picks, then the reserve by its own figure."""
-    candidates, scores = _candidates(query, selector, rows, batch=batch, count=count)
+    candidates, scores = _candidates(query, selector, rows, batch=batch, count=count, taken=taken)
     gathered = _gather(query, selector, candidates)
-    originals = first_of_each(gathered.hashes, candidates, query.seed) if query.features is not None else None
-    keep = np.flatnonzero(originals) if originals is not None and not originals.all() else None
-    request = _request(query, selector, gathered, candidates, scores=scores, keep=keep, count=max(batch, 1))
-    selection = selector.select(request)
-    distinct = np.arange(candidates.size) if keep is None else keep
+    distinct = np.arange(candidates.size)
+    if query.features is not None:
+        distinct = np.flatnonzero(first_of_each(gathered.hashes, tie_keys(candidates, query.seed), taken))
+    selection = Selection(np.empty(0, dtype=np.intp), np.empty(0))
+    if distinct.size:
+        keep = distinct if distinct.size < candidates.size else None
+        request = _request(query, selector, gathered, candidates, scores=scores, keep=keep, count=max(batch, 1))
+        selection = selector.select(request)
     picked = distinct[selection.positions[:batch]]
     values = np.full(candidates.size, np.nan)
     values[distinct[selection.positions]] = selection.values
@@ -120,23 +149,33 @@ def _standing_by(
 
 
 def _candidates(
-    query: Query, selector: Selector, rows: Rows, *, batch: int, count: int
+    query: Query, selector: Selector, rows: Rows, *, batch: int, count: int, taken: NDArray[np.uint64]
 ) -> tuple[Rows, NDArray[np.float64] | None]:
     """The rows [n] that a selector picks from, ascending, with their scores if a scorer has narrowed them."""
+    most = _most_candidates(query, selector, rows, count)
+    narrowing = None if rows.size <= count else selector.narrowing(max(batch, 1))
+    if narrowing is not None:
+        ranked = _Ranked(query, ready(query, narrowing.scorer), rows)
+        start = max(min(narrowing.count, most), count)
+        top, distinct = _distinct(query, ranked, wanted=count, start=start, taken=taken)
+        kept = top.rows[: max(min(distinct, most), start)]
+        order = np.argsort(kept)
+        return kept[order], top.scores[order]
+    if rows.size <= most:
+        return rows, None
+    drawn, _ = _distinct(query, _Drawn(rows, query.seed, "sample"), wanted=count, start=most, taken=taken)
+    return np.sort(drawn.rows[:most]), None
+
+
+def _most_candidates(query: Query, selector: Selector, rows: Rows, count: int) -> int:
+    """How many candidates a selector may be given."""
     columns = 1
     if "features" in selector.needs and query.features is not None:
         sparse = is_sparse(query.features.take(rows[:1]))
         columns += DIMENSIONS if sparse else query.features.columns
     if "predictions" in selector.needs:
         columns += query.classes
-    most = max(min(selector.max_candidates, MOST_NUMBERS // columns), count)
-    narrowing = selector.narrowing(max(batch, 1))
-    if narrowing is None or rows.size <= count:
-        return random_subset(rows, most, query.seed, purpose="sample"), None
-    scorer = ready(query, narrowing.scorer, rows)
-    top, _ = _narrowed(query, scorer, rows, wanted=count, start=max(min(narrowing.count, most), count), most=most)
-    order = np.argsort(top.rows)
-    return top.rows[order], top.scores[order]
+    return max(min(selector.max_candidates, MOST_NUMBERS // columns), count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +206,7 @@ class _GatherBlock:
 def _gather(query: Query, selector: Selector, rows: Rows) -> _Gathered:
     """Read the candidates' features, block by block of the grid."""
     if query.features is None or ("features" not in selector.needs):
-        hashes = np.empty(0, dtype=np.uint64)
-        if query.features is not None:
-            hashes = row_hashes(query.features.take(rows))
-        return _Gathered(nothing(), hashes, None)
+        return _Gathered(nothing(), contents(query.features, rows), None)
     sample = random_subset(rows, _SPACE_SAMPLE, query.seed, purpose="space")
     space = learn_space(query.features.take(sample), query.seed)
     blocks = [part for start, stop in grid(int(rows[-1]) + 1) if (part := _between(rows, start, stop)).size]
@@ -222,7 +258,7 @@ def _request(
         labelled_X=labelled_X,
         labelled_y=labelled_y,
         features=query.features,
-        model=query.model,
+        model=None if query.model is None else _CheckedModel(query.model),
         parallel=query.parallel,
     )
 
@@ -230,7 +266,19 @@ def _request(
 def _probabilities(query: Query, selector: Selector, rows: Rows) -> NDArray[np.float32]:
     if "predictions" not in selector.needs or query.probabilities is None:
         return nothing()
-    P = np.asarray(query.probabilities.take(rows), dtype=np.float32)
-    if not np.isfinite(P.sum()):
-        raise FloatingPointError("The model gives probabilities that are not numbers.")
-    return P
+    return numbers(np.asarray(query.probabilities.take(rows), dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedModel:
+    """The serving model, which may give no probabilities that are not numbers."""
+
+    model: Predictor
+
+    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+        """What the model gives.
+
+        Raises:
+            FloatingPointError: when one is not a number.
+        """
+        return numbers(self.model.predict_proba(X))

@@ -1,9 +1,11 @@
 """The engine that ranks a pool for a query: strategy, preselection, random share, class balance, pinned rows."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.learning.arrangement import arrange
 from workers.learning.balance import interleave, quotas
+from workers.learning.copies import contents
 from workers.learning.matrices import Rows, grid
 from workers.learning.parallel import single_threaded
 from workers.learning.picking import pick, scored
@@ -11,7 +13,7 @@ from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan, missing, plan
 from workers.learning.query import Query, Ranking
 from workers.learning.strategies.registry import SCORERS, needs_of, scorer
-from workers.learning.streaming import best, ready
+from workers.learning.streaming import numbers
 from workers.learning.ties import random_subset, shuffled
 
 
@@ -47,7 +49,9 @@ def _rank(query: Query, chosen: Plan) -> Ranking:
     share = min(int(query.explore * room + rng.random()), room)
     explored = shuffled(random_subset(rows, share, query.seed, purpose="explore"), query.seed)
     remaining = np.setdiff1d(rows, explored, assume_unique=True) if explored.size else rows
-    ranked = _ranked(query, chosen, _preselected(query, remaining), room - explored.size)
+    taken = contents(query.features, np.concatenate([query.pinned, explored]))
+    narrowed = _preselected(query, remaining, taken)
+    ranked = _ranked(query, chosen, narrowed, room - explored.size, taken)
     arranged = arrange(ranked, scored(query, chosen, query.pinned), scored(query, chosen, explored), room)
     return Ranking(
         rows=arranged.rows,
@@ -62,28 +66,28 @@ def _rank(query: Query, chosen: Plan) -> Ranking:
     )
 
 
-def _preselected(query: Query, rows: Rows) -> Rows:
+def _preselected(query: Query, rows: Rows, taken: NDArray[np.uint64]) -> Rows:
     """The candidates that `preselect` leaves; without what its scorer needs they are drawn at random."""
     if query.preselect is None:
         return rows
     name, params, count = query.preselect
     if rows.size <= count:
         return rows
-    if name == "random" or missing(query, needs_of(name)):
-        return random_subset(rows, count, query.seed, purpose="narrow")
-    return np.sort(best(query, ready(query, scorer(name, params), rows), rows, count).rows)
+    at_random = name == "random" or missing(query, needs_of(name))
+    narrowing = Plan(strategy=name, scorer=None if at_random else scorer(name, params))
+    return np.sort(pick(query, narrowing, rows, batch=count, reserve=0, taken=taken).rows)
 
 
-def _ranked(query: Query, chosen: Plan, rows: Rows, batch: int) -> Picks:
+def _ranked(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
     """The strategy's picks: `batch` and the reserve."""
     if rows.size == 0 or batch + query.reserve == 0:
         return no_picks()
     if query.class_balanced and query.probabilities is not None:
-        return _balanced(query, chosen, rows, batch)
-    return pick(query, chosen, rows, batch=batch, reserve=query.reserve)
+        return _balanced(query, chosen, rows, batch, taken)
+    return pick(query, chosen, rows, batch=batch, reserve=query.reserve, taken=taken)
 
 
-def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int) -> Picks:
+def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
     """Each predicted class's own picks, in turns: as many as `quotas` gives it for the batch, then for the reserve."""
     predicted = _predicted_classes(query, rows)
     labels = np.bincount(query.labelled_codes, minlength=query.classes)
@@ -91,8 +95,8 @@ def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int) -> Picks:
     wanted = quotas(labels, available, min(batch, rows.size))
     everything = quotas(labels, available, min(batch + query.reserve, rows.size))
     parts = [
-        (pick(query, chosen, rows[predicted == code], batch=int(wanted[code]), reserve=int(total - wanted[code])))
-        for code, total in enumerate(everything)
+        pick(query, chosen, rows[predicted == code], batch=int(share), reserve=int(total - share), taken=taken)
+        for code, (share, total) in enumerate(zip(wanted, everything, strict=True))
         if total
     ]
     return interleave(parts, wanted[everything > 0])
@@ -103,5 +107,6 @@ def _predicted_classes(query: Query, rows: Rows) -> Rows:
     codes = np.empty(rows.size, dtype=np.int64)
     for start, stop in grid(query.candidates.size):
         first, last = np.searchsorted(rows, [start, stop])
-        codes[first:last] = np.asarray(query.probabilities.read(start, stop))[rows[first:last] - start].argmax(axis=1)
+        P = numbers(np.asarray(query.probabilities.read(start, stop))[rows[first:last] - start])
+        codes[first:last] = P.argmax(axis=1)
     return codes

@@ -62,20 +62,39 @@ class ReadyScorer:
         """Scores [n] of a block of the view.
 
         Raises:
-            FloatingPointError: when one is not a number.
+            FloatingPointError: when a probability, or a score, is not a number.
         """
+        numbers(block.P)
+        numbers(block.members)
         scores = self.scorer.score(block)
         if not np.isfinite(scores.sum()):
-            raise FloatingPointError("The model gives probabilities that are not numbers.")
+            raise FloatingPointError("The strategy gives scores that are not numbers.")
         return scores
 
 
-def ready(query: Query, scorer: Scorer, rows: Rows) -> ReadyScorer:
-    """Prepare a scorer for candidates `rows`; what it needs is there."""
+def numbers(P: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities `P`, in which nothing but numbers can reach a ranking.
+
+    Raises:
+        FloatingPointError: when one is not a number.
+    """
+    if not np.isfinite(P.sum(dtype=np.float32)):
+        raise FloatingPointError("The model gives probabilities that are not numbers.")
+    return P
+
+
+def ready(query: Query, scorer: Scorer) -> ReadyScorer:
+    """Prepare a scorer for the pool; what it needs is there.
+
+    It looks at all candidates, whoever is ranked, so that a row has one score in all parts of a batch.
+    """
     needs: tuple[Need, ...] = scorer.needs
     space = None
     if "features" in needs and query.features is not None:
-        sample = query.features.take(random_subset(rows, _REFERENCE, query.seed, purpose="space"))
+        pool = query.candidates.copy()
+        pool[query.pinned] = True
+        rows = random_subset(np.flatnonzero(pool), _REFERENCE, query.seed, purpose="space")
+        sample = query.features.take(rows)
         space = learn_space(sample, query.seed)
         scorer = scorer.prepared(space.apply(sample))
     view = View(
