@@ -217,6 +217,16 @@ class JobTimedOutError(GleanerError):
     meaning = "The job ran longer than the operator allows (GLEANER_JOB_TIMEOUT_SECONDS)."
 
 
+class ModelDivergedError(GleanerError):
+    """The model gives no numbers."""
+
+    status, name, title = 500, "model-diverged", "The model gives no numbers"
+    meaning = (
+        "Probabilities of a model, or figures made of them, are not numbers, so nothing was stored. Train again, "
+        "activate another model version, or look for examples with values far beyond all others."
+    )
+
+
 def catalogue() -> dict[str, type[GleanerError]]:
     """Every kind of problem by its name."""
     kinds: list[type[GleanerError]] = [GleanerError, *_subclasses(GleanerError)]

@@ -16,7 +16,7 @@ from service.actions import jobs, trainings
 from service.actions.jobs import Claim
 from service.db.queries import jobs as job_queries
 from service.db.session import Database
-from service.errors import GleanerError, JobTimedOutError
+from service.errors import GleanerError, JobTimedOutError, ModelDivergedError
 from service.queue.messages import Queue
 from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
@@ -113,6 +113,9 @@ def _attempt(context: JobContext) -> None:
     except JobTimeoutException:
         limit = context.settings.job_timeout_seconds
         _fail(context, JobTimedOutError(f"The job ran longer than {limit} seconds."))
+    except FloatingPointError as error:
+        _log.error("model_diverged", exc_info=error)
+        _fail(context, ModelDivergedError(str(error)))
     except GleanerError as error:
         _fail(context, error)
     except Exception as error:  # noqa: BLE001 - the edge of a job: logged, and told as a fault of ours

@@ -84,3 +84,14 @@ def sample_rows(reader: ChunkReader, candidates: NDArray[np.bool_], count: int, 
     if rows.size > count:
         rows = np.sort(rng.choice(rows, size=count, replace=False))
     return reader.take(rows)
+
+
+def numbers(P: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities `P`, all of which are numbers.
+
+    Raises:
+        FloatingPointError: when one is not.
+    """
+    if not np.isfinite(P.sum(dtype=np.float32)):
+        raise FloatingPointError("The model gives probabilities that are not numbers.")
+    return P

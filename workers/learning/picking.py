@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.copies import contents, first_of_each, no_contents
-from workers.learning.matrices import ChunkReader, Matrix, Rows, grid, is_sparse
+from workers.learning.matrices import ChunkReader, Matrix, Rows, grid, is_sparse, numbers
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
 from workers.learning.query import Query
 from workers.learning.space import DIMENSIONS, Space, learn_space, row_hashes
 from workers.learning.strategies.base import Predictor, Scorer, Selection, SelectionRequest, Selector, nothing
-from workers.learning.streaming import ReadyScorer, best, numbers, ready
+from workers.learning.streaming import ReadyScorer, best, ready
 from workers.learning.ties import random_subset, shuffled, tie_keys
 from workers.learning.top import Top
 

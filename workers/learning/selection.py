@@ -6,14 +6,13 @@ from numpy.typing import NDArray
 from workers.learning.arrangement import arrange
 from workers.learning.balance import interleave, quotas
 from workers.learning.copies import contents
-from workers.learning.matrices import Rows, grid
+from workers.learning.matrices import Rows, grid, numbers
 from workers.learning.parallel import single_threaded
 from workers.learning.picking import pick, scored
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan, missing, plan
 from workers.learning.query import Query, Ranking
 from workers.learning.strategies.registry import SCORERS, needs_of, scorer
-from workers.learning.streaming import numbers
 from workers.learning.ties import random_subset, shuffled
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.matrices import ChunkReader, Rows, grid
+from workers.learning.matrices import ChunkReader, Rows, grid, numbers
 from workers.learning.query import Query
 from workers.learning.space import Space, learn_space
 from workers.learning.strategies.base import Block, Need, Scorer, nothing
@@ -70,17 +70,6 @@ class ReadyScorer:
         if not np.isfinite(scores.sum()):
             raise FloatingPointError("The strategy gives scores that are not numbers.")
         return scores
-
-
-def numbers(P: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities `P`, in which nothing but numbers can reach a ranking.
-
-    Raises:
-        FloatingPointError: when one is not a number.
-    """
-    if not np.isfinite(P.sum(dtype=np.float32)):
-        raise FloatingPointError("The model gives probabilities that are not numbers.")
-    return P
 
 
 def ready(query: Query, scorer: Scorer) -> ReadyScorer:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.linear import LinearForm
-from workers.learning.matrices import Matrix, is_sparse
+from workers.learning.matrices import Matrix, is_sparse, numbers
 
 TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
 """What skops may build beyond its own list; nothing else is ever loaded."""
@@ -32,14 +32,18 @@ class TrainedModel:
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
-        """Class probabilities [n, class_count] of rows `X` [n, d]: finite, 0 for classes without labels."""
+        """Class probabilities [n, class_count] of rows `X` [n, d], 0 for classes without labels.
+
+        Raises:
+            FloatingPointError: when the model has none for a row.
+        """
         linear = None if is_sparse(X) else self._linear
         P = self._seen_proba(X) if linear is None else linear.probabilities(X)
         if linear is not None and not np.isfinite(P.sum()):
             # Values near the end of float32 overflow the folded product, not the pipeline in float64.
             rows = np.flatnonzero(~np.isfinite(P).all(axis=1))
             P[rows] = self._seen_proba(X[rows])
-        return self._in_class_order(P)
+        return self._in_class_order(numbers(P))
 
     def dump(self) -> bytes:
         """The model's file (skops format)."""
