@@ -8,7 +8,12 @@ from workers.learning.strategies.base import Need, Scorer, Selector
 
 SCORERS: Mapping[str, type[Scorer]] = {**uncertainty.SCORERS, **committee.SCORERS, **change.SCORERS, **hybrid.SCORERS}
 
-SELECTORS: Mapping[str, type[Selector]] = {**diversity.SELECTORS, **hybrid.SELECTORS, **errors.SELECTORS}
+SELECTORS: Mapping[str, type[Selector]] = {
+    **change.SELECTORS,
+    **diversity.SELECTORS,
+    **hybrid.SELECTORS,
+    **errors.SELECTORS,
+}
 
 NAMES = frozenset({"auto", "random", *SCORERS, *SELECTORS})
 """What a query can name. `auto` and `random` are made of the others: see `workers.learning.plan`."""
