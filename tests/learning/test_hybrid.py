@@ -160,6 +160,21 @@ def test_temperature_brings_confidence_down_to_the_accuracy() -> None:
     np.testing.assert_allclose(tempered(P, 1.0), P, rtol=1e-4)
 
 
+def test_uncertainty_herding_adapts_to_the_labels() -> None:
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(80, 3)).astype(np.float32)
+    P = tempered(probabilities(80, 3, rng), 0.2)  # far too sure
+    codes = np.arange(20) % 3
+    request = request_of(X, 10, np.arange(20), P=P[20:], labelled_y=codes)
+    around = surroundings(request.labelled_X, codes, 3)
+    temperature = calibrated_temperature(P[20:], around.accuracy)
+    assert temperature > 1.5
+    explicit = UncertaintyHerding(temperature=temperature, radius=around.radius).select(request)
+    adapted = UncertaintyHerding(temperature=None).select(request)
+    assert adapted.positions.tolist() == explicit.positions.tolist()
+    assert adapted.positions.tolist() != UncertaintyHerding().select(request).positions.tolist()
+
+
 class _Sign:
     """Class 1 where the mean of the columns is above zero."""
 

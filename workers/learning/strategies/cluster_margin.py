@@ -30,7 +30,7 @@ class ClusterMargin(Selector):
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
     oversampling: int = 10
-    clusters: float = 0.5
+    clusters: float = 0.25
     max_candidates: int = 20_000
 
     def narrowing(self, count: int) -> Narrowing:

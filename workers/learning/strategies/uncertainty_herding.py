@@ -75,15 +75,16 @@ class UncertaintyHerding(Selector):
     margin of the tempered probabilities. Few labels: a high temperature makes all u alike, which is plain coverage;
     many labels: a small radius leaves each candidate alone with its u, which is plain margin.
 
-    Adaptation, where it differs from the paper: a query has no validation set whose calibration error a temperature
-    could minimise, so the mean confidence is brought down to the accuracy of the nearest label among the labels; and
-    the radius is the lowest decile of the distances between nearest labels, where the paper takes the least of all,
-    which one pair of near copies would bring to nothing. O(n^2 d log k) for n candidates, O(n) memory; as in the paper,
-    of a larger pool a random sample takes part.
+    Where it differs from the paper: a query has no validation set whose calibration error a temperature could minimise.
+    So the default is 1, for models whose probabilities can be believed; None brings the mean confidence down to the
+    accuracy of the nearest label among the labels, for those that are too sure. And the radius is the lowest decile of
+    the distances between nearest labels, where the paper takes the least of all, which one pair of near copies would
+    bring to nothing. O(n^2 d log k) for n candidates, O(n) memory; as in the paper, of a larger pool a random sample
+    takes part.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
-    temperature: float | None = None
+    temperature: float | None = 1.0
     radius: float | None = None
     max_candidates: int = 10_000
 
