@@ -43,6 +43,18 @@ def test_with_a_model_the_least_certain_come_first(api: Api) -> None:
     assert found["model"]["labels_used"] == 20
 
 
+def test_a_strategy_that_asks_the_model_is_given_it(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 60)
+    add_labels(api, project_id, range(20))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    found = batch(api, project_id, k=5, strategy="drop_query", lease_seconds=0)
+    assert found["strategy"]["name"] == "drop_query"
+    assert len(found["items"]) == 5
+    assert all(0 <= item["reason"]["value"] <= 1 for item in found["items"])
+
+
 def test_labelled_leased_skipped_test_and_deleted_examples_are_not_picked(api: Api) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 20)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import array_name, prediction
+from service.catalog.strategies import STRATEGIES
 from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -141,6 +142,7 @@ def _compose(
             candidates=mask & ~held_out,
             features=features,
             probabilities=P,
+            model=_opened(context, message, loaded.model),
             classes=len(loaded.project.task["classes"]),
             labelled_rows=train_rows.rows[order],
             labelled_codes=train_rows.codes[order],
@@ -161,6 +163,13 @@ def _compose(
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
         complete = complete and len(held) < message.k + reserve
     return ranked, chosen, complete
+
+
+def _opened(context: JobContext, message: QueryMessage, model: Model | None) -> TrainedModel | None:
+    """The serving model, for strategies that ask it about features of their own making."""
+    if model is None or "model" not in STRATEGIES[message.strategy].needs:
+        return None
+    return TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
 
 
 def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], reserve: int) -> Ranking:
