@@ -15,6 +15,11 @@ def array_name(version: int) -> str:
     return f"predictions:{version}"
 
 
+def members_name(version: int) -> str:
+    """The array that holds the predictions of each member of a model's committee, side by side."""
+    return f"members:{version}"
+
+
 def chunk_of(row: ChunkRow) -> Chunk:
     """The chunk that a table row records."""
     kind = cast("Any", row.kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import candidates, jobs, trainings
+from service.actions import candidates, jobs, strategies, trainings
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
@@ -27,6 +27,7 @@ class ProjectView:
 def create(session: Session, config: dict[str, Any], *, now: datetime) -> ProjectView:
     """A new project from a complete, validated configuration."""
     project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
+    _check_query(project, pointer="/query/strategy")
     session.add(project)
     session.flush()
     session.add(Pool(project_id=project.id))
@@ -68,6 +69,8 @@ def change(
     session.refresh(project)
     for section, value in changes.items():
         setattr(project, section, value)
+    if "query" in changes or "estimator" in changes:
+        _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
     if "retraining" in changes:
         trainings.policy_changed(session, project, now=now, share=share)
@@ -75,6 +78,12 @@ def change(
         pool = queries.lock_pool(session, project_id)
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
     return view(session, project, now=now)
+
+
+def _check_query(project: Project, *, pointer: str) -> None:
+    """Refuse a default strategy that the project's own sections do not suit."""
+    entry = strategies.suitable(project, project.query["strategy"], pointer=pointer)
+    strategies.resolved(project, entry, project.query["params"], pointer="/query/params")
 
 
 def _check_task(old: dict[str, Any], new: dict[str, Any]) -> None:

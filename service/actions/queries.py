@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import jobs, strategies
 from service.actions.fields import check_filter
-from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
 from service.db.queries.projects import pool
 from service.db.tables import Job, Project
@@ -48,7 +47,7 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
         lease_seconds=_default(wish.lease_seconds, project.annotation["lease_seconds"]),
         seed=_default(wish.seed, project.seed),
         filter=wish.filter,
-        candidates=_preselection(wish.candidates),
+        candidates=_preselection(project, wish.candidates),
         explore=wish.explore,
         class_balanced=wish.class_balanced,
         include_data=wish.include_data,
@@ -58,35 +57,26 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
 
 def _strategy(project: Project, wish: Wish) -> dict[str, Any]:
     name = wish.strategy or project.query["strategy"]
-    _check_strategy(name, "/strategy")
+    entry = strategies.suitable(project, name, pointer="/strategy")
     params = wish.params
     if params is None:
         params = project.query["params"] if name == project.query["strategy"] else {}
-    return {"strategy": name, "params": resolve(STRATEGIES[name].parameters, params)}
+    return {"strategy": name, "params": strategies.resolved(project, entry, params)}
 
 
-def _preselection(candidates: dict[str, Any] | None) -> Preselection | None:
+def _preselection(project: Project, candidates: dict[str, Any] | None) -> Preselection | None:
     if candidates is None:
         return None
-    name = candidates["strategy"]
-    _check_strategy(name, "/candidates/strategy")
-    if STRATEGIES[name].kind != "scorer":
+    entry = strategies.suitable(project, candidates["strategy"], pointer="/candidates/strategy")
+    if entry.kind != "scorer":
         detail = "Candidates are narrowed by a strategy that scores each example: " + ", ".join(_scorers()) + "."
         raise InvalidRequestError(detail, errors=[FieldError("/candidates/strategy", "not_a_scorer", detail)])
-    params = resolve(STRATEGIES[name].parameters, candidates.get("params") or {}, pointer="/candidates/params")
-    return Preselection(strategy=name, params=params, count=candidates["count"])
+    params = strategies.resolved(project, entry, candidates.get("params") or {}, pointer="/candidates/params")
+    return Preselection(strategy=entry.name, params=params, count=candidates["count"])
 
 
 def _scorers() -> list[str]:
     return sorted(name for name, entry in STRATEGIES.items() if entry.kind == "scorer")
-
-
-def _check_strategy(name: str, pointer: str) -> None:
-    if name not in STRATEGIES:
-        detail = f"Known are: {', '.join(sorted(STRATEGIES))}."
-        raise InvalidRequestError(
-            f"There is no such strategy. {detail}", errors=[FieldError(pointer, "unknown_strategy", detail)]
-        )
 
 
 def _default(value: int | None, default: int) -> int:

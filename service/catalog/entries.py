@@ -62,5 +62,7 @@ class StoppingRuleEntry:
 
 
 def schema_of(**properties: Schema) -> Schema:
-    """The schema of an entry's parameters: these properties and no others."""
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    """The schema of an entry's parameters: these properties and no others; those without a default are required."""
+    needed = [name for name, rule in properties.items() if "default" not in rule]
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": needed} if needed else schema

@@ -13,6 +13,26 @@ _CLASS_WEIGHT: Schema = {
     "description": "`balanced` weighs classes by the inverse of their share of the labels.",
 }
 
+_MOST_MEMBERS = 20
+
+_COMMITTEE: Mapping[str, Schema] = {
+    "committee": {
+        "type": "integer",
+        "enum": [0, *range(2, _MOST_MEMBERS + 1)],
+        "default": 0,
+        "description": "Members of the committee that is trained beside the model, for the strategies that need one; "
+        "0: none.",
+    },
+    "committee_of": {
+        "type": "string",
+        "enum": ["bootstrap", "estimators"],
+        "default": "bootstrap",
+        "description": "`bootstrap`: this estimator on samples of the labels, drawn with replacement within each "
+        "class. `estimators`: every kind of estimator in turn, with its defaults, on all labels; on such samples once "
+        "a kind comes again.",
+    },
+}
+
 _ENTRIES = (
     EstimatorEntry(
         name="logistic_regression",
@@ -34,6 +54,7 @@ _ENTRIES = (
                 " embeddings), or `auto`: `shared` when the columns span similar ranges.",
             },
             class_weight=_CLASS_WEIGHT,
+            **_COMMITTEE,
         ),
     ),
     EstimatorEntry(
@@ -62,6 +83,7 @@ _ENTRIES = (
                 "description": "Fewest labels in a leaf; more gives smoother probabilities.",
             },
             class_weight=_CLASS_WEIGHT,
+            **_COMMITTEE,
         ),
     ),
 )

@@ -1,7 +1,7 @@
 """Checks a client's parameters against a catalogue entry's schema and fills in the defaults."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.catalog.entries import Schema
@@ -16,10 +16,17 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def resolve(schema: Schema, params: Mapping[str, Any], *, pointer: str = "/params") -> dict[str, Any]:
+CLASS_FORMAT = "class"
+"""The `format` of a string that names a class of the project."""
+
+
+def resolve(
+    schema: Schema, params: Mapping[str, Any], *, pointer: str = "/params", classes: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return every parameter of `schema`, from `params` or its default.
 
-    Knows the subset of JSON Schema that the catalogue uses: type, enum, minimum, maximum, exclusiveMinimum, default.
+    Knows the subset of JSON Schema that the catalogue uses: type, enum, minimum, maximum, exclusiveMinimum, default,
+    required, and the format `class`, which is checked when the project's `classes` are given.
 
     Raises:
         InvalidRequestError: with one field error per bad parameter, its pointer starting with `pointer`.
@@ -31,14 +38,31 @@ def resolve(schema: Schema, params: Mapping[str, Any], *, pointer: str = "/param
         if name not in properties
     ]
     for name, rule in properties.items():
-        if name in params and (fault := _fault(rule, params[name])):
+        if name not in params:
+            fault = ("missing_parameter", f"Required: {rule['description']}") if name in required(schema) else None
+        else:
+            fault = _fault(rule, params[name], classes)
+        if fault:
             errors.append(FieldError(f"{pointer}/{name}", *fault))
     if errors:
         raise InvalidRequestError("Parameters are not what the catalogue says.", errors=errors)
-    return {name: params.get(name, rule["default"]) for name, rule in properties.items()}
+    return {name: params[name] if name in params else rule["default"] for name, rule in properties.items()}
 
 
-def _fault(rule: Schema, value: object) -> tuple[str, str] | None:
+def required(schema: Schema) -> Sequence[str]:
+    """The parameters that have no default."""
+    names: Sequence[str] = schema.get("required", ())
+    return names
+
+
+def with_codes(schema: Schema, params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Resolved parameters as the learning core takes them: a class by its place in `classes`, not by its name."""
+    properties: Mapping[str, Schema] = schema["properties"]
+    named = {name for name, rule in properties.items() if rule.get("format") == CLASS_FORMAT}
+    return {name: classes.index(value) if name in named else value for name, value in params.items()}
+
+
+def _fault(rule: Schema, value: object, classes: Sequence[str] | None) -> tuple[str, str] | None:
     """The code and sentence of what is wrong with `value`, or None."""
     types = [rule["type"]] if isinstance(rule["type"], str) else list(rule["type"])
     if not any(_is_a(value, name) for name in types):
@@ -46,6 +70,8 @@ def _fault(rule: Schema, value: object) -> tuple[str, str] | None:
     if "enum" in rule and value not in rule["enum"]:
         allowed = ", ".join("null" if option is None else str(option) for option in rule["enum"])
         return "not_allowed", f"Must be one of: {allowed}."
+    if rule.get("format") == CLASS_FORMAT and classes is not None and value not in classes:
+        return "unknown_class", "Must be the name of a class of the project, as `task.classes` lists it."
     if isinstance(value, int | float) and not isinstance(value, bool) and not _within(rule, value):
         return "out_of_range", f"Must be {_range(rule)}."
     return None

@@ -13,6 +13,11 @@ def new_model_key(project_id: str) -> str:
     return f"{models_prefix(project_id)}{secrets.token_hex(12)}.skops"
 
 
+def committee_key(model_key: str) -> str:
+    """The key of the committee that was trained beside a model."""
+    return f"{model_key}.committee"
+
+
 def inputs_prefix(project_id: str) -> str:
     """The prefix of examples that wait to be predicted."""
     return f"inputs/{project_id}/"

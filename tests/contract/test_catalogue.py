@@ -11,7 +11,7 @@ import pytest
 from service.catalog.entries import Schema, schema_of
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS
-from service.catalog.parameters import resolve
+from service.catalog.parameters import required, resolve, with_codes
 from service.catalog.stopping_rules import STOPPING_RULES
 from service.catalog.strategies import STRATEGIES
 from service.errors import InvalidRequestError
@@ -36,7 +36,7 @@ def test_entry_is_complete_and_its_defaults_are_valid(name: str, entry: Any) -> 
     assert schema["additionalProperties"] is False
     for rule in schema["properties"].values():
         assert rule["description"]
-    defaults = resolve(schema, {})
+    defaults = resolve(schema, dict.fromkeys(required(schema), "a class"))
     jsonschema.validate(defaults, dict(schema))
     assert resolve(schema, defaults) == defaults
 
@@ -78,6 +78,27 @@ def test_every_bad_value_is_named_under_the_callers_pointer() -> None:
         resolve(SCHEMA, {"count": 0, "fold": 0, "x" * 500: 0}, pointer="/query/params")
     pointers = [error.pointer for error in caught.value.errors]
     assert pointers == ["/query/params/" + "x" * 64, "/query/params/count", "/query/params/fold"]
+
+
+def test_a_parameter_without_a_default_is_required() -> None:
+    schema = schema_of(target={"type": "string", "description": "What to find."}, count=SCHEMA["properties"]["count"])
+    assert jsonschema.Draft202012Validator(dict(schema)).is_valid({"target": "x"})
+    assert not jsonschema.Draft202012Validator(dict(schema)).is_valid({"count": 3})
+    assert resolve(schema, {"target": "x"}) == {"target": "x", "count": 5}
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve(schema, {})
+    assert [(error.pointer, error.code) for error in caught.value.errors] == [("/params/target", "missing_parameter")]
+    assert "What to find." in caught.value.errors[0].detail
+
+
+def test_a_parameter_that_names_a_class_is_checked_and_becomes_its_code() -> None:
+    schema = schema_of(target={"type": "string", "format": "class", "description": "A class."}, **SCHEMA["properties"])
+    classes = ["bug", "praise"]
+    params = resolve(schema, {"target": "praise"}, classes=classes)
+    assert with_codes(schema, params, classes) == {**params, "target": 1}
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve(schema, {"target": "spam"}, classes=classes)
+    assert [(error.pointer, error.code) for error in caught.value.errors] == [("/params/target", "unknown_class")]
 
 
 def test_catalogue_needs_no_array_library() -> None:

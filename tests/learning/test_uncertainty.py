@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.learning.strategies.base import Block, Scorer
-from workers.learning.strategies.uncertainty import Entropy, LeastConfident, Margin
+from workers.learning.strategies.uncertainty import Certainty, Entropy, LeastConfident, Margin
 
 P = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.45, 0.45]], dtype=np.float32)
 
@@ -14,6 +14,8 @@ P = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.45, 0
     [
         (LeastConfident(), [0.5, 0, 2 / 3, 0.55], [0.5, 1, 1 / 3, 0.45]),
         (Margin(), [0.75, 0, 1, 1], [0.25, 1, 0, 0]),
+        (Certainty(target_class=1), [0.25, 0, 1 / 3, 0.45], [0.25, 0, 1 / 3, 0.45]),
+        (Certainty(target_class=3), [0, 0, 0, 0], [0, 0, 0, 0]),  # a class that the model does not know yet
         # H(1/2, 1/4, 1/4) = 1.5 bit of log2(3) = 1.58496; H(.1, .45, .45) = 1.36900 bit.
         (Entropy(), [0.946395, 0, 1, 0.863740], [0.946395, 0, 1, 0.863740]),
     ],

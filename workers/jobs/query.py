@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
-from service.actions.predictions import array_name, prediction
+from service.actions.predictions import array_name, members_name, prediction
+from service.catalog.parameters import with_codes
 from service.catalog.strategies import STRATEGIES
 from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
@@ -22,12 +23,11 @@ from workers.jobs import candidates
 from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
-from workers.jobs.filling import fill
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout, missing_ranges
-from workers.jobs.readers import DenseReader
+from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.jobs.serving import members_reader, predictions_reader
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.matrices import ChunkReader
 from workers.learning.query import Query, Ranking
@@ -70,7 +70,8 @@ def _load(context: JobContext, message: QueryMessage) -> Loaded:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
         model = model_queries.get(session, project.id, pool.model_version)
-        names = [features_array(project.features), array_name(pool.model_version)]
+        version = pool.model_version
+        names = [features_array(project.features), array_name(version), members_name(version)]
         return Loaded(
             project=project,
             model=model,
@@ -88,14 +89,25 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     mask, pinned = candidates.for_query(loaded.availability, base)
     fill_features(context, loaded.layout)
     features = features_reader(context, loaded.layout)
-    probabilities = predictions_reader(context, loaded, features)
+    probabilities = predictions_reader(context, loaded.model, loaded.layout, features)
+    members = None
+    if _asks_committee(message):
+        members = members_reader(context, loaded.model, loaded.layout, features)
     held_out = holdout_mask(mask.size, loaded.project.holdout_fraction, loaded.project.seed)
     ranked, ranking, complete = _compose(
-        context, message, loaded, mask=mask, pinned=pinned, held_out=held_out, features=features, P=probabilities
+        context,
+        message,
+        loaded,
+        mask=mask,
+        pinned=pinned,
+        held_out=held_out,
+        features=features,
+        P=probabilities,
+        members=members,
     )
     strategy = {
         "name": ranking.strategy,
-        "params": dict(ranking.params),
+        "params": message.params if ranking.strategy == message.strategy else dict(ranking.params),
         "seed": message.seed,
         "fallback_from": ranking.fallback_from,
         "fallback_reason": ranking.fallback_reason,
@@ -111,6 +123,11 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     return ranked, made
 
 
+def _asks_committee(message: QueryMessage) -> bool:
+    names = [message.strategy, *([message.candidates.strategy] if message.candidates else [])]
+    return any("committee" in STRATEGIES[name].needs for name in names)
+
+
 def _compose(
     context: JobContext,
     message: QueryMessage,
@@ -121,6 +138,7 @@ def _compose(
     held_out: NDArray[np.bool_],
     features: ChunkReader,
     P: ChunkReader | None,
+    members: ChunkReader | None,
 ) -> tuple[list[Ranked], Ranking, bool]:
     """The strategy's ranking, with the project's share from the held-out part of the pool, drawn at random.
 
@@ -131,11 +149,12 @@ def _compose(
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
     train_rows = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
     order = np.argsort(train_rows.rows)
-    preselect, reserve = message.candidates, max(2 * message.k, _RESERVE)
+    reserve = max(2 * message.k, _RESERVE)
+    classes = loaded.project.task["classes"]
     chosen = rank(
         Query(
             strategy=message.strategy,
-            params=message.params,
+            params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
             k=message.k - share,
             reserve=reserve,
             seed=message.seed,
@@ -143,11 +162,12 @@ def _compose(
             features=features,
             probabilities=P,
             model=_opened(context, message, loaded.model),
-            classes=len(loaded.project.task["classes"]),
+            members=members,
+            classes=len(classes),
             labelled_rows=train_rows.rows[order],
             labelled_codes=train_rows.codes[order],
             labels_count=train_rows.size,
-            preselect=(preselect.strategy, preselect.params, preselect.count) if preselect else None,
+            preselect=_preselect(message, classes),
             explore=message.explore,
             class_balanced=message.class_balanced,
             pinned=pinned,
@@ -163,6 +183,13 @@ def _compose(
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
         complete = complete and len(held) < message.k + reserve
     return ranked, chosen, complete
+
+
+def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str, Any], int] | None:
+    if message.candidates is None:
+        return None
+    name, params, count = message.candidates.strategy, message.candidates.params, message.candidates.count
+    return name, with_codes(STRATEGIES[name].parameters, params, classes), count
 
 
 def _opened(context: JobContext, message: QueryMessage, model: Model | None) -> TrainedModel | None:
@@ -216,32 +243,6 @@ def _shown(rows: NDArray[np.int64], P: ChunkReader | None, model: Model | None) 
         return {}
     probabilities = np.asarray(P.take(rows)).tolist()
     return {row: prediction(model.classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
-
-
-@dataclass(frozen=True)
-class _Predict:
-    """A model over rows, as an object that joblib can send to another process."""
-
-    model: TrainedModel
-    features: ChunkReader
-
-    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
-        return self.model.predict_proba(self.features.read(start, stop))
-
-
-def predictions_reader(context: JobContext, loaded: Loaded, features: ChunkReader) -> ChunkReader | None:
-    """Probabilities of the serving model for every row; computed for the rows that lack them."""
-    model = loaded.model
-    if model is None:
-        return None
-    array = array_name(model.version)
-    if missing_ranges(loaded.layout, array):
-        opened = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
-        make = _Predict(opened, features)
-        fill(context, loaded.layout, array, make, phase="predicting", resumable=False)
-    return DenseReader(
-        context.objects, loaded.layout.chunks[array], rows=loaded.layout.rows, columns=len(model.classes)
-    )
 
 
 def _model_note(loaded: Loaded) -> dict[str, Any] | None:

@@ -9,12 +9,12 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from service.actions import events, projects, trainings
-from service.actions.predictions import array_name
+from service.actions.predictions import array_name, members_name
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
-from service.storage.artifacts import new_model_key
+from service.storage.artifacts import committee_key, new_model_key
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
@@ -22,6 +22,7 @@ from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.matrices import ChunkReader, Rows
@@ -30,6 +31,7 @@ from workers.learning.metrics import cross_validated_probabilities, evaluate
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
 _FEWEST = 2
+_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,14 @@ def run(context: JobContext) -> None:
     fill_features(context, loaded.layout)
     reader = features_reader(context, loaded.layout)
     request = _request(loaded, parts.train, reader)
-    context.progress.tell(0, 2, "training")
+    context.progress.tell(0, _STEPS, "training")
     model = train(request)
-    context.progress.tell(1, 2, "measuring")
-    metrics = _measure(request, model, parts, reader)
     key = new_model_key(context.project_id)
     context.objects.put_bytes(key, model.dump())
+    context.progress.tell(1, _STEPS, "training the committee")
+    _train_committee(context, request, model, key)
+    context.progress.tell(2, _STEPS, "measuring")
+    metrics = _measure(request, model, parts, reader)
     _store(context, loaded, parts.train, model=model, metrics=metrics, key=key, seed=request.seed)
     collect(context)
 
@@ -120,6 +124,15 @@ def _background_rows(session: Session, pool: Pool) -> Rows:
     """Rows that hold an example: holes are zeros, which would be learnt from."""
     spread = range(0, pool.next_row, max(1, -(-pool.next_row // _BACKGROUND)))
     return np.array(arrays.present_rows(session, pool.project_id, spread), dtype=np.int64)
+
+
+def _train_committee(context: JobContext, request: TrainingRequest, model: TrainedModel, key: str) -> None:
+    """Keep the committee that the project wants beside its model, with the model's choices of parameters."""
+    count = request.params.get("committee", 0)
+    if count:
+        same = replace(request, params={**request.params, **model.hyper_parameters})
+        committee = train_committee(same, count=count, kind=request.params["committee_of"], parallel=context.parallel)
+        context.objects.put_bytes(committee_key(key), committee.dump())
 
 
 def _measure(request: TrainingRequest, model: TrainedModel, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
@@ -180,7 +193,8 @@ def _serve(session: Session, pool: Pool, version: int) -> None:
     pool.model_version = version
     pool.chunk_generation += 1
     session.flush()
-    arrays.retire_predictions(session, pool.project_id, but=array_name(version), generation=pool.chunk_generation)
+    kept = [array_name(version), members_name(version)]
+    arrays.retire_predictions(session, pool.project_id, but=kept, generation=pool.chunk_generation)
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:

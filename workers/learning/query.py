@@ -30,7 +30,7 @@ class Query:
         candidates: who may be picked, by row.
         features: of every row; None when the project has none.
         probabilities: P [rows, classes] of the serving model; None when there is no model yet.
-        members: P of each member of its committee [rows, members x classes]; None when it has none.
+        members: P of each member of its committee [rows, members x columns of P]; None when it has none.
         model: the serving model itself; None unless the strategy needs it.
         classes: number of the project's classes.
         labelled_rows: training rows with labels, ascending, with their class codes in `labelled_codes`.

@@ -91,7 +91,8 @@ def ready(query: Query, scorer: Scorer) -> ReadyScorer:
         members=query.members if "committee" in needs else None,
         features=query.features if "features" in needs else None,
         space=space,
-        classes=query.classes,
+        # A model knows the classes of its time: the project may have got more since.
+        classes=query.classes if query.probabilities is None else query.probabilities.columns,
     )
     return ReadyScorer(scorer, view)
 

@@ -62,7 +62,7 @@ class StrategyNote(Schema):
     params: dict[str, Any]
     seed: int
     fallback_from: str | None
-    fallback_reason: str | None = Field(description="no_model, one_class, no_features or cold_start.")
+    fallback_reason: str | None = Field(description="no_model, one_class, no_committee, no_features or cold_start.")
 
 
 class ModelNote(Schema):

@@ -30,4 +30,19 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         needs=("predictions",),
         cost="One pass over the pool's probabilities.",
     ),
+    StrategyEntry(
+        name="certainty",
+        summary="The examples that most probably belong to one class: finds the positives among many negatives.",
+        paper="Lewis and Gale 1994, arXiv cmp-lg/9407020, as relevance sampling",
+        kind="scorer",
+        parameters=schema_of(
+            target_class={
+                "type": "string",
+                "format": "class",
+                "description": "The name of the class to find.",
+            },
+        ),
+        needs=("predictions",),
+        cost="O(n): one column of the pool's probabilities.",
+    ),
 )

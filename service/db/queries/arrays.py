@@ -25,10 +25,11 @@ def retire(session: Session, keys: Sequence[str], *, generation: int) -> int:
     return changed(session, query.values(retired=generation))
 
 
-def retire_predictions(session: Session, project_id: str, *, but: str, generation: int) -> None:
-    """Take the predictions of all models but one out of the list."""
-    query = update(Chunk).where(Chunk.project_id == project_id, Chunk.array.startswith("predictions:"))
-    changed(session, query.where(Chunk.array != but, Chunk.retired.is_(None)).values(retired=generation))
+def retire_predictions(session: Session, project_id: str, *, but: Sequence[str], generation: int) -> None:
+    """Take the predictions of models and committees out of the list, except the arrays named in `but`."""
+    predicted = or_(Chunk.array.startswith("predictions:"), Chunk.array.startswith("members:"))
+    query = update(Chunk).where(Chunk.project_id == project_id, predicted, Chunk.array.not_in(but))
+    changed(session, query.where(Chunk.retired.is_(None)).values(retired=generation))
 
 
 def take_unused(session: Session, project_id: str, *, oldest: int | None, limit: int) -> Sequence[Chunk]:

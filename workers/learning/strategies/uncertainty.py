@@ -1,6 +1,7 @@
 """Uncertainty of one model: the classic scorers (Settles 2009)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,30 @@ class Entropy(Scorer):
         return scores
 
 
+@dataclass(frozen=True, slots=True)
+class Certainty(Scorer):
+    """The probability of one class (relevance sampling, Lewis and Gale 1994). O(n).
+
+    `target_class` is its code. A class that the model knows nothing of has the probability 0.
+    """
+
+    target_class: int
+
+    def score(self, block: Block) -> NDArray[np.float32]:
+        """P[:, target_class] [n]."""
+        if self.target_class >= block.P.shape[1]:
+            return np.zeros(block.P.shape[0], dtype=np.float32)
+        return np.asarray(block.P[:, self.target_class], dtype=np.float32)
+
+
 def by_class(P: NDArray[np.float32]) -> NDArray[np.float32]:
     """`P` as float32 [classes, n]: work along long contiguous rows is several times faster than along short ones."""
     return np.ascontiguousarray(P.T, dtype=np.float32)
 
 
-SCORERS: Mapping[str, type[Scorer]] = {"least_confident": LeastConfident, "margin": Margin, "entropy": Entropy}
+SCORERS: Mapping[str, type[Scorer]] = {
+    "least_confident": LeastConfident,
+    "margin": Margin,
+    "entropy": Entropy,
+    "certainty": Certainty,
+}

@@ -1,0 +1,52 @@
+"""Whether a strategy of the catalogue can serve a project, and with which parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.catalog.entries import StrategyEntry
+from service.catalog.parameters import resolve
+from service.catalog.strategies import STRATEGIES
+from service.db.tables import Project
+from service.errors import FieldError, InvalidRequestError
+
+SMALLEST_COMMITTEE = 2
+
+
+def suitable(project: Project, name: str, *, pointer: str) -> StrategyEntry:
+    """The strategy of that name, which serves the project's task and has what it needs, now or after a training.
+
+    Raises:
+        InvalidRequestError: at `pointer`, with the remedy.
+    """
+    if name not in STRATEGIES:
+        detail = f"Known are: {', '.join(sorted(STRATEGIES))}."
+        raise _refused("There is no such strategy.", pointer, "unknown_strategy", detail)
+    entry = STRATEGIES[name]
+    if (fault := _unsuitable(project, entry)) is not None:
+        raise _refused("The strategy does not suit the project.", pointer, *fault)
+    return entry
+
+
+def resolved(
+    project: Project, entry: StrategyEntry, params: Mapping[str, Any], *, pointer: str = "/params"
+) -> dict[str, Any]:
+    """Every parameter of the strategy, checked against the catalogue and the project's classes."""
+    return resolve(entry.parameters, params, pointer=pointer, classes=project.task["classes"])
+
+
+def _unsuitable(project: Project, entry: StrategyEntry) -> tuple[str, str] | None:
+    """The code and sentence of what keeps the strategy from serving the project, or None."""
+    if project.task["type"] not in entry.tasks:
+        return "wrong_task", f"`{entry.name}` serves {', '.join(entry.tasks)}, not {project.task['type']}."
+    # A composite is made of other strategies and takes those that suit.
+    if "features" in entry.needs and entry.kind != "composite" and project.features["type"] == "none":
+        others = ", ".join(sorted(name for name, other in STRATEGIES.items() if "features" not in other.needs))
+        return "no_features", f"`{entry.name}` needs features, and the project has none. Choose one of: {others}."
+    if "committee" in entry.needs and project.estimator["params"].get("committee", 0) < SMALLEST_COMMITTEE:
+        remedy = f"Set `estimator.params.committee` to at least {SMALLEST_COMMITTEE} (PATCH the project), then train."
+        return "no_committee", f"`{entry.name}` needs a committee, and the project trains none. {remedy}"
+    return None
+
+
+def _refused(title: str, pointer: str, code: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{title} {detail}", errors=[FieldError(pointer, code, detail)])

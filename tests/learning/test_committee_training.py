@@ -1,0 +1,169 @@
+"""Training a committee: whose labels its members learn, what they share, and its file."""
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.catalog.estimators import ESTIMATORS
+from service.catalog.parameters import resolve
+from tests.learning.pools import blobs
+from workers.learning.estimators import committee as module
+from workers.learning.estimators.committee import Committee, Kind, bootstrap_rows, train_committee
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.training import ESTIMATOR_NAMES, TrainingRequest, train
+from workers.learning.featurizers.text import featurize
+from workers.learning.matrices import is_sparse
+from workers.learning.parallel import Parallel
+
+CLASSES = ["a", "b", "c", "d"]
+
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+every_kind = pytest.mark.parametrize("kind", ["bootstrap", "estimators"])
+
+
+def make_request(estimator: str = "logistic_regression", **changes: Any) -> TrainingRequest:
+    """60 overlapping rows of three classes, of which the project has four: `b` has no label."""
+    X, y = blobs(60, 3, np.random.default_rng(7))
+    X += np.random.default_rng(8).normal(scale=3, size=X.shape).astype(np.float32)
+    params = resolve(ESTIMATORS[estimator].parameters, {})
+    if "n_estimators" in params:
+        params["n_estimators"] = 10
+    return replace(
+        TrainingRequest(X=X, y=np.array([0, 2, 3])[y], classes=CLASSES, estimator=estimator, params=params, seed=4),
+        **changes,
+    )
+
+
+def texts() -> TrainingRequest:
+    words = {0: "refund money card", 2: "late parcel lost", 3: "thanks great love"}
+    y = np.array([0, 2, 3] * 8)
+    rows = [f"{words[code]} order {number}" for number, code in enumerate(y.tolist())]
+    return make_request(X=featurize(rows, {}), y=y, text=True, background=featurize(["order", "lost money"], {}))
+
+
+def assert_as_alone(found: Committee, request: TrainingRequest) -> None:
+    """Together the members say what each says alone."""
+    X = request.X
+    P = found.predict_proba(X).reshape(X.shape[0], found.size, len(CLASSES))
+    alone = [TrainedModel(pipeline, len(CLASSES)).predict_proba(X) for pipeline in found.pipelines]
+    np.testing.assert_allclose(P, np.stack(alone, axis=1), atol=1e-6)
+    np.testing.assert_allclose(P.sum(axis=2), 1, atol=1e-5)
+    assert not P[:, :, 1].any()
+    assert np.abs(P - P[:, :1]).max() > 0.01
+
+
+@every_estimator
+@every_kind
+def test_members_disagree_and_the_file_gives_them_back(estimator: str, kind: Kind) -> None:
+    request = make_request(estimator)
+    found = train_committee(request, count=4, kind=kind, parallel=Parallel())
+    assert found.size == 4
+    assert_as_alone(found, request)
+    loaded = Committee.load(found.dump(), class_count=4)
+    np.testing.assert_array_equal(loaded.predict_proba(request.X), found.predict_proba(request.X))
+
+
+@every_kind
+def test_text_goes_through_shared_steps_once(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = texts()
+    found = train_committee(request, count=3, kind=kind, parallel=Parallel())
+    assert_as_alone(found, request)
+    loaded = Committee.load(found.dump(), class_count=4)
+    first = type(loaded.pipelines[0][0])
+    seen: list[Any] = []
+    original = first.transform
+
+    def counted(self: Any, X: Any) -> Any:
+        seen.append(self)
+        return original(self, X)
+
+    monkeypatch.setattr(first, "transform", counted)
+    P = loaded.predict_proba(request.X)
+    assert len(seen) == len({id(pipeline[0]) for pipeline in found.pipelines})
+    np.testing.assert_array_equal(P, found.predict_proba(request.X))
+    assert is_sparse(request.X)
+
+
+@every_estimator
+@every_kind
+def test_same_labels_same_committee(estimator: str, kind: Kind) -> None:
+    request = make_request(estimator)
+    one = train_committee(request, count=3, kind=kind, parallel=Parallel())
+    again = train_committee(request, count=3, kind=kind, parallel=Parallel("threads", 3))
+    np.testing.assert_array_equal(again.predict_proba(request.X), one.predict_proba(request.X))
+    other = train_committee(replace(request, seed=5), count=3, kind=kind, parallel=Parallel())
+    assert (other.predict_proba(request.X) != one.predict_proba(request.X)).any()
+
+
+class Elsewhere(Parallel):
+    """Work that goes to another process and back."""
+
+    def map(self, function: Any, items: Any) -> Any:
+        for item in items:
+            there, task = pickle.loads(pickle.dumps((function, item)))  # noqa: S301 - made here
+            yield pickle.loads(pickle.dumps(there(task)))  # noqa: S301 - made here
+
+
+def test_members_from_other_processes_share_their_steps_again() -> None:
+    request = texts()
+    found = train_committee(request, count=2, kind="bootstrap", parallel=Elsewhere())
+    same = train_committee(request, count=2, kind="bootstrap", parallel=Parallel())
+    np.testing.assert_array_equal(found.predict_proba(request.X), same.predict_proba(request.X))
+    assert found.pipelines[0][0] is found.pipelines[1][0]
+
+
+def test_estimators_come_in_turn_first_on_all_labels() -> None:
+    request = make_request("random_forest")
+    found = train_committee(request, count=5, kind="estimators", parallel=Parallel())
+    kinds = [type(pipeline[-1]).__name__ for pipeline in found.pipelines]
+    turn = len(ESTIMATOR_NAMES)
+    assert len(set(kinds[:turn])) == min(turn, 5)
+    assert kinds[turn:] == kinds[: len(kinds) - turn]
+    plain = train(make_request(params={}))
+    np.testing.assert_allclose(found.predict_proba(request.X)[:, :4], plain.predict_proba(request.X), atol=1e-5)
+
+
+@given(seed=st.integers(0, 2**32), counts=st.lists(st.integers(0, 6), min_size=2, max_size=8))
+def test_a_bootstrap_sample_keeps_each_class_with_its_count(seed: int, counts: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    rows = bootstrap_rows(y, rng)
+    np.testing.assert_array_equal(np.bincount(y[rows], minlength=len(counts)), counts)
+
+
+def test_bootstrap_samples_leave_out_a_third_and_are_drawn_evenly() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(2_000) % 4
+    samples = [bootstrap_rows(y, rng) for _ in range(50)]
+    assert np.mean([np.unique(rows).size for rows in samples]) / y.size == pytest.approx(1 - np.exp(-1), abs=0.01)
+    times = np.bincount(np.concatenate(samples), minlength=y.size)
+    assert times.mean() == pytest.approx(50)
+    assert times.var() == pytest.approx(50, rel=0.15)
+
+
+def test_rows_that_overflow_float32_are_finite() -> None:
+    request = make_request()
+    found = train_committee(request, count=3, kind="bootstrap", parallel=Parallel())
+    far = np.vstack([request.X[:5], np.full((2, request.X.shape[1]), 3e38, dtype=np.float32)])
+    P = found.predict_proba(far)
+    assert np.isfinite(P).all()
+    np.testing.assert_allclose(P[:5], found.predict_proba(request.X[:5]), atol=1e-6)
+
+
+def test_no_fit_warns_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ESTIMATOR_NAMES", ("logistic_regression",))
+    # Far from converged after the first limit, in all threads at once; and as many classes as rows.
+    request = make_request(params={"C": 1e6}, y=np.arange(60), classes=[str(code) for code in range(60)])
+    found = train_committee(request, count=6, kind="bootstrap", parallel=Parallel("threads", 3))
+    assert np.isfinite(found.predict_proba(request.X)).all()
+
+
+def test_one_class_is_refused() -> None:
+    request = make_request(y=np.zeros(60, dtype=np.int64))
+    with pytest.raises(ValueError, match="at least two classes"):
+        train_committee(request, count=2, kind="bootstrap", parallel=Parallel())

@@ -1,0 +1,61 @@
+"""What the serving model and its committee say of every row of the pool, computed for the rows that lack it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.actions.predictions import array_name, members_name
+from service.db.tables import Model
+from service.storage.artifacts import committee_key
+from workers.jobs.context import JobContext
+from workers.jobs.filling import fill
+from workers.jobs.pool import Layout, missing_ranges
+from workers.jobs.readers import DenseReader
+from workers.learning.estimators.committee import Committee
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.matrices import ChunkReader
+
+
+@dataclass(frozen=True)
+class _Predict:
+    """A model or committee over rows, as an object that joblib can send to another process."""
+
+    model: TrainedModel | Committee
+    features: ChunkReader
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self.model.predict_proba(self.features.read(start, stop))
+
+
+def predictions_reader(
+    context: JobContext, model: Model | None, found: Layout, features: ChunkReader
+) -> ChunkReader | None:
+    """Probabilities [rows, classes] of the model; None without one."""
+    if model is None:
+        return None
+    array = array_name(model.version)
+    if missing_ranges(found, array):
+        opened = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
+        fill(context, found, array, _Predict(opened, features), phase="predicting", resumable=False)
+    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=len(model.classes))
+
+
+def members_reader(
+    context: JobContext, model: Model | None, found: Layout, features: ChunkReader
+) -> ChunkReader | None:
+    """Probabilities [rows, members x classes] of the model's committee; None when it has none."""
+    if model is None or (members := committee_size(model)) == 0:
+        return None
+    array, classes = members_name(model.version), len(model.classes)
+    if missing_ranges(found, array):
+        opened = Committee.load(context.objects.get(committee_key(model.artifact_key)), class_count=classes)
+        fill(context, found, array, _Predict(opened, features), phase="asking the committee", resumable=False)
+    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
+
+
+def committee_size(model: Model) -> int:
+    """Members of the committee that was trained beside the model."""
+    # Models that are older than committees say nothing of theirs.
+    size: int = model.estimator["params"].get("committee", 0)
+    return size
