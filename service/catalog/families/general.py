@@ -26,7 +26,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features", "predictions"),
-        cost="One pass over the pool's probabilities, then k-means on oversampling x k rows.",
+        cost="O(n C) for the margins, then k-means on oversampling x k rows.",
     ),
     StrategyEntry(
         name="random",
@@ -35,6 +35,6 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=(),
-        cost="One hash per candidate.",
+        cost="O(n): one hash per candidate.",
     ),
 )
