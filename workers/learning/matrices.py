@@ -16,7 +16,7 @@ GRID = 65_536
 """Scores are computed on blocks of this many rows, whatever the chunks, so that ranks can be reproduced."""
 
 TILE = 8_192
-"""Predictions are computed for this many rows at once: a divisor of `GRID`, small enough for a core's cache."""
+"""Predictions and scores are computed for this many rows at once: a divisor of `GRID`, for a core's cache."""
 
 
 class ChunkReader(Protocol):

@@ -16,7 +16,7 @@ from workers.learning.ties import splitmix64
 DIMENSIONS = 64
 """Sparse rows are projected to this many latent dimensions."""
 
-_HASHED_AT_ONCE = 4_096
+_AT_ONCE = 4_096
 
 
 class Space(Protocol):
@@ -52,7 +52,11 @@ class _Scaled:
         return int(self.units.mean.size)
 
     def apply(self, X: Matrix) -> NDArray[np.float32]:
-        return self.units.apply(np.asarray(X, dtype=np.float32))
+        dense = np.asarray(X, dtype=np.float32)
+        comparable = np.empty_like(dense)
+        for start in range(0, dense.shape[0], _AT_ONCE):  # units are float64: all rows at once would take much memory
+            comparable[start : start + _AT_ONCE] = self.units.apply(dense[start : start + _AT_ONCE])
+        return comparable
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,8 @@ def row_hashes(X: Matrix) -> NDArray[np.uint64]:
         return _sparse_hashes(X)
     dense = np.asarray(X)
     hashes = np.empty(dense.shape[0], dtype=np.uint64)
-    for start in range(0, dense.shape[0], _HASHED_AT_ONCE):
-        hashes[start : start + _HASHED_AT_ONCE] = _dense_hashes(dense[start : start + _HASHED_AT_ONCE])
+    for start in range(0, dense.shape[0], _AT_ONCE):
+        hashes[start : start + _AT_ONCE] = _dense_hashes(dense[start : start + _AT_ONCE])
     return hashes
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.matrices import ChunkReader, Rows, grid, numbers
+from workers.learning.matrices import TILE, ChunkReader, Rows, grid, numbers
 from workers.learning.query import Query
 from workers.learning.space import Space, learn_space
 from workers.learning.strategies.base import Block, Need, Scorer, nothing
@@ -123,7 +123,8 @@ class _ScoreBlock:
 
     def __call__(self, block: tuple[int, int, Rows]) -> Top:
         start, stop, rows = block
-        scores = self.scorer.score(self.scorer.view.read(start, stop))
+        view = self.scorer.view
+        scores = np.concatenate([self.scorer.score(view.read(*tile)) for tile in grid(stop, start, TILE)])
         if rows.size < stop - start:
             scores = scores[rows - start]
         return Top.of(rows, scores, self.count, self.seed)
