@@ -1,4 +1,4 @@
-"""What the benchmark measures, each case on data of its own."""
+"""What the benchmark measures: cases, each on data of its own."""
 
 import statistics
 import tempfile
@@ -13,24 +13,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.cli import bench_learning
 from service.cli import bench_processes as processes
+from service.cli.bench_arrays import NAMES, clouds
+from service.cli.bench_child import peak_anonymous
 from service.cli.bench_figures import Figure, percentile
+from service.cli.bench_floor import UNCERTAINTY, rank_files
 from service.cli.client import CallError, Client, base64_vector, ndjson
 from service.cli.embedded import Embedded, running
 
 MIB = 1024 * 1024
 DIMENSIONS = 64
-CLASSES = [f"class {code}" for code in range(10)]
+SMALL, MILLION = 100_000, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a case works with; `quick` asks for fewer repetitions."""
+    """What a case works with; `quick` asks for fewer repetitions and smaller pools, `large` for one of ten millions."""
 
     service: Embedded
     client: Client
     rng: np.random.Generator
     quick: bool
+    large: bool = False
+
+    @property
+    def arrays(self) -> Path:
+        """Where cases without the service keep their arrays."""
+        return self.service.folder / "arrays"
 
 
 def start(bench: Bench) -> Iterator[Figure]:
@@ -86,7 +96,7 @@ def training(bench: Bench) -> Iterator[Figure]:
 def upload(bench: Bench) -> Iterator[Figure]:
     """100,000 x 64 as NDJSON with base64 vectors, until the answer, and until a query has seen all of them."""
     rows = 100_000
-    body = ndjson(_rows(_vectors(bench.rng, rows)[0]))
+    body = ndjson(_rows(clouds(bench.rng, rows, DIMENSIONS)[0]))
     api = processes.child(bench.service.process.pid, "serve")
     stored, queryable, growth = [], [], []
     for _ in range(1 if bench.quick else 3):
@@ -121,10 +131,43 @@ def scoring(bench: Bench) -> Iterator[Figure]:
         batch = bench.client.query(project_id, k=50, strategy="margin", lease_seconds=0)
         job = bench.client.call("GET", f"/v1/jobs/{batch['job_id']}")
         worker.append(_seconds_between(job["started_at"], job["finished_at"]))
-        plain.append(_timed(partial(_plain_margin, files, bench.rng)))
+        plain.append(
+            _timed(lambda: rank_files(files, *_coefficients(bench.rng, DIMENSIONS), UNCERTAINTY["margin"], 50))
+        )
     ours, numpy = 1000 * statistics.median(worker), 1000 * statistics.median(plain)
     parts = {"worker ms": ours, "numpy ms": numpy}
     yield Figure(name="score 200,000 x 64 / plain numpy", value=ours / numpy, unit="x", at_most=3, parts=parts)
+
+
+def million(bench: Bench) -> Iterator[Figure]:
+    """Rankings of 1,000,000 x 384 by new models and by models that have ranked before, against plain numpy."""
+    rows, wide = (SMALL if bench.quick else MILLION), 384
+    project_id = _project(bench, dimensions=wide)
+    labels = _upload(bench, project_id, rows, labelled=300, dimensions=wide)
+    files = sorted((bench.service.folder / "objects" / "arrays" / project_id / "vectors").glob("*.npy"))
+    relabel = iter(range(300, rows))
+    for name, figure in UNCERTAINTY.items():
+        first, second, whole, floor = [], [], [], []
+        for _ in range(1 if bench.quick else 5):
+            _retrain(bench, project_id, labels, next(relabel))
+            first.append(_worker_seconds(bench.client, project_id, strategy=name))
+            began = time.perf_counter()
+            second.append(_worker_seconds(bench.client, project_id, strategy=name))
+            whole.append(time.perf_counter() - began)
+            floor.append(_timed(lambda: rank_files(files, *_coefficients(bench.rng, wide), figure, 100)))  # noqa: B023
+        plain = statistics.median(floor)
+        size = f"{name}, {rows:,} x {wide}"
+        for label, times, bound in (("first query", first, 1.5), ("second query", second, 0.3)):
+            seconds = statistics.median(times)
+            parts = {"worker s": seconds, "numpy s": plain}
+            at_most = None if bench.quick else bound
+            yield Figure(name=f"{size}, {label} / numpy", value=seconds / plain, unit="x", at_most=at_most, parts=parts)
+        yield Figure(name=f"{size}, second query over HTTP", value=statistics.median(whole), unit="s", at_most=0.5)
+    _retrain(bench, project_id, labels, next(relabel))
+    with peak_anonymous(bench.service.process.pid) as peak:
+        bench.client.query(project_id, k=100, strategy="margin", lease_seconds=0)
+    name = f"worker memory, first query, {rows:,} x {wide}"
+    yield Figure(name=name, value=max(peak) / MIB, unit="MiB", at_most=600)
 
 
 CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
@@ -133,37 +176,54 @@ CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
     "training": training,
     "upload": upload,
     "scoring": scoring,
+    "million": million,
+    "strategies": lambda bench: bench_learning.strategies(bench.arrays, quick=bench.quick, large=bench.large),
+    "committee": lambda bench: bench_learning.committee(bench.arrays, quick=bench.quick),
+    "change": lambda bench: bench_learning.change(bench.arrays, quick=bench.quick),
+    "fit": lambda bench: bench_learning.fit(bench.arrays, quick=bench.quick),
+    "memory": lambda bench: bench_learning.memory(bench.arrays, quick=bench.quick),
 }
 
 
-def _project(bench: Bench, *, estimator: tuple[str, dict[str, Any]] = ("logistic_regression", {})) -> str:
+def _project(
+    bench: Bench, *, estimator: tuple[str, dict[str, Any]] = ("logistic_regression", {}), dimensions: int = DIMENSIONS
+) -> str:
     return bench.client.create_project(
         name="bench",
-        task={"type": "classification", "classes": CLASSES},
-        features={"type": "vector", "dimensions": DIMENSIONS},
+        task={"type": "classification", "classes": NAMES},
+        features={"type": "vector", "dimensions": dimensions},
         estimator={"name": estimator[0], "params": estimator[1]},
         retraining={"automatic": False},
     )
 
 
-def _upload(bench: Bench, project_id: str, rows: int, *, labelled: int) -> dict[str, str]:
+def _upload(bench: Bench, project_id: str, rows: int, *, labelled: int, dimensions: int = DIMENSIONS) -> dict[str, str]:
     """Upload rows, the first of them with labels; return the labels of all by id."""
-    vectors, codes = _vectors(bench.rng, rows)
-    labels = {str(row): CLASSES[code] for row, code in enumerate(codes.tolist())}
-    with_labels = ({**row, "label": labels[row["id"]]} if int(row["id"]) < labelled else row for row in _rows(vectors))
-    bench.client.upload(project_id, ndjson(with_labels))
+    labels: dict[str, str] = {}
+    for start in range(0, rows, SMALL):
+        vectors, codes = clouds(bench.rng, min(SMALL, rows - start), dimensions)
+        labels |= {str(row): NAMES[code] for row, code in enumerate(codes.tolist(), start=start)}
+        made = _rows(vectors, start)
+        lines = ({**row, "label": labels[row["id"]]} if int(row["id"]) < labelled else row for row in made)
+        bench.client.upload(project_id, ndjson(lines))
     return labels
 
 
-def _vectors(rng: np.random.Generator, rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Overlapping clouds, one for each class: vectors [rows, dimensions] and codes [rows]."""
-    centres = rng.normal(scale=0.5, size=(len(CLASSES), DIMENSIONS))
-    codes = rng.integers(len(CLASSES), size=rows)
-    return (centres[codes] + rng.normal(size=(rows, DIMENSIONS))).astype(np.float32), codes
+def _retrain(bench: Bench, project_id: str, labels: Mapping[str, str], row: int) -> None:
+    """Give one more label and wait for the model of it."""
+    bench.client.label(project_id, [{"example_id": str(row), "label": labels[str(row)]}])
+    bench.client.finished(bench.client.train(project_id))
 
 
-def _rows(vectors: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
-    return ({"id": str(row), "vector": base64_vector(vector)} for row, vector in enumerate(vectors))
+def _worker_seconds(client: Client, project_id: str, **wish: Any) -> float:
+    """From a worker's claim of a query for a batch of 100 to its batch."""
+    batch = client.query(project_id, k=100, lease_seconds=0, **wish)
+    job = client.call("GET", f"/v1/jobs/{batch['job_id']}")
+    return _seconds_between(job["started_at"], job["finished_at"])
+
+
+def _rows(vectors: NDArray[np.float32], start: int = 0) -> Iterator[dict[str, Any]]:
+    return ({"id": str(row), "vector": base64_vector(vector)} for row, vector in enumerate(vectors, start=start))
 
 
 def _query_times(client: Client, project_id: str, count: int) -> list[float]:
@@ -192,17 +252,7 @@ def _seconds_between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def _plain_margin(files: list[Path], rng: np.random.Generator, k: int = 50) -> NDArray[np.intp]:
-    """The k rows of the least margin of a linear model with softmax, as anybody would write it."""
-    W = rng.normal(size=(len(CLASSES), DIMENSIONS)).astype(np.float32)
-    b = rng.normal(size=len(CLASSES)).astype(np.float32)
-    margins = []
-    for file in files:
-        P = np.load(file, mmap_mode="r") @ W.T + b
-        P = np.exp(P - P.max(axis=1, keepdims=True))
-        P /= P.sum(axis=1, keepdims=True)
-        best = np.partition(P, len(CLASSES) - 2, axis=1)[:, -2:]
-        margins.append(best[:, 1] - best[:, 0])
-    margin = np.concatenate(margins)
-    nearest = np.argpartition(margin, k)[:k]
-    return nearest[np.argsort(margin[nearest])]
+def _coefficients(rng: np.random.Generator, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """W [classes, columns] and b [classes] of a linear model: any figures cost the same."""
+    W = rng.normal(scale=0.1, size=(len(NAMES), columns))
+    return W.astype(np.float32), rng.normal(size=len(NAMES)).astype(np.float32)

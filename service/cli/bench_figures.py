@@ -19,26 +19,28 @@ class Figure:
 
     Attributes:
         name: What was measured.
-        value: The figure; of a ratio, with what it is a ratio of in `parts`.
+        value: The figure; of a ratio, with what it is a ratio of in `parts`. None: there is none, as `note` says.
         unit: Of the value.
         at_most: The bound, when less is better.
         at_least: The bound, when more is better.
         parts: What the figure was made from, by name and unit.
+        note: What else there is to say.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     at_most: float | None = None
     at_least: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def held(self) -> bool | None:
         """Whether the bound was held; None without a bound."""
         if self.at_most is not None:
-            return self.value <= self.at_most
-        return None if self.at_least is None else self.value >= self.at_least
+            return self.value is not None and self.value <= self.at_most
+        return None if self.at_least is None else self.value is not None and self.value >= self.at_least
 
     @property
     def bound(self) -> str:
@@ -71,8 +73,10 @@ def table(figures: Sequence[Figure]) -> Table:
         column.justify = "right"
     for figure in figures:
         held = {None: "", True: "yes", False: "[red]no[/red]"}[figure.held]
-        parts = ", ".join(f"{name} {_number(value)}" for name, value in figure.parts.items())
-        made.add_row(figure.name, _number(figure.value), figure.unit, figure.bound, held, parts)
+        parts = [f"{name} {_number(value)}" for name, value in figure.parts.items()]
+        value = "-" if figure.value is None else _number(figure.value)
+        made_from = ", ".join([*parts, figure.note] if figure.note else parts)
+        made.add_row(figure.name, value, figure.unit, figure.bound, held, made_from)
     return made
 
 
@@ -87,6 +91,7 @@ def document(figures: Sequence[Figure]) -> dict[str, Any]:
             "at_least": figure.at_least,
             "held": figure.held,
             "parts": dict(figure.parts),
+            "note": figure.note,
         }
         for figure in figures
     ]

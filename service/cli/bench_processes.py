@@ -1,5 +1,7 @@
 """What the kernel says of a process: its children, its memory, its libraries. Linux only."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -31,6 +33,24 @@ def resident(pid: int) -> int:
 def peak_resident(pid: int) -> int:
     """The most resident memory since `reset_peak`, in bytes."""
     return _status(pid, "VmHWM")
+
+
+def anonymous(parent: int | None = None) -> int:
+    """Resident memory not backed by files, in bytes: of this process, or the most of any descendant of `parent`."""
+    if parent is None:
+        return _status(os.getpid(), "RssAnon")
+    sizes = [0]
+    for pid in _children(parent):
+        with suppress(FileNotFoundError, ProcessLookupError, StopIteration):  # it ended meanwhile
+            sizes += [_status(pid, "RssAnon"), anonymous(pid)]
+    return max(sizes)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in (_PROC / str(pid) / "task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def reset_peak(pid: int) -> None:

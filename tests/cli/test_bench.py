@@ -46,7 +46,15 @@ def test_the_document_is_json_with_the_machine() -> None:
         "at_least": None,
         "held": False,
         "parts": {"worker ms": 12.345},
+        "note": "",
     }
+
+
+def test_what_gave_no_figure_says_why_and_holds_no_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = Figure(name="peer", value=None, unit="s", at_most=3, note="no answer in 120 s")
+    assert silent.held is False
+    Console(width=110).print(table([silent]))
+    assert "no answer in 120 s" in capsys.readouterr().out
 
 
 def test_percentiles_are_in_milliseconds() -> None:
