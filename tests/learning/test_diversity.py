@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
 from tests.learning.pools import blobs
 from tests.learning.selecting import select
 from workers.learning.space import learn_space
-from workers.learning.strategies.diversity import KCenter, TypiClust
+from workers.learning.strategies import diversity
+from workers.learning.strategies.diversity import KCenter
 from workers.learning.strategies.geometry import squared_distances
 
 
@@ -36,22 +38,14 @@ def test_k_center_covers_as_well_as_the_rule_computed_naively() -> None:
     assert (select(KCenter(), X, 15, labelled).positions + 6).tolist() == picked[6:]
 
 
-def test_typiclust_takes_one_of_each_cluster_first_those_without_labels() -> None:
-    X, y = blobs(200, 5, np.random.default_rng(2))
-    cold = select(TypiClust(), X, 5)
-    assert sorted(y[cold.positions]) == [0, 1, 2, 3, 4]
-    labelled = np.flatnonzero(y < 2)[:2]
-    rest = np.setdiff1d(np.arange(200), labelled)
-    warm = select(TypiClust(), X, 3, labelled)
-    assert sorted(y[rest[warm.positions]]) == [2, 3, 4]
-
-
-def test_typiclust_prefers_the_dense_middle_of_a_cluster() -> None:
-    X, y = blobs(300, 3, np.random.default_rng(3))
-    for position in select(TypiClust(), X, 3).positions:
-        own = X[y == y[position]]
-        distances = np.linalg.norm(own - own.mean(axis=0), axis=1)
-        assert np.linalg.norm(X[position] - own.mean(axis=0)) < np.median(distances)
+def test_k_center_with_more_labels_than_it_compares_with_uses_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, _ = blobs(120, 5, np.random.default_rng(1))
+    labelled = np.arange(60)
+    whole = select(KCenter(), X, 5, labelled)
+    monkeypatch.setattr(diversity, "_MOST_PAIRS", 60 * 20)
+    some = select(KCenter(), X, 5, labelled)
+    assert np.unique(some.positions).size == 5
+    assert some.values[0] >= whole.values[0]
 
 
 def test_squared_distances() -> None:

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from workers.learning.parallel import Parallel
 
 _ITERATIONS = 50
+_FITTED = 20_000
 _ROWS_A_TASK = 65_536
 _CENTRES_AT_ONCE = 256
 _NUMBERS_AT_ONCE = 2**18  # 1 MiB: what is computed next is still in the cache
@@ -26,6 +27,44 @@ def k_means(
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = k_means.fit_predict(X, sample_weight=weights)
     return labels, k_means.cluster_centers_
+
+
+def sampled_k_means(
+    X: NDArray[np.float32], clusters: int, seed: int, parallel: Parallel
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The cluster [n] of each row `X` [n, d] and its squared distance [n] to the centre, at pool scale.
+
+    The centres are those of k-means on at most 20,000 rows, drawn at random; all rows then go to the nearest. The mean
+    squared distance is within about clusters / 20,000 of that of a fit on all rows.
+    """
+    sample = X
+    if X.shape[0] > _FITTED:
+        sample = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], _FITTED, replace=False))]
+    _, centres = k_means(sample, clusters, seed)
+    blocks = [(start, min(start + _ROWS_A_TASK, X.shape[0])) for start in range(0, X.shape[0], _ROWS_A_TASK)]
+    found = list(parallel.map(_Assigned(X, centres), blocks))
+    return np.concatenate([cluster for cluster, _ in found]), np.concatenate([squares for _, squares in found])
+
+
+@dataclass(frozen=True, slots=True)
+class _Assigned:
+    """The nearest centre of each row of a block, and its squared distance."""
+
+    X: NDArray[np.float32]
+    centres: NDArray[np.float32]
+
+    def __call__(self, block: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        start, stop = block
+        cluster = np.empty(stop - start, dtype=np.int32)
+        squares = np.empty(stop - start, dtype=np.float32)
+        size = max(_NUMBERS_AT_ONCE // self.centres.shape[0], 1)
+        for row in range(start, stop, size):
+            last = min(row + size, stop)
+            distances = squared_distances(self.X[row:last], self.centres)
+            nearest = distances.argmin(axis=1)
+            cluster[row - start : last - start] = nearest
+            squares[row - start : last - start] = distances[np.arange(nearest.size), nearest]
+        return cluster, squares
 
 
 def squared_distances(X: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,9 +106,11 @@ def lowered(
     work = _ToNearest(X, squares, centres)
     rows = X.shape[0]
     if parallel is None or rows <= _ROWS_A_TASK:
-        return np.minimum(nearest, work((0, rows)))
-    blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
-    return np.minimum(nearest, np.concatenate(list(parallel.map(work, blocks))))
+        found = work((0, rows))
+    else:
+        blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
+        found = np.concatenate(list(parallel.map(work, blocks)))
+    return np.minimum(nearest, found, out=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +135,5 @@ class _ToNearest:
                 products -= lengths
                 part = closest[row - start : row - start + size]
                 np.maximum(part, products.max(axis=0), out=part)
-        return np.maximum(self.squares[start:stop] - closest, np.float32(0))
+        np.subtract(self.squares[start:stop], closest, out=closest)
+        return np.maximum(closest, np.float32(0), out=closest)

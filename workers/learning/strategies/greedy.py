@@ -17,6 +17,7 @@ from workers.learning.strategies.geometry import lifted, lowered, polar, row_squ
 _LEAST_WORKING_SET = 4_096
 _WORKING_SHARE = 64
 _NUMBERS_AT_ONCE = 2**18
+_COLUMNS_AT_ONCE = 2_048
 _ROWS_A_TASK = 2_048
 _WORTH_A_THREAD = 2**22
 # Figures are compared by 20 bits of their mantissa, about six digits, so that the last bits of a sum decide nothing.
@@ -192,9 +193,7 @@ class Kernel(Protocol):
     """Likeness by distance. joblib can serialise it."""
 
     def __call__(self, squares: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Likeness in [0, 1], never rising with the squared distances (or 1 + rounding, of those that rounding left
-        below 0); may overwrite its argument.
-        """
+        """Likeness in [0, 1], never rising with the squared distances (some a little below 0); may overwrite these."""
         ...
 
 
@@ -321,13 +320,17 @@ class _Gained:
 
     def __call__(self, block: tuple[int, int]) -> NDArray[np.float64]:
         start, stop = block
-        gained = np.empty(stop - start)
-        size = max(_NUMBERS_AT_ONCE // self.opposite.shape[0], 1)
-        for row in range(start, stop, size):
-            last = min(row + size, stop)
-            likeness = self.kernel(self.X[row:last] @ self.opposite.T)
-            np.minimum(likeness, self.high, out=likeness)
-            np.maximum(likeness, self.low, out=likeness)
-            likeness -= self.low
-            gained[row - start : last - start] = likeness @ self.weights
+        gained = np.zeros(stop - start)
+        width = min(self.opposite.shape[0], _COLUMNS_AT_ONCE)
+        size = _NUMBERS_AT_ONCE // width
+        for column in range(0, self.opposite.shape[0], width):
+            some = slice(column, column + width)
+            opposite, weights = self.opposite[some].T, self.weights[some]
+            low, high = self.low[some], self.high[some]
+            for row in range(start, stop, size):
+                likeness = self.kernel(self.X[row : min(row + size, stop)] @ opposite)
+                np.minimum(likeness, high, out=likeness)
+                np.maximum(likeness, low, out=likeness)
+                likeness -= low
+                gained[row - start : row - start + size] += likeness @ weights
         return gained

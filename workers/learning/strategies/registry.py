@@ -6,7 +6,13 @@ from typing import Any
 from workers.learning.strategies import change, committee, diversity, errors, hybrid, uncertainty
 from workers.learning.strategies.base import Need, Scorer, Selector
 
-SCORERS: Mapping[str, type[Scorer]] = {**uncertainty.SCORERS, **committee.SCORERS, **change.SCORERS, **hybrid.SCORERS}
+SCORERS: Mapping[str, type[Scorer]] = {
+    **uncertainty.SCORERS,
+    **committee.SCORERS,
+    **change.SCORERS,
+    **diversity.SCORERS,
+    **hybrid.SCORERS,
+}
 
 SELECTORS: Mapping[str, type[Selector]] = {
     **change.SELECTORS,
