@@ -44,7 +44,8 @@ _ENTRIES = (
                 "maximum": 1e6,
                 "default": None,
                 "description": "Inverse penalty, for features scaled to a mean squared length of 1. "
-                "null: chosen by cross-validation on log-loss once there are enough labels, 10 before.",
+                "null: chosen by cross-validation on log-loss once there are 10 labels a class; "
+                "10 x sqrt(classes / 2) before.",
             },
             scaling={
                 "type": "string",
@@ -52,6 +53,14 @@ _ENTRIES = (
                 "default": "auto",
                 "description": "Of vectors: each column by its own deviation (`columns`), all by one (`shared`: pixels,"
                 " embeddings), or `auto`: `shared` when the columns span similar ranges.",
+            },
+            latent={
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 300,
+                "default": 64,
+                "description": "Of text: dimensions of latent semantics, learnt from the unlabelled pool and put "
+                "beside the terms. Few labels go much further with them. 0: terms alone.",
             },
             class_weight=_CLASS_WEIGHT,
             **_COMMITTEE,

@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -19,17 +20,35 @@ from service.cli.embedded import StartError, log_tail, running
 TABLE_WIDTH = 110
 
 
-@click.command()
+class _Lazy(click.Group):
+    """Imports its one sub-command when it is called: it needs scikit-learn, and the measuring of speed does not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Return the one name."""
+        return ["efficiency"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - same
+        """Import the sub-command."""
+        if cmd_name != "efficiency":
+            return None
+        command: click.Command = import_module("service.cli.bench_efficiency").efficiency
+        return command
+
+
+@click.group(cls=_Lazy, invoke_without_command=True)
 @click.option("--json", "path", default="bench.json", show_default=True, type=click.Path(path_type=Path), help="File.")
 @click.option("--quick", is_flag=True, help="Fewer repetitions.")
 @click.option("--only", multiple=True, type=click.Choice(list(CASES)), help="These cases only; may be repeated.")
 @click.option("--check", is_flag=True, help="Exit with code 1 when a bound is not held.")
-def bench(path: Path, only: tuple[str, ...], *, quick: bool, check: bool) -> None:
+@click.pass_context
+def bench(context: click.Context, path: Path, only: tuple[str, ...], *, quick: bool, check: bool) -> None:
     """Measure speed and memory, as a table and JSON.
 
     Everything goes through the HTTP API of an embedded service on a temporary folder, started with its defaults.
     Durations are medians where no other percentile is named. Needs Linux, whose /proc tells the memory of processes.
     """
+    if context.invoked_subcommand:
+        return
     if not sys.platform.startswith("linux"):
         raise click.ClickException("The benchmark needs Linux: /proc tells the memory of processes.")
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -3,7 +3,8 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from tests.learning.pools import blobs, probabilities
-from workers.learning.estimators.training import TrainingRequest
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.metrics import cross_validated_probabilities, evaluate, wilson_interval
 
 
@@ -63,6 +64,23 @@ def test_cross_validation_judges_every_row_by_a_model_that_has_not_seen_it() -> 
     assert np.mean(P[1:].argmax(axis=1) == y[1:]) > 0.9
     noise = TrainingRequest(X=X, y=np.random.default_rng(3).integers(0, 2, 40), classes=["x", "y"])
     assert np.mean(cross_validated_probabilities(noise, 5).argmax(axis=1) == noise.y) < 0.8
+
+
+@pytest.mark.parametrize(("rows", "models"), [(100, 5), (2_000, 5), (4_000, 3), (9_000, 2)])
+def test_cross_validation_of_many_rows_trains_fewer_models(
+    monkeypatch: pytest.MonkeyPatch, rows: int, models: int
+) -> None:
+    sizes = []
+
+    def note(request: TrainingRequest) -> TrainedModel:
+        sizes.append(len(request.y))
+        return train(request)
+
+    monkeypatch.setattr("workers.learning.metrics.train", note)
+    X, y = blobs(rows, 2, np.random.default_rng(0))
+    cross_validated_probabilities(TrainingRequest(X=X, y=y, classes=["x", "y"], params={"C": 1.0}), 5)
+    assert len(sizes) == models
+    assert sum(sizes) == rows * (models - 1)
 
 
 def test_cross_validation_of_two_rows() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-Curve = Sequence[tuple[int, float]]
+Curve = Sequence[tuple[float, float]]
 """(labels, score) in order of labels."""
 
 
@@ -20,7 +20,7 @@ class Saving:
         return f"{'≥ ' if self.at_least else ''}{round(100 * self.share)} %"
 
 
-def labels_to_reach(curve: Curve, target: float) -> int | None:
+def labels_to_reach(curve: Curve, target: float) -> float | None:
     """The labels at the first point with at least the `target` score; None when there is none."""
     return next((labels for labels, score in curve if score >= target), None)
 

@@ -13,6 +13,7 @@ from workers.learning.estimators.training import TrainingRequest, learn, train
 _Z = 1.959964
 _RESAMPLES = 1_000
 _LEAST_PROBABILITY = 1e-7
+_ROWS_TRAINED_ON = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArray[np.float32]:
     """Out-of-fold probabilities [n, classes] of the request's own rows.
 
+    By at most `folds` models, which are trained on 8,000 rows in all, or on n when that is more: beyond 2,000 rows
+    folds are larger, down to two halves, so that measuring never takes much longer than the training.
+
     Pass the `hyper_parameters` of the trained model as `params`, so that nothing is chosen again in each fold. Actively
     picked rows are harder than the pool, so figures from these are biased. A class with one example is unknown to the
     model that judges it and gets 0; where the other folds know one class only, that class gets 1.
@@ -66,7 +70,8 @@ def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArr
     y = np.asarray(request.y, dtype=np.int64)
     if y.size <= 1:
         raise ValueError("Cross-validation needs at least two rows.")
-    fold_of = stratified_folds(y, min(folds, y.size), np.random.default_rng(request.seed))
+    folds = min(folds, y.size, max(2, 1 + _ROWS_TRAINED_ON // y.size))
+    fold_of = stratified_folds(y, folds, np.random.default_rng(request.seed))
     P = np.zeros((y.size, len(request.classes)), dtype=np.float32)
     request = replace(request, learnt=request.learnt or learn(request))
     for fold in np.unique(fold_of):

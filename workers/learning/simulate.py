@@ -1,28 +1,47 @@
 """Plays the annotator: the loop of query, label and train on data whose labels are all known."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from workers.learning.curve import Curve
-from workers.learning.estimators.training import TrainingRequest, train
+from workers.learning.estimators.committee import train_committee
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.preprocessing import Background
+from workers.learning.estimators.training import TrainingRequest, learn, train
 from workers.learning.matrices import ArrayReader, Matrix, Rows, sample_rows
 from workers.learning.parallel import Parallel
 from workers.learning.query import Query
 from workers.learning.scoring import predict_blocks
 from workers.learning.selection import rank
+from workers.learning.strategies.registry import needs_of
 
-_BACKGROUND = 5_000
+Score = Literal["accuracy", "macro_f1"]
+
+GROWTH = 1.15
+"""Past the budget, each training has this many times the labels of the one before."""
+
+_BACKGROUND = 10_000
+_MEMBERS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulation:
     """A labelled pool [n, d] and test set, and the loop to play on them.
 
-    `start` are the rows labelled before the first query; `text` says that the features are term counts.
+    Attributes:
+        start: the rows labelled before the first query; none: the strategy chooses from the first example on.
+        batch: labels between two trainings, which happen at multiples of it.
+        budget: labels up to which they do.
+        limit: labels up to which the loop then goes on, in growing steps; None: the budget.
+        score: what is measured on the test set.
+        text: the features are term counts.
     """
 
     X: Matrix
@@ -33,53 +52,94 @@ class Simulation:
     start: Rows
     batch: int
     budget: int
+    limit: int | None = None
     strategy: str = "auto"
     params: Mapping[str, Any] = field(default_factory=dict)
     estimator: str = "logistic_regression"
     estimator_params: Mapping[str, Any] = field(default_factory=dict)
+    score: Score = "accuracy"
     seed: int = 0
     text: bool = False
 
+    @cached_property
+    def pool(self) -> ArrayReader:
+        """The features of the pool."""
+        return ArrayReader(self.X)
+
+    @cached_property
+    def learnt(self) -> Background:
+        """What the models learn from the pool without labels: the same in each training."""
+        everything = np.ones(self.y.size, dtype=bool)
+        background = sample_rows(self.pool, everything, _BACKGROUND, np.random.default_rng(self.seed))
+        return learn(self._request(np.empty(0, dtype=np.int64), background=background))
+
+    def request(self, labelled: Rows) -> TrainingRequest:
+        """The training on these rows of the pool."""
+        return self._request(labelled, learnt=self.learnt)
+
+    def _request(self, labelled: Rows, **background: Any) -> TrainingRequest:
+        return TrainingRequest(
+            X=self.pool.take(labelled),
+            y=self.y[labelled],
+            classes=[str(code) for code in range(self.classes)],
+            estimator=self.estimator,
+            params=self.estimator_params,
+            seed=self.seed,
+            text=self.text,
+            **background,
+        )
+
 
 def simulate(simulation: Simulation) -> Curve:
-    """Label batch after batch until the budget or the pool ends; the test accuracy after each training.
+    """Label batch after batch until the limit or the pool ends; the test score after each training.
 
-    Points without a model (one class so far) are left out.
+    Without labels there is no point; while all labels are of one class, the score is that of naming this class always.
     """
     labelled = np.sort(simulation.start)
     curve: list[tuple[int, float]] = []
     while True:
-        probabilities = _learn(simulation, labelled, curve)
-        k = min(simulation.batch, simulation.budget - labelled.size, simulation.y.size - labelled.size)
+        model = _train(simulation, labelled)
+        if labelled.size:
+            curve.append((int(labelled.size), _score(simulation, model, labelled)))
+        k = _next(simulation, labelled.size) - labelled.size
         if k <= 0:
             return curve
-        labelled = np.union1d(labelled, _pick(simulation, labelled, probabilities, k))
+        labelled = np.union1d(labelled, _pick(simulation, labelled, model, k))
 
 
-def _learn(simulation: Simulation, labelled: Rows, curve: list[tuple[int, float]]) -> NDArray[np.float32] | None:
-    """Train on the labels, append to the curve, and predict the pool."""
+def full_score(simulation: Simulation) -> float:
+    """The test score of a model of all labels."""
+    everything = np.arange(simulation.y.size)
+    return _score(simulation, _train(simulation, everything), everything)
+
+
+def _next(simulation: Simulation, labels: int) -> int:
+    """The labels of the next training; no more than now at the end."""
+    budget = min(simulation.budget, simulation.y.size)
+    if labels < budget:
+        return min((labels // simulation.batch + 1) * simulation.batch, budget)
+    limit = min(simulation.limit or budget, simulation.y.size)
+    return min(max(math.ceil(labels * GROWTH), labels + simulation.batch), limit)
+
+
+def _train(simulation: Simulation, labelled: Rows) -> TrainedModel | None:
     if np.unique(simulation.y[labelled]).size <= 1:
         return None
-    pool = ArrayReader(simulation.X)
-    everything = np.ones(pool.rows, dtype=bool)
-    model = train(
-        TrainingRequest(
-            X=pool.take(labelled),
-            y=simulation.y[labelled],
-            classes=[str(code) for code in range(simulation.classes)],
-            estimator=simulation.estimator,
-            params=simulation.estimator_params,
-            seed=simulation.seed,
-            background=sample_rows(pool, everything, _BACKGROUND, np.random.default_rng(simulation.seed)),
-            text=simulation.text,
-        )
-    )
-    guesses = model.predict_proba(simulation.X_test).argmax(axis=1)
-    curve.append((int(labelled.size), float(np.mean(guesses == simulation.y_test))))
-    return np.concatenate([P for _, _, P in predict_blocks(model, pool, 0, pool.rows, Parallel())])
+    return train(simulation.request(labelled))
 
 
-def _pick(simulation: Simulation, labelled: Rows, probabilities: NDArray[np.float32] | None, k: int) -> Rows:
+def _score(simulation: Simulation, model: TrainedModel | None, labelled: Rows) -> float:
+    truth = simulation.y_test
+    if model is None:
+        guesses = np.full(truth.size, simulation.y[labelled[0]])
+    else:
+        guesses = model.predict_proba(simulation.X_test).argmax(axis=1)
+    if simulation.score == "macro_f1":
+        return float(f1_score(truth, guesses, average="macro"))
+    return float(np.mean(guesses == truth))
+
+
+def _pick(simulation: Simulation, labelled: Rows, model: TrainedModel | None, k: int) -> Rows:
     candidates = np.ones(simulation.y.size, dtype=bool)
     candidates[labelled] = False
     query = Query(
@@ -90,10 +150,26 @@ def _pick(simulation: Simulation, labelled: Rows, probabilities: NDArray[np.floa
         classes=simulation.classes,
         # Another seed for each batch, or random labelling would be a single fixed order.
         seed=simulation.seed * 1_000_003 + int(labelled.size),
-        features=ArrayReader(simulation.X),
-        probabilities=None if probabilities is None else ArrayReader(probabilities),
+        features=simulation.pool,
+        probabilities=None if model is None else _predictions(model, simulation.pool),
+        members=_members(simulation, model, labelled),
+        model=model,
         labelled_rows=labelled,
         labelled_codes=simulation.y[labelled],
         labels_count=int(labelled.size),
     )
     return rank(query).rows
+
+
+def _predictions(model: TrainedModel, pool: ArrayReader) -> ArrayReader:
+    blocks = predict_blocks(model, pool, 0, pool.rows, Parallel())
+    return ArrayReader(np.concatenate([P for _, _, P in blocks]))
+
+
+def _members(simulation: Simulation, model: TrainedModel | None, labelled: Rows) -> ArrayReader | None:
+    """Probabilities of a bootstrap committee with the model's parameters, for strategies that need one."""
+    if model is None or "committee" not in needs_of(simulation.strategy):
+        return None
+    request = replace(simulation.request(labelled), params=model.hyper_parameters)
+    committee = train_committee(request, count=_MEMBERS, kind="bootstrap", parallel=Parallel())
+    return ArrayReader(committee.predict_proba(simulation.X))

@@ -27,6 +27,7 @@ SEARCH_ROWS = 2_000
 SEARCH_ITERATIONS = 100
 
 _MOST_ROTATED = 2_000
+_MOST_NEWTON_WEIGHTS = 256
 
 
 def fit_logistic_regression(
@@ -56,6 +57,9 @@ def default_c(classes: int) -> float:
 
 
 def _fit(model: LogisticRegression, X: Any, y: NDArray[np.int64]) -> None:
+    weights = X.shape[1] * np.unique(y).size
+    # Newton's method needs few iterations, each of them cubic in the number of weights.
+    model.set_params(solver="newton-cholesky" if weights <= _MOST_NEWTON_WEIGHTS else "lbfgs")
     with warnings.catch_warnings():
         # Who needs to know whether it converged looks at `n_iter_`.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,0 +1,164 @@
+"""The labelled sets that the efficiency benchmark plays on: Parquet files, or those that come with the project."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from workers.learning import datasets
+from workers.learning.featurizers.text import featurize
+from workers.learning.matrices import Matrix, Rows
+from workers.learning.simulate import Score, Simulation
+
+_TEST_SHARE = 0.4
+_START, _START_PER_CLASS, _FEW_CLASSES = 20, 2, 10
+_BATCH, _SMALL_BATCH, _SMALL_POOL = 20, 5, 700
+# Where the rarest class has less than this share of the largest's rows, accuracy hardly sees it.
+_BALANCED = 0.25
+
+
+class SetError(ValueError):
+    """A file that the benchmark cannot play on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSet:
+    """Features [n, d] with the class codes [n] of all rows; `test` [n] are kept aside, None: by each seed anew."""
+
+    name: str
+    X: Matrix
+    y: NDArray[np.int64]
+    classes: int
+    test: NDArray[np.bool_] | None
+    text: bool
+
+    @property
+    def score(self) -> Score:
+        """Accuracy, or macro F1 where a class is rare."""
+        counts = np.bincount(self.y)
+        return "accuracy" if counts.min() >= _BALANCED * counts.max() else "macro_f1"
+
+
+@cache
+def load(source: str) -> LabelledSet:
+    """The set in the Parquet file `source`, or the one of that name that comes with the project.
+
+    Raises:
+        SetError: what is wrong with the file.
+    """
+    if source in datasets.NAMES:
+        made = datasets.load(source, np.random.default_rng(0))
+        text = isinstance(made.inputs, list)
+        X = featurize(made.inputs, {}) if isinstance(made.inputs, list) else made.inputs
+        return LabelledSet(name=source, X=X, y=made.y, classes=len(made.classes), test=made.test, text=text)
+    return _read(Path(source))
+
+
+def _read(path: Path) -> LabelledSet:
+    """Columns: `text`, or `vector` (a list of one length), or `x0`, `x1`, …; `label`; perhaps `split` (train, test).
+
+    Labels and split of `NAME.<features>.parquet` may be in `NAME.parquet` beside it, row by row of the same `id`.
+    """
+    try:
+        table = pq.read_table(path)
+        if "label" not in table.column_names:
+            table = _with_labels(table, path)
+    except (OSError, pa.ArrowException) as error:
+        raise SetError(f"{path} cannot be read as Parquet: {error}") from error
+    y, classes = _codes(table["label"], path)
+    X, text = _features(table, path)
+    test = None
+    if "split" in table.column_names:
+        test = np.array([split == "test" for split in table["split"].to_pylist()])
+        if test.all() or not test.any():
+            raise SetError(f"{path}: `split` must name both test rows and others.")
+    return LabelledSet(name=path.stem, X=X, y=y, classes=classes, test=test, text=text)
+
+
+def _with_labels(table: pa.Table, path: Path) -> pa.Table:
+    beside = path.with_name(path.name.split(".")[0] + ".parquet")
+    if beside == path or not beside.exists():
+        raise SetError(f"{path} has no column `label`.")
+    labels = pq.read_table(beside)
+    if "label" not in labels.column_names or not table["id"].equals(labels["id"]):
+        raise SetError(f"{path} has no column `label`, and {beside} has no labels for the same ids in the same order.")
+    for name in {"label", "split"} & set(labels.column_names):
+        table = table.append_column(name, labels[name])
+    return table
+
+
+def _codes(labels: pa.ChunkedArray, path: Path) -> tuple[NDArray[np.int64], int]:
+    kind = labels.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        raise SetError(f"{path} has several labels a row: multi-label sets cannot be played yet.")
+    if pa.types.is_floating(kind):
+        raise SetError(f"{path} has numbers as labels: regression sets cannot be played yet.")
+    if labels.null_count:
+        raise SetError(f"{path} has rows without a label.")
+    classes, codes = np.unique(np.array(pc.cast(labels, pa.string()).to_pylist()), return_inverse=True)
+    if classes.size <= 1:
+        raise SetError(f"{path} has labels of one class only.")
+    return codes.astype(np.int64), int(classes.size)
+
+
+def _features(table: pa.Table, path: Path) -> tuple[Matrix, bool]:
+    columns = [name for name in table.column_names if name[:1] == "x" and name[1:].isdecimal()]
+    if "vector" in table.column_names:
+        flat = table["vector"].combine_chunks().flatten()
+        X = np.asarray(flat).astype(np.float32).reshape(table.num_rows, -1)
+    elif columns:
+        X = np.column_stack([np.asarray(table[name], dtype=np.float32) for name in columns])
+    elif "text" in table.column_names:
+        return featurize(table["text"].to_pylist(), {}), True
+    else:
+        raise SetError(f"{path} has none of the columns `vector`, `x0` and `text`.")
+    if not np.isfinite(X).all():
+        raise SetError(f"{path} has features that are not numbers.")
+    return X, False
+
+
+def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: bool, **choices: Any) -> Simulation:
+    """The loop of one seed.
+
+    It starts from 20 rows drawn at random, 2 of each class where there are more than 10, and one of each class not
+    drawn, or `cold`, without a label; 20 labels a batch, 5 where the pool has fewer than 700 rows. The same seed gives
+    every strategy the same start. `past` the budget it goes on to the pool's end, in growing steps.
+    """
+    rng = np.random.default_rng(seed)
+    test = made.test if made.test is not None else rng.permutation(made.y.size) < int(_TEST_SHARE * made.y.size)
+    pool = np.flatnonzero(~test)
+    y = made.y[pool]
+    small = pool.size < _SMALL_POOL
+    return Simulation(
+        X=made.X[pool],
+        y=y,
+        X_test=made.X[test],
+        y_test=made.y[test],
+        classes=made.classes,
+        start=np.empty(0, dtype=np.int64) if cold else _start(y, rng),
+        batch=_SMALL_BATCH if small and not cold else _BATCH,
+        budget=min(budget, pool.size),
+        limit=pool.size if past else None,
+        score=made.score,
+        seed=seed,
+        text=made.text,
+        **choices,
+    )
+
+
+def _start(y: NDArray[np.int64], rng: np.random.Generator) -> Rows:
+    """Rows to label first, as far as the pool has them."""
+    shuffled = rng.permutation(y.size)
+    classes = np.unique(y)
+    if classes.size > _FEW_CLASSES:
+        of_each = [shuffled[y[shuffled] == code][:_START_PER_CLASS] for code in classes]
+        return np.sort(np.concatenate(of_each))
+    drawn = shuffled[:_START]
+    missed = [shuffled[y[shuffled] == code][:1] for code in np.setdiff1d(classes, y[drawn])]
+    return np.sort(np.concatenate([drawn, *missed]))
