@@ -239,7 +239,7 @@ def _request(
         gathered = _Gathered(gathered.X[keep] if gathered.X.size else gathered.X, gathered.hashes, gathered.space)
         rows, scores = rows[keep], None if scores is None else scores[keep]
     labelled_rows, labelled_y = query.labelled_rows, query.labelled_codes
-    if labelled_rows.size > _MOST_LABELLED:
+    if gathered.space is not None and labelled_rows.size > _MOST_LABELLED:
         chosen = random_subset(
             np.arange(labelled_rows.size, dtype=np.int64), _MOST_LABELLED, query.seed, purpose="labelled"
         )
@@ -254,9 +254,11 @@ def _request(
         seed=query.seed,
         X=gathered.X,
         P=_probabilities(query, selector, rows),
+        y=_codes(query, selector, rows),
         scores=scores,
         labelled_X=labelled_X,
         labelled_y=labelled_y,
+        labelled_P=_probabilities(query, selector, labelled_rows) if "labels" in selector.needs else nothing(),
         features=query.features,
         model=None if query.model is None else _CheckedModel(query.model),
         parallel=query.parallel,
@@ -267,6 +269,15 @@ def _probabilities(query: Query, selector: Selector, rows: Rows) -> NDArray[np.f
     if "predictions" not in selector.needs or query.probabilities is None:
         return nothing()
     return numbers(np.asarray(query.probabilities.take(rows), dtype=np.float32))
+
+
+def _codes(query: Query, selector: Selector, rows: Rows) -> NDArray[np.int64]:
+    """The class codes of candidates [n], -1 without a label."""
+    if "labels" not in selector.needs:
+        return np.empty(0, dtype=np.int64)
+    codes = np.full(query.candidates.size, -1, dtype=np.int64)
+    codes[query.labelled_rows] = query.labelled_codes
+    return codes[rows]
 
 
 @dataclass(frozen=True, slots=True)

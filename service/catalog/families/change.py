@@ -32,7 +32,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
                 "type": "integer",
                 "minimum": 10,
                 "maximum": 10_000,
-                "default": 300,
+                "default": 250,
                 "description": "Candidates, drawn at random, on which the error is expected.",
             },
             loss={

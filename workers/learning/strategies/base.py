@@ -76,9 +76,11 @@ class SelectionRequest:
         seed: of every random choice.
         X: candidates in comparable form [n, d]; empty unless features are needed.
         P: their class probabilities [n, classes]; empty unless predictions are needed.
+        y: the candidates' class codes [n], -1 without a label; empty unless labels are needed.
         scores: of the candidates [n], when a scorer has narrowed them.
         labelled_X: labelled rows in the same form [m, d]; m may be 0.
         labelled_y: their class codes [m].
+        labelled_P: their class probabilities [m, classes]; empty unless labels and predictions are needed.
         features: of every row of the project, as uploaded; None when the project has none.
         model: the serving model, when it is needed.
         parallel: for work over blocks of rows.
@@ -90,9 +92,11 @@ class SelectionRequest:
     seed: int
     X: NDArray[np.float32] = field(default_factory=nothing)
     P: NDArray[np.float32] = field(default_factory=nothing)
+    y: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     scores: NDArray[np.float64] | None = None
     labelled_X: NDArray[np.float32] = field(default_factory=nothing)
     labelled_y: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    labelled_P: NDArray[np.float32] = field(default_factory=nothing)
     features: ChunkReader | None = None
     model: Predictor | None = None
     parallel: Parallel = field(default_factory=Parallel)

@@ -19,8 +19,8 @@ Loss = Literal["log_loss", "zero_one"]
 _MOST_CLASSES = 64
 _MOST_LABELS = 10
 _MOST_COLUMNS = 128
-_MOST_LABELLED = 500
-_MOST_MULTIPLICATIONS = 130_000_000_000
+_MOST_LABELLED = 300
+_MOST_MULTIPLICATIONS = 80_000_000_000
 _AXES_SAMPLE = 5_000
 _BLOCK = 64
 _DIGITS = 7
@@ -64,9 +64,9 @@ class ExpectedErrorReduction(Selector):
     regression on comparable features, fitted once; a few Newton steps with its curvature tell what a label makes of
     it (see `refit`), where the paper trains anew k x C times.
 
-    Of the candidates, the `shortlist` of smallest margin is judged, or as many as 1.3e11 multiplications allow (10,000
-    of 64 columns, 10 classes and 500 labels; 20 s). Further limits: the 64 classes of most probability, the 10 most
-    probable labels of a candidate, 128 principal axes, 500 labels drawn at random. With s = shortlist,
+    Of the candidates, the `shortlist` of smallest margin is judged, or as many as 8e10 multiplications allow (10,000
+    of 64 columns, 10 classes and 300 labels). Further limits: the 64 classes of most probability, the 10 most
+    probable labels of a candidate, 128 principal axes, 300 labels drawn at random. With s = shortlist,
     e = evaluation_size and l = labels: O(s min(C, 10) C d (e + l)), after O(n C) for the margins and O(l C d^2) for
     the fit.
     """
@@ -74,7 +74,7 @@ class ExpectedErrorReduction(Selector):
     needs: ClassVar[tuple[Need, ...]] = ("predictions", "features", "labels")
     max_candidates: int = 20_000
     shortlist: int = 10_000
-    evaluation_size: int = 300
+    evaluation_size: int = 250
     loss: Loss = "log_loss"
 
     def select(self, request: SelectionRequest) -> Selection:

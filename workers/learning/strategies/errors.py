@@ -1,7 +1,39 @@
 """Labelled examples whose label looks wrong."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from workers.learning.strategies.base import Selector
+import numpy as np
 
-SELECTORS: Mapping[str, type[Selector]] = {}
+from workers.learning.confidence import class_thresholds, judge
+from workers.learning.strategies.base import Need, Selection, SelectionRequest, Selector
+from workers.learning.ties import tie_keys
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class LabelErrors(Selector):
+    """Labels that confident learning contradicts (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068). O(n C).
+
+    Its candidates are labelled rows, and the probabilities are out of sample, of models that were trained without the
+    row. Candidates without a label come last.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("predictions", "labels")
+    max_candidates: int = 10_000_000
+
+    def select(self, request: SelectionRequest) -> Selection:
+        """Pick contradicted labels first, then the others, each by p_label - p_suggested, which is the value."""
+        labelled = request.labelled_y.size > 0
+        thresholds = (
+            class_thresholds(request.labelled_P, request.labelled_y) if labelled else np.full(request.classes, np.inf)
+        )
+        verdicts = judge(request.P, request.y, thresholds)
+        order = np.lexsort((tie_keys(request.rows, request.seed), -np.round(verdicts.suspicion, _DIGITS)))
+        picked = order[: request.count]
+        return Selection(picked, verdicts.margins[picked], standby=verdicts.suspicion)
+
+
+SELECTORS: Mapping[str, type[Selector]] = {"label_errors": LabelErrors}
