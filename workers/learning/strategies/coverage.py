@@ -21,7 +21,8 @@ class ProbCover(Selector):
     Without a `radius`, it is the largest at which 95 % of the balls around 10,000 candidates are pure, by the
     pseudo-labels of k-means with as many clusters as classes: the paper's rule, exact instead of on a grid. Greedy
     coverage is exact on n <= `max_candidates`, measured on at most m = `reference` of them. O(n m d): each point is
-    covered once.
+    covered once. Of 50,000 rows of 64 columns, 100 picks cover 99 % of what exact greedy on all rows covers where
+    clusters are clear; 67 to 77 % in clouds without any, whose radius is so small that exact greedy covers 3 to 5 %.
     """
 
     radius: float | None = None
@@ -41,7 +42,8 @@ class MaxHerding(Selector):
 
     Without a `bandwidth`, likeness falls to 1/e at the median distance of two candidates; the paper's fixed figure
     does about this on its features of unit length. Coverage is measured on m = `reference` candidates drawn at random.
-    O(n m d log k) for n <= `max_candidates`.
+    O(n m d log k) for n <= `max_candidates`. Of 50,000 rows of 64 columns, 100 picks reach 98.7 to 99.6 % of the
+    coverage of exact greedy on all rows (random picks: 89 to 98 %).
     """
 
     bandwidth: float | None = None
