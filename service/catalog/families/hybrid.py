@@ -99,7 +99,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features", "predictions", "model"),
-        cost="`passes` predictions of n candidates (1,000,000 at most), then k-means on 20,000 at most.",
+        cost="O(n d C) for each of the `passes` over n candidates (1,000,000 at most), then k-means on 20,000 at most.",
     ),
     StrategyEntry(
         name="information_density",

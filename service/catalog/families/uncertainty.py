@@ -10,7 +10,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("predictions",),
-        cost="One pass over the pool's probabilities.",
+        cost="O(n C): one pass over the pool's probabilities.",
     ),
     StrategyEntry(
         name="margin",
@@ -19,7 +19,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("predictions",),
-        cost="One pass over the pool's probabilities.",
+        cost="O(n C): one pass over the pool's probabilities.",
     ),
     StrategyEntry(
         name="entropy",
@@ -28,7 +28,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("predictions",),
-        cost="One pass over the pool's probabilities.",
+        cost="O(n C): one pass over the pool's probabilities.",
     ),
     StrategyEntry(
         name="certainty",

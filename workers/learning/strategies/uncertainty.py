@@ -44,7 +44,7 @@ class Margin(Scorer):
 
 
 class Entropy(Scorer):
-    """Entropy of the class probabilities, divided by its maximum, log(classes). O(n C)."""
+    """Entropy of the class probabilities (Settles 2009), divided by its maximum, log(classes). O(n C)."""
 
     __slots__ = ()
 
