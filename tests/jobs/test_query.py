@@ -4,11 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.orm import Session
 
 from service.db.queries import arrays, projects
+from service.db.tables import Pool
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs import query
+from workers.jobs.context import JobContext
+from workers.jobs.pool import pin
 
 
 def test_a_query_without_a_model_is_answered_by_a_named_stand_in(api: Api) -> None:
@@ -124,6 +129,23 @@ def test_the_same_seed_gives_the_same_batch(api: Api) -> None:
     other = batch(api, project_id, k=10, seed=8, lease_seconds=0, strategy="random")
     assert one["items"] == two["items"]
     assert one["items"] != other["items"]
+
+
+def test_what_changes_between_pin_and_reading_is_read_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 20)
+    pins: list[int] = []
+
+    def overtaken(session: Session, context: JobContext, pool: Pool) -> int:
+        pins.append(pin(session, context, pool))
+        if len(pins) == 1:
+            pool.chunk_generation += 1
+            session.flush()
+        return pins[-1]
+
+    monkeypatch.setattr(query, "pin", overtaken)
+    assert len(batch(api, project_id, k=5)["items"]) == 5
+    assert pins[1:] == [pins[0] + 1]
 
 
 def test_a_filter_leaves_only_matching_examples(api: Api) -> None:

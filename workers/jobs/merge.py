@@ -13,7 +13,16 @@ from service.db.queries import projects as project_queries
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
 from workers.jobs.filling import LATEST, add_chunk, collect, open_matrix, write_blocks
-from workers.jobs.pool import VECTORS, Layout, features_array, features_reader, layout, missing_ranges, next_generation
+from workers.jobs.pool import (
+    VECTORS,
+    Layout,
+    features_array,
+    features_reader,
+    layout,
+    missing_ranges,
+    next_generation,
+    pin,
+)
 from workers.learning.matrices import Matrix, grid
 
 
@@ -34,7 +43,8 @@ def _load(context: JobContext) -> Layout:
     with context.write() as session:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
-        return layout(session, context, project, pool, [VECTORS])
+        pin(session, context, pool)
+        return layout(session, project, pool, [VECTORS])
 
 
 def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:

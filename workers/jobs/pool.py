@@ -50,14 +50,19 @@ def width(features: dict[str, Any]) -> int:
     return columns
 
 
-def layout(session: Session, context: JobContext, project: Project, pool: Pool, names: list[str]) -> Layout:
-    """Pin the present generation for this job and read its chunk lists.
+def pin(session: Session, context: JobContext, pool: Pool) -> int:
+    """Pin the present generation for this job, whose files are kept from then on; return it.
 
     Raises:
         JobLostError: the job is no longer ours.
     """
     if not jobs.pin(session, context.claim, chunks=pool.chunk_generation, labels=pool.label_generation):
         raise JobLostError
+    return pool.chunk_generation
+
+
+def layout(session: Session, project: Project, pool: Pool, names: list[str]) -> Layout:
+    """Read the chunk lists of the present generation, which the job has pinned."""
     chunks: dict[str, list[Chunk]] = {name: [] for name in names}
     for row in arrays.live_chunks(session, project.id, arrays=names, generation=pool.chunk_generation):
         chunks[row.array].append(chunk_of(row))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
@@ -26,7 +27,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
 from workers.jobs.serving import members_reader, predictions_reader
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.matrices import ChunkReader
@@ -39,7 +40,7 @@ _RESERVE = 50
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a query needs, read in one transaction."""
+    """What a query needs, of one generation of chunk lists."""
 
     project: Project
     model: Model | None
@@ -66,21 +67,34 @@ def run(context: JobContext) -> None:
 
 
 def _load(context: JobContext, message: QueryMessage) -> Loaded:
-    with context.write() as session:
-        project = projects.get(session, context.project_id)
-        pool = project_queries.pool(session, project.id)
-        model = model_queries.get(session, project.id, pool.model_version)
-        version = pool.model_version
-        names = [features_array(project.features), array_name(version), members_name(version)]
-        return Loaded(
-            project=project,
-            model=model,
-            labels_since=pool.label_generation - (model.label_generation if model else 0),
-            training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
-            layout=layout(session, context, project, pool, names),
-            availability=candidates.read(session, context, project, pool, message),
-            labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
-        )
+    """Read in a transaction that only reads: labels may be many, and SQLite has one writer.
+
+    The pin is a write before it. What a merge or an upload has changed in between is pinned and read again.
+    """
+    while True:
+        with context.write() as session:
+            pinned = pin(session, context, project_queries.pool(session, context.project_id))
+        with context.read() as session:
+            loaded = _read(session, context, message)
+            if project_queries.generation(session, context.project_id) == pinned:
+                return loaded
+
+
+def _read(session: Session, context: JobContext, message: QueryMessage) -> Loaded:
+    project = projects.get(session, context.project_id)
+    pool = project_queries.pool(session, project.id)
+    version = pool.model_version
+    model = model_queries.get(session, project.id, version)
+    names = [features_array(project.features), array_name(version), members_name(version)]
+    return Loaded(
+        project=project,
+        model=model,
+        labels_since=pool.label_generation - (model.label_generation if model else 0),
+        training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
+        layout=layout(session, project, pool, names),
+        availability=candidates.read(session, context, project, pool, message),
+        labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+    )
 
 
 def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[list[Ranked], Provenance]:

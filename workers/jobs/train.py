@@ -21,7 +21,7 @@ from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout
+from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import TrainingRequest, train
@@ -80,9 +80,10 @@ def _load(context: JobContext) -> Loaded:
     with context.write() as session:
         project = projects.get(session, context.project_id)
         pool = project_queries.lock_pool(session, project.id)
+        pin(session, context, pool)
         return Loaded(
             project=project,
-            layout=layout(session, context, project, pool, [features_array(project.features)]),
+            layout=layout(session, project, pool, [features_array(project.features)]),
             labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
             background=_background_rows(session, pool),
         )

@@ -50,6 +50,11 @@ def pool(session: Session, project_id: str) -> Pool:
     return session.execute(select(Pool).where(Pool.project_id == project_id)).scalar_one()
 
 
+def generation(session: Session, project_id: str) -> int:
+    """The generation of the pool's chunk lists now, read anew."""
+    return session.execute(select(Pool.chunk_generation).where(Pool.project_id == project_id)).scalar_one()
+
+
 def lock_pool(session: Session, project_id: str) -> Pool:
     """The counters, locked until the transaction ends: writers of one project take turns."""
     query = select(Pool).where(Pool.project_id == project_id).with_for_update()
