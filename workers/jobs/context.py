@@ -47,7 +47,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobContext:
-    """One run of a job. `read` and `write` open short transactions; compute happens with none open."""
+    """One run of a job. `read` and `write` open short transactions; compute happens with none open.
+
+    `finished` is set once the job has ended as succeeded, whatever it still tidies up: from then on it beats no more.
+    """
 
     claim: Claim
     settings: Settings
@@ -55,6 +58,7 @@ class JobContext:
     read: Callable[[], AbstractContextManager[Session]]
     write: Callable[[], AbstractContextManager[Session]]
     progress: Progress = field(default_factory=Progress)
+    finished: threading.Event = field(default_factory=threading.Event)
 
     @property
     def project_id(self) -> str:
@@ -96,3 +100,4 @@ class JobContext:
         """
         if not jobs.finish(session, self.claim, now=self.now(), result=result):
             raise JobLostError
+        self.finished.set()

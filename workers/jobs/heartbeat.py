@@ -57,10 +57,12 @@ def _beat(context: JobContext, ended: threading.Event, interrupt: Callable[[], N
     since = 0.0
     while not ended.wait(_TICK_SECONDS):
         since += _TICK_SECONDS
+        if context.finished.is_set():
+            return
         if not context.progress.changed.is_set() and since < lease / 4:
             continue
         since = 0.0
-        if _still_ours(context, lease) or ended.is_set():
+        if _still_ours(context, lease) or ended.is_set() or context.finished.is_set():
             continue
         interrupt()
         # Code that does not come back to Python cannot be interrupted; nothing it makes could be stored anyway.
