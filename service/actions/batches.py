@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.catalog.families.errors import LABEL_ERRORS
 from service.db.queries import batches as queries
 from service.db.queries import candidates
 from service.db.queries.candidates import Pick
@@ -31,6 +32,8 @@ class Ranked:
     propensity: float | None
     prediction: dict[str, Any] | None
     pinned: bool
+    current_label: str | None = None
+    suggested_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,21 +117,33 @@ def _still_free(
     for lease in candidates.live_leases(session, job.project_id, now):
         if lease.holder != holder:
             others[lease.row] = others.get(lease.row, 0) + 1
+    reviewed = message.strategy == LABEL_ERRORS
     answered = (
         set(candidates.answered_rows(session, job.project_id, message.annotator))
-        if message.annotator and overlap > 1
+        if message.annotator and overlap > 1 and not reviewed
         else set()
     )
     free = []
     for ranked in ranking:
         pick = found.get(ranked.row)
-        if pick is None or ranked.row in answered or (overlap == 1 and pick.skip_count):
+        if pick is None or ranked.row in answered:
             continue
-        if pick.label_count + others.get(ranked.row, 0) < overlap:
+        held = others.get(ranked.row, 0)
+        if _is_reviewable(pick, held) if reviewed else _is_open(pick, held, overlap):
             free.append((ranked, pick))
         if len(free) == message.k:
             break
     return free
+
+
+def _is_open(pick: Pick, held: int, overlap: int) -> bool:
+    """Whether an example that others hold so often lacks a label."""
+    return pick.label_count + held < overlap and not (overlap == 1 and pick.skip_count)
+
+
+def _is_reviewable(pick: Pick, held: int) -> bool:
+    """Whether an example has a label that nobody else is looking at."""
+    return pick.label_count > 0 and held == 0
 
 
 def holder_of(job_id: str, annotator: str | None) -> str:
@@ -184,6 +199,8 @@ def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[
         },
         "prediction": ranked.prediction,
     }
+    if message.strategy == LABEL_ERRORS:
+        item |= {"current_label": ranked.current_label, "suggested_label": ranked.suggested_label}
     return item if message.include_data else {name: value for name, value in item.items() if name != "data"}
 
 

@@ -6,6 +6,7 @@ from tests.learning.pools import blobs, probabilities
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.metrics import cross_validated_probabilities, evaluate, wilson_interval
+from workers.learning.parallel import Parallel
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_cross_validation_judges_every_row_by_a_model_that_has_not_seen_it() -> 
     y[0] = 4  # the only one of its class
     request = TrainingRequest(X=X, y=y, classes=["x"] * 5, params={"C": 10.0})
     P = cross_validated_probabilities(request, 5)
+    np.testing.assert_array_equal(cross_validated_probabilities(request, 5, Parallel("threads", 2)), P)
     np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
     assert P[0, 4] == 0
     assert np.mean(P[1:].argmax(axis=1) == y[1:]) > 0.9

@@ -1,7 +1,7 @@
 """A query: rank the candidates, then keep the batch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import array_name, members_name, prediction
+from service.catalog.families.errors import LABEL_ERRORS
 from service.catalog.parameters import with_codes
 from service.catalog.strategies import STRATEGIES
 from service.db.queries import jobs as job_queries
@@ -28,6 +29,8 @@ from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
+from workers.jobs.readers import DenseReader, Overlay
+from workers.jobs.review import label_names, review, why_not
 from workers.jobs.serving import members_reader, predictions_reader
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.matrices import ChunkReader
@@ -100,14 +103,16 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
 def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[list[Ranked], Provenance]:
     base = candidates.base_mask(loaded.availability, context.objects)
     candidates.refresh_snapshot(context, loaded.availability, base)
-    mask, pinned = candidates.for_query(loaded.availability, base)
     fill_features(context, loaded.layout)
     features = features_reader(context, loaded.layout)
+    held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
+    if message.strategy == LABEL_ERRORS:
+        return _review(context, message, loaded, base=base, held_out=held_out, features=features)
+    mask, pinned = candidates.for_query(loaded.availability, base)
     probabilities = predictions_reader(context, loaded.model, loaded.layout, features)
     members = None
     if _asks_committee(message):
         members = members_reader(context, loaded.model, loaded.layout, features)
-    held_out = holdout_mask(mask.size, loaded.project.holdout_fraction, loaded.project.seed)
     ranked, ranking, complete = _compose(
         context,
         message,
@@ -119,6 +124,12 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
         P=probabilities,
         members=members,
     )
+    return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
+
+
+def _provenance(
+    message: QueryMessage, loaded: Loaded, ranking: Ranking, mask: NDArray[np.bool_], *, complete: bool
+) -> Provenance:
     strategy = {
         "name": ranking.strategy,
         "params": message.params if ranking.strategy == message.strategy else dict(ranking.params),
@@ -126,7 +137,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
         "fallback_from": ranking.fallback_from,
         "fallback_reason": ranking.fallback_reason,
     }
-    made = Provenance(
+    return Provenance(
         strategy=strategy,
         model=_model_note(loaded),
         candidates=int(np.count_nonzero(mask)),
@@ -134,7 +145,79 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
         mask_hash=candidates.mask_hash(mask),
         complete=complete,
     )
-    return ranked, made
+
+
+def _review(
+    context: JobContext,
+    message: QueryMessage,
+    loaded: Loaded,
+    *,
+    base: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    features: ChunkReader,
+) -> tuple[list[Ranked], Provenance]:
+    """The labelled training examples by how wrong their labels look.
+
+    Features are not shown to the ranking: of copies with different labels, one is wrong.
+    """
+    labelled, classes = _train_rows(loaded, held_out), loaded.project.task["classes"]
+    mask = np.zeros_like(base)
+    mask[labelled.rows] = True
+    reason = why_not(labelled)
+    suggested: dict[int, str] = {}
+    P: ChunkReader | None = None
+    if reason is None:
+        context.progress.tell(0, 1, "cross-validating")
+        found = review(
+            loaded.project,
+            loaded.model,
+            labelled,
+            features=features,
+            present=base | mask,
+            seed=message.seed,
+            parallel=context.parallel,
+        )
+        suggested = label_names(labelled, found.suggested, classes)
+        overlay = Overlay(labelled.rows, found.P)
+        P = DenseReader(context.objects, [], rows=base.size, columns=len(classes), overlay=overlay)
+    mask, pinned = candidates.for_query(loaded.availability, mask)
+    reserve = max(2 * message.k, _RESERVE)
+    ranking = rank(
+        Query(
+            strategy="random" if reason else message.strategy,
+            k=message.k,
+            reserve=reserve,
+            seed=message.seed,
+            candidates=mask,
+            probabilities=P,
+            classes=len(classes),
+            labelled_rows=labelled.rows,
+            labelled_codes=labelled.codes,
+            labels_count=labelled.size,
+            preselect=_preselect(message, classes),
+            explore=message.explore,
+            class_balanced=message.class_balanced,
+            pinned=pinned,
+            parallel=context.parallel,
+            progress=context.progress.tell,
+        )
+    )
+    if reason:
+        ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=reason)
+    current = label_names(labelled, labelled.codes, classes)
+    ranked = [
+        replace(each, current_label=current[each.row], suggested_label=suggested.get(each.row))
+        for each in _ranked(ranking, pinned, P, classes)
+    ]
+    complete = len(ranked) < message.k + reserve
+    return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
+
+
+def _train_rows(loaded: Loaded, held_out: NDArray[np.bool_]) -> Labelled:
+    """Labelled examples that models are trained on, by row."""
+    found = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
+    order = np.argsort(found.rows)
+    return replace(found, rows=found.rows[order], codes=found.codes[order], test=found.test[order])
 
 
 def _asks_committee(message: QueryMessage) -> bool:
@@ -161,8 +244,7 @@ def _compose(
     # The share of a small batch is rounded at random, anew whenever the candidates have changed.
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
-    train_rows = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
-    order = np.argsort(train_rows.rows)
+    train_rows = _train_rows(loaded, held_out)
     reserve = max(2 * message.k, _RESERVE)
     classes = loaded.project.task["classes"]
     chosen = rank(
@@ -178,8 +260,8 @@ def _compose(
             model=_opened(context, message, loaded.model),
             members=members,
             classes=len(classes),
-            labelled_rows=train_rows.rows[order],
-            labelled_codes=train_rows.codes[order],
+            labelled_rows=train_rows.rows,
+            labelled_codes=train_rows.codes,
             labels_count=train_rows.size,
             preselect=_preselect(message, classes),
             explore=message.explore,
@@ -189,10 +271,11 @@ def _compose(
             progress=context.progress.tell,
         )
     )
-    ranked = _ranked(chosen, pinned, P, loaded.model)
+    shown = loaded.model.classes if loaded.model else None
+    ranked = _ranked(chosen, pinned, P, shown)
     complete = len(ranked) < message.k - share + reserve
     if loaded.project.holdout_fraction:
-        held = _ranked(_draw(message, mask & held_out, pinned, reserve), pinned, P, loaded.model, held_share=share)
+        held = _ranked(_draw(message, mask & held_out, pinned, reserve), pinned, P, shown, held_share=share)
         room = message.k - share
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
         complete = complete and len(held) < message.k + reserve
@@ -224,12 +307,12 @@ def _ranked(
     ranking: Ranking,
     pinned: NDArray[np.int64],
     P: ChunkReader | None,
-    model: Model | None,
+    classes: list[str] | None,
     *,
     held_share: int | None = None,
 ) -> list[Ranked]:
     """The ranking's rows with what the model says of them."""
-    shown = _shown(ranking.rows, P, model)
+    shown = _shown(ranking.rows, P, classes)
     own = set(pinned.tolist())
     drawn = int(np.count_nonzero(ranking.explore))
     holdout = held_share is not None
@@ -252,11 +335,11 @@ def _ranked(
     ]
 
 
-def _shown(rows: NDArray[np.int64], P: ChunkReader | None, model: Model | None) -> Mapping[int, dict[str, Any]]:
-    if P is None or model is None or rows.size == 0:
+def _shown(rows: NDArray[np.int64], P: ChunkReader | None, classes: list[str] | None) -> Mapping[int, dict[str, Any]]:
+    if P is None or classes is None or rows.size == 0:
         return {}
     probabilities = np.asarray(P.take(rows)).tolist()
-    return {row: prediction(model.classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
+    return {row: prediction(classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
 
 
 def _model_note(loaded: Loaded) -> dict[str, Any] | None:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.estimators.folds import stratified_folds
-from workers.learning.estimators.training import TrainingRequest, learn, train
+from workers.learning.estimators.training import TrainingRequest, learn, tolerant, train
+from workers.learning.matrices import Rows
+from workers.learning.parallel import Parallel
 
 _Z = 1.959964
 _RESAMPLES = 1_000
@@ -54,7 +56,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
-def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArray[np.float32]:
+def cross_validated_probabilities(
+    request: TrainingRequest, folds: int, parallel: Parallel | None = None
+) -> NDArray[np.float32]:
     """Out-of-fold probabilities [n, classes] of the request's own rows.
 
     By at most `folds` models, which are trained on 8,000 rows in all, or on n when that is more: beyond 2,000 rows
@@ -72,15 +76,30 @@ def cross_validated_probabilities(request: TrainingRequest, folds: int) -> NDArr
         raise ValueError("Cross-validation needs at least two rows.")
     folds = min(folds, y.size, max(2, 1 + _ROWS_TRAINED_ON // y.size))
     fold_of = stratified_folds(y, folds, np.random.default_rng(request.seed))
+    request = replace(request, y=y, learnt=request.learnt or learn(request))
+    held_out = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
     P = np.zeros((y.size, len(request.classes)), dtype=np.float32)
-    request = replace(request, learnt=request.learnt or learn(request))
-    for fold in np.unique(fold_of):
-        rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        if np.unique(y[rest]).size == 1:
-            P[held_out, y[rest[0]]] = 1.0
-        else:
-            P[held_out] = train(replace(request, X=request.X[rest], y=y[rest])).predict_proba(request.X[held_out])
+    # Threads share Python's warning filters: the outermost change of them is the one that is undone.
+    with tolerant():
+        for rows, found in zip(held_out, (parallel or Parallel()).map(_HeldOut(request), held_out), strict=True):
+            P[rows] = found
     return P
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Probabilities of some of the request's rows by a model of the others, as an object that joblib can send."""
+
+    request: TrainingRequest
+
+    def __call__(self, rows: Rows) -> NDArray[np.float32]:
+        request = self.request
+        rest = np.setdiff1d(np.arange(request.y.size), rows, assume_unique=True)
+        if np.unique(request.y[rest]).size == 1:
+            only: NDArray[np.float32] = np.zeros((rows.size, len(request.classes)), dtype=np.float32)
+            only[:, request.y[rest[0]]] = 1.0
+            return only
+        return train(replace(request, X=request.X[rest], y=request.y[rest])).predict_proba(request.X[rows])
 
 
 def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Metric:

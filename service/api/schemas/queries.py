@@ -62,7 +62,9 @@ class StrategyNote(Schema):
     params: dict[str, Any]
     seed: int
     fallback_from: str | None
-    fallback_reason: str | None = Field(description="no_model, one_class, no_committee, no_features or cold_start.")
+    fallback_reason: str | None = Field(
+        description="no_model, one_class, too_few_labels, no_committee, no_features or cold_start."
+    )
 
 
 class ModelNote(Schema):
@@ -111,7 +113,14 @@ class Item(Schema):
     score: float | None = Field(description="Higher: label sooner.")
     data: dict[str, Any] | None = None
     reason: Reason
-    prediction: Prediction | None
+    prediction: Prediction | None = Field(
+        description="Of the serving model; with `label_errors`, of models that were trained without the example."
+    )
+    current_label: str | None = Field(default=None, description="With `label_errors` only: the label under review.")
+    suggested_label: str | None = Field(
+        default=None,
+        description="With `label_errors` only: the class that the other labels suggest; null when they are too few.",
+    )
 
 
 class BatchOut(Schema):
