@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from service.cli.bench_cases import CASES, Bench
+from service.cli.bench_child import ChildError
 from service.cli.bench_figures import Figure, document, machine, table
 from service.cli.client import CallError, Client
 from service.cli.embedded import StartError, log_tail, running
@@ -37,15 +38,18 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, invoke_without_command=True)
 @click.option("--json", "path", default="bench.json", show_default=True, type=click.Path(path_type=Path), help="File.")
-@click.option("--quick", is_flag=True, help="Fewer repetitions.")
+@click.option("--quick", is_flag=True, help="Fewer repetitions, small pools, no other libraries.")
+@click.option("--large", is_flag=True, help="Also pools of 10,000,000 rows.")
 @click.option("--only", multiple=True, type=click.Choice(list(CASES)), help="These cases only; may be repeated.")
 @click.option("--check", is_flag=True, help="Exit with code 1 when a bound is not held.")
 @click.pass_context
-def bench(context: click.Context, path: Path, only: tuple[str, ...], *, quick: bool, check: bool) -> None:
+def bench(context: click.Context, path: Path, only: tuple[str, ...], *, quick: bool, large: bool, check: bool) -> None:
     """Measure speed and memory, as a table and JSON.
 
-    Everything goes through the HTTP API of an embedded service on a temporary folder, started with its defaults.
-    Durations are medians where no other percentile is named. Needs Linux, whose /proc tells the memory of processes.
+    The service is measured through the HTTP API of an embedded one on a temporary folder, started with its defaults;
+    strategies and trainings on memory-mapped arrays, each in a process of its own, beside plain numpy and other
+    libraries where they are installed. Durations are medians where no other percentile is named. Needs Linux, whose
+    /proc tells the memory of processes.
     """
     if context.invoked_subcommand:
         return
@@ -56,8 +60,8 @@ def bench(context: click.Context, path: Path, only: tuple[str, ...], *, quick: b
     click.echo("  ".join(f"{name} {value}" for name, value in machine().items()))
     with tempfile.TemporaryDirectory(prefix="gleaner-bench-") as folder:
         try:
-            figures = _measure(Path(folder), only or tuple(CASES), quick=quick)
-        except (StartError, CallError) as error:
+            figures = _measure(Path(folder), only or tuple(CASES), quick=quick, large=large)
+        except (StartError, CallError, ChildError) as error:
             raise click.ClickException(f"{error}\nThe service's last words:\n{log_tail(Path(folder))}") from error
     console = Console()
     Console(width=max(console.width, TABLE_WIDTH)).print(table(figures))
@@ -70,12 +74,12 @@ def bench(context: click.Context, path: Path, only: tuple[str, ...], *, quick: b
         raise SystemExit(1)
 
 
-def _measure(folder: Path, names: tuple[str, ...], *, quick: bool) -> list[Figure]:
+def _measure(folder: Path, names: tuple[str, ...], *, quick: bool, large: bool) -> list[Figure]:
     figures: list[Figure] = []
     with running(folder) as service, Client(service.url, service.key) as client:
         for name in CASES:
             if name in names:
                 began = time.monotonic()
-                figures += CASES[name](Bench(service, client, np.random.default_rng(0), quick))
+                figures += CASES[name](Bench(service, client, np.random.default_rng(0), quick, large))
                 click.echo(f"  {name}: {time.monotonic() - began:.0f} s")
     return figures

@@ -170,6 +170,16 @@ def million(bench: Bench) -> Iterator[Figure]:
     yield Figure(name=name, value=max(peak) / MIB, unit="MiB", at_most=600)
 
 
+def label_errors(bench: Bench) -> Iterator[Figure]:
+    """The labels that look wrong among 100,000: the worker's time from claim to batch, cross-validation included."""
+    rows = 10_000 if bench.quick else SMALL
+    project_id = _project(bench)
+    _upload(bench, project_id, rows, labelled=rows)
+    bench.client.finished(bench.client.train(project_id))
+    seconds = _worker_seconds(bench.client, project_id, strategy="label_errors")
+    yield Figure(name=f"label_errors, {rows:,} x {DIMENSIONS} labelled", value=seconds, unit="s", at_most=10)
+
+
 CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
     "start": start,
     "overhead": overhead,
@@ -177,6 +187,7 @@ CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
     "upload": upload,
     "scoring": scoring,
     "million": million,
+    "label_errors": label_errors,
     "strategies": lambda bench: bench_learning.strategies(bench.arrays, quick=bench.quick, large=bench.large),
     "committee": lambda bench: bench_learning.committee(bench.arrays, quick=bench.quick),
     "change": lambda bench: bench_learning.change(bench.arrays, quick=bench.quick),

@@ -14,7 +14,9 @@ from typing import Any
 from service.cli import bench_processes as processes
 
 MIB = 1024 * 1024
-NO_MEMORY_CODE = 77
+NO_MEMORY_CODE, NOT_INSTALLED_CODE = 77, 78
+# The kernel's own end of a process that takes too much is SIGKILL.
+_NOTES = {NO_MEMORY_CODE: "out of memory", -9: "out of memory", NOT_INSTALLED_CODE: "not installed"}
 _LIMIT_SECONDS = 900.0
 _SAMPLE_SECONDS = 0.005
 _FEWEST_RUNS = 5
@@ -51,8 +53,8 @@ def measured(work: str, *, limit: float = _LIMIT_SECONDS, **arguments: Any) -> M
         done = subprocess.run(words, capture_output=True, timeout=limit, check=False)  # noqa: S603 - our own module
     except subprocess.TimeoutExpired:
         return Measured({}, note=f"no answer in {limit:.0f} s")
-    if done.returncode in {NO_MEMORY_CODE, -9}:
-        return Measured({}, note="out of memory")
+    if done.returncode in _NOTES:
+        return Measured({}, note=_NOTES[done.returncode])
     if done.returncode:
         raise ChildError(f"{work} {arguments} failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
     return Measured(**json.loads(done.stdout.splitlines()[-1]))

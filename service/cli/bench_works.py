@@ -16,7 +16,7 @@ from service.catalog.parameters import resolve, with_codes
 from service.catalog.strategies import STRATEGIES
 from service.cli import bench_floor
 from service.cli.bench_arrays import CLASSES, LABELLED, MEMBERS, NAMES, Arrays, clouds, write
-from service.cli.bench_child import NO_MEMORY_CODE, Measured, repeat
+from service.cli.bench_child import NO_MEMORY_CODE, NOT_INSTALLED_CODE, Measured, repeat
 from service.cli.bench_peers import peer
 from workers.learning.estimators.committee import Committee
 from workers.learning.estimators.training import TrainingRequest, train
@@ -163,6 +163,8 @@ def main() -> None:
         found = WORKS[work](folder, **values)
     except MemoryError:
         sys.exit(NO_MEMORY_CODE)
+    except ModuleNotFoundError:  # of another library: ours are imported above
+        sys.exit(NOT_INSTALLED_CODE)
     print(json.dumps({"seconds": dict(found.seconds), "mib": found.mib}))  # noqa: T201 - the parent reads it
 
 
