@@ -8,6 +8,8 @@ from tests.learning.pools import blobs, probabilities
 from workers.learning.matrices import ArrayReader
 from workers.learning.plan import plan
 from workers.learning.query import Query
+from workers.learning.strategies.hybrid import DiverseMiniBatch
+from workers.learning.strategies.uncertainty_herding import UncertaintyHerding
 
 RNG = np.random.default_rng(0)
 WARM = Query(
@@ -21,16 +23,12 @@ WARM = Query(
     labelled_codes=np.arange(12) % 3,
     labels_count=12,
 )
-ALL_CLASSES = np.arange(12) % 4
 
 
 @pytest.mark.parametrize(
     ("changes", "strategy", "reason"),
     [
-        ({}, "typiclust", "cold_start"),
-        ({"labels_count": 20}, "auto", None),  # five per class: a class that never occurs must not prolong it
-        ({"params": {"max_cold_labels": 12}}, "auto", None),
-        ({"labelled_codes": ALL_CLASSES}, "auto", None),
+        ({}, "auto", None),
         ({"probabilities": None, "labels_count": 500}, "typiclust", "no_model"),
         ({"probabilities": None, "features": None}, "random", "no_model"),
         ({"features": None}, "margin", "no_features"),
@@ -49,6 +47,20 @@ def test_what_runs(changes: dict[str, Any], strategy: str, reason: str | None) -
 
 
 @pytest.mark.parametrize(
+    ("changes", "selector"),
+    [
+        ({}, UncertaintyHerding),
+        ({"labels_count": 39}, UncertaintyHerding),
+        ({"labels_count": 40}, DiverseMiniBatch),  # ten per class: a class that never occurs must not prolong it
+        ({"params": {"max_cold_labels": 12}}, DiverseMiniBatch),
+        ({"classes": 1_000, "labels_count": 1_000}, DiverseMiniBatch),
+    ],
+)
+def test_auto_covers_the_pool_while_labels_are_few(changes: dict[str, Any], selector: type) -> None:
+    assert isinstance(plan(replace(WARM, **changes)).selector, selector)
+
+
+@pytest.mark.parametrize(
     ("changes", "narrowed_to"),
     [
         ({}, 100),
@@ -58,7 +70,7 @@ def test_what_runs(changes: dict[str, Any], strategy: str, reason: str | None) -
     ],
 )
 def test_auto_narrows_by_margin(changes: dict[str, Any], narrowed_to: int) -> None:
-    chosen = plan(replace(WARM, labelled_codes=ALL_CLASSES, **changes))
+    chosen = plan(replace(WARM, labels_count=40, **changes))
     assert chosen.selector is not None
     narrowing = chosen.selector.narrowing(WARM.k)
     assert narrowing is not None

@@ -10,8 +10,11 @@ from workers.learning.query import Query
 from workers.learning.strategies.base import Need, Scorer, Selector
 from workers.learning.strategies.hybrid import DiverseMiniBatch
 from workers.learning.strategies.registry import NAMES, SCORERS, SELECTORS, needs_of, scorer, selector
+from workers.learning.strategies.uncertainty_herding import UncertaintyHerding
 
-_LABELS_PER_CLASS = 5
+_LABELS_PER_CLASS = 10
+# Of more candidates a random sample takes part: the quadratic cost stays well below a second.
+_HERDED = 3_000
 # In a small pool `oversampling` x k would be much of the pool, certain examples included.
 _LARGEST_SHARE = 0.25
 
@@ -70,14 +73,16 @@ def _chosen(query: Query) -> Plan:
 
 
 def _auto(query: Query) -> Plan:
-    """Typical examples at first, then margin narrowed to `oversampling` x k (a quarter at most) and clustered into k.
+    """Coverage of the pool weighted by margin at first, then the least margins, clustered into a batch.
 
-    The cold start ends when every class has a label, or at five labels per class or `max_cold_labels`, whichever is
-    first: a class that never occurs must not prolong it.
+    While a class has few labels the model does not know where it is wrong, and uncertain examples that lie in the midst
+    of others tell most. Later `oversampling` x k least margins (a quarter of the pool at most) are clustered into k.
+    The first part ends at ten labels per class or `max_cold_labels`, whichever is first: a class that never occurs
+    must not prolong it.
     """
-    limit = min(_LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 200))
-    if np.unique(query.labelled_codes).size < query.classes and query.labels_count < limit:
-        return _geometric(query, "cold_start")
+    if query.labels_count < min(_LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)):
+        herding = UncertaintyHerding(max_candidates=_HERDED)
+        return Plan(strategy="auto", params=query.params, selector=herding)
     share = int(_LARGEST_SHARE * np.count_nonzero(query.candidates) / max(query.k, 1))
     oversampling = max(1, min(query.params.get("oversampling", 10), share))
     return Plan(strategy="auto", params=query.params, selector=DiverseMiniBatch(oversampling=oversampling))

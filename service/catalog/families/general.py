@@ -5,9 +5,10 @@ from service.catalog.entries import StrategyEntry, schema_of
 ENTRIES: tuple[StrategyEntry, ...] = (
     StrategyEntry(
         name="auto",
-        summary="Typical, diverse examples while labels are too few, then the least certain by margin, spread over "
-        "clusters so that a batch does not repeat itself. The default.",
-        paper="Zhdanov 2019, arXiv 1901.05954; cold start: Hacohen et al. 2022, arXiv 2202.02794",
+        summary="Typical examples before there is a model, then coverage weighted by uncertainty while labels are few, "
+        "then the least certain by margin, spread over clusters. The default.",
+        paper="Zhdanov 2019, arXiv 1901.05954; few labels: Bae et al. 2025, arXiv 2412.20644; none: Hacohen et al. "
+        "2022, arXiv 2202.02794",
         kind="composite",
         parameters=schema_of(
             oversampling={
@@ -21,8 +22,8 @@ ENTRIES: tuple[StrategyEntry, ...] = (
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 10_000,
-                "default": 200,
-                "description": "The cold start ends at this many labels at the latest, and at five per class.",
+                "default": 1_000,
+                "description": "Coverage counts up to ten labels per class, and up to this many labels at the latest.",
             },
         ),
         needs=("features", "predictions"),
