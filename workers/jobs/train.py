@@ -24,7 +24,7 @@ from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.model import TrainedModel
-from workers.learning.estimators.training import TrainingRequest, train
+from workers.learning.estimators.training import TrainingRequest, learn, train
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.metrics import cross_validated_probabilities, evaluate
 
@@ -64,6 +64,7 @@ def run(context: JobContext) -> None:
     fill_features(context, loaded.layout)
     reader = features_reader(context, loaded.layout)
     request = _request(loaded, parts.train, reader)
+    request = replace(request, learnt=learn(request))  # once for the model, its committee and its measuring
     context.progress.tell(0, _STEPS, "training")
     model = train(request)
     key = new_model_key(context.project_id)

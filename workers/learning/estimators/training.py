@@ -83,12 +83,13 @@ def prepare(request: TrainingRequest) -> Preprocessed:
 def learn(request: TrainingRequest) -> Background:
     """Learn what needs no labels; several trainings on the same pool can share it as their `learnt`."""
     alone = request.background is None
-    return learn_background(
-        request.X if request.background is None else request.background,
-        text=request.text,
-        scaling=_scaling(request),
-        latent=0 if alone else request.params.get("latent", DEFAULT_LATENT),
-    )
+    with single_threaded():
+        return learn_background(
+            request.X if request.background is None else request.background,
+            text=request.text,
+            scaling=_scaling(request),
+            latent=0 if alone else request.params.get("latent", DEFAULT_LATENT),
+        )
 
 
 def fit(request: TrainingRequest, prepared: Preprocessed) -> tuple[Any, dict[str, Any]]:
