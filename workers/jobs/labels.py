@@ -32,18 +32,21 @@ class Labelled:
 
 
 def consensus(answers: Iterable[tuple[str, int, str, str]], classes: Sequence[str]) -> Labelled:
-    """One class for each example: the most frequent answer, the earlier class of the project on a tie.
+    """One class for each example: the most frequent answer, the newer one on a tie.
+
+    Whoever answers last has often been asked to correct the answer of another.
 
     Args:
-        answers: example id, row, split and class, sorted by example id and class.
+        answers: example id, row, split and class, sorted by example id, older answers first.
         classes: the project's classes in order.
     """
     code_of = {name: code for code, name in enumerate(classes)}
     rows, codes, test, digest = [], [], [], hashlib.blake2b(digest_size=16)
     for example_id, group in groupby(answers, key=lambda answer: answer[0]):
         given = list(group)
-        counts = Counter(code_of[value] for _, _, _, value in given)
-        code = min(counts, key=lambda code: (-counts[code], code))
+        said = [code_of[value] for _, _, _, value in given]
+        counts, place = Counter(said), {code: i for i, code in enumerate(said)}
+        code = max(counts, key=lambda code: (counts[code], place[code]))
         rows.append(given[0][1])
         codes.append(code)
         test.append(given[0][2] == "test")
