@@ -20,6 +20,7 @@ from tests.contract.queries import (
     params_of,
     ranked,
 )
+from tests.learning.pools import blobs
 from workers.learning.balance import quotas
 from workers.learning.matrices import ArrayReader
 from workers.learning.selection import rank
@@ -55,6 +56,18 @@ def test_a_filter_leaves_only_who_passes(strategy: str) -> None:
     query = make_query(strategy, reserve=9)
     query.candidates[:] = np.isin(np.arange(ROWS), passing)
     assert set(ranked(query).rows) <= set(passing)
+
+
+@every_strategy
+@pytest.mark.parametrize("rows", [ROWS, 60])
+def test_the_reserve_leaves_the_batch_as_it_is(strategy: str, rows: int) -> None:
+    X, _ = blobs(rows, CLASSES, np.random.default_rng(5))
+    narrow = {"oversampling": 1} if "oversampling" in STRATEGIES[strategy].parameters["properties"] else {}
+    for params in (params_of(strategy), params_of(strategy, **narrow)):
+        alone = ranked(make_query(strategy, X, params=params))
+        refilled = rank(make_query(strategy, X, params=params, reserve=50))
+        np.testing.assert_array_equal(refilled.rows[: alone.rows.size], alone.rows)
+        np.testing.assert_array_equal(refilled.values[: alone.rows.size], alone.values)
 
 
 @every_strategy

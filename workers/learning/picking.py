@@ -112,59 +112,77 @@ def _distinct(
         size *= 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What a selector may pick from, and who stands by.
+
+    Attributes:
+        rows: ascending [n].
+        scores: of the rows [n], if a scorer has narrowed them.
+        places: whole numbers [n], the lowest first: the rank by that scorer with copies last, else in random order.
+        offered: the rows in the first so many places are shown to the selector, so that the reserve, for which there
+            are more, never changes the batch.
+    """
+
+    rows: Rows
+    scores: NDArray[np.float64] | None
+    places: NDArray[np.integer]
+    offered: int | None = None
+
+    def shown(self, hashes: NDArray[np.uint64] | None, taken: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Positions of what the selector sees: nothing twice, and no copy of what is `taken`."""
+        shown = np.ones(self.rows.size, dtype=bool) if hashes is None else first_of_each(hashes, self.places, taken)
+        if self.offered is not None:
+            shown &= self.places < self.offered
+        return np.flatnonzero(shown)
+
+    def standing_by(
+        self, shown: NDArray[np.intp], picked: NDArray[np.intp], standby: NDArray[np.float64] | None
+    ) -> NDArray[np.intp]:
+        """Positions of all that were not picked: those shown first, the soonest ahead, then the others by place."""
+        figures = np.full(self.rows.size, -np.inf)
+        figures[shown] = 0.0 if standby is None else np.maximum(standby, np.finfo(np.float64).min)
+        left = np.setdiff1d(np.arange(self.rows.size), picked, assume_unique=True)
+        return left[np.lexsort((self.places[left], -figures[left]))]
+
+
 def _selected(
     query: Query, selector: Selector, rows: Rows, *, batch: int, count: int, taken: NDArray[np.uint64]
 ) -> Picks:
     """A selector's picks, then the reserve by its own figure."""
-    candidates, scores = _candidates(query, selector, rows, batch=batch, count=count, taken=taken)
-    gathered = _gather(query, selector, candidates)
-    distinct = np.arange(candidates.size)
-    if query.features is not None:
-        distinct = np.flatnonzero(first_of_each(gathered.hashes, tie_keys(candidates, query.seed), taken))
+    found = _candidates(query, selector, rows, batch=batch, count=count, taken=taken)
+    gathered = _gather(query, selector, found.rows)
+    shown = found.shown(None if query.features is None else gathered.hashes, taken)
     selection = Selection(np.empty(0, dtype=np.intp), np.empty(0))
-    if distinct.size:
-        keep = distinct if distinct.size < candidates.size else None
-        request = _request(query, selector, gathered, candidates, scores=scores, keep=keep, count=max(batch, 1))
+    if shown.size:
+        keep = shown if shown.size < found.rows.size else None
+        request = _request(query, selector, gathered, found.rows, scores=found.scores, keep=keep, count=max(batch, 1))
         selection = selector.select(request)
-    picked = distinct[selection.positions[:batch]]
-    values = np.full(candidates.size, np.nan)
-    values[distinct[selection.positions]] = selection.values
-    order = np.concatenate([picked, _standing_by(query, candidates, distinct, picked, selection.standby)])[:count]
+    picked = shown[selection.positions[:batch]]
+    values = np.full(found.rows.size, np.nan)
+    values[shown[selection.positions]] = selection.values
+    order = np.concatenate([picked, found.standing_by(shown, picked, selection.standby)])[:count]
     figures = 1.0 - np.arange(order.size) / count
-    return Picks(candidates[order], figures, values[order])
-
-
-def _standing_by(
-    query: Query,
-    candidates: Rows,
-    distinct: NDArray[np.intp],
-    picked: NDArray[np.intp],
-    standby: NDArray[np.float64] | None,
-) -> NDArray[np.intp]:
-    """Positions of all candidates that were not picked: the soonest first, copies last."""
-    figures = np.full(candidates.size, -np.inf)
-    figures[distinct] = 0.0 if standby is None else np.maximum(standby, np.finfo(np.float64).min)
-    left = np.setdiff1d(np.arange(candidates.size), picked, assume_unique=True)
-    return left[np.lexsort((tie_keys(candidates[left], query.seed), -figures[left]))]
+    return Picks(found.rows[order], figures, values[order])
 
 
 def _candidates(
     query: Query, selector: Selector, rows: Rows, *, batch: int, count: int, taken: NDArray[np.uint64]
-) -> tuple[Rows, NDArray[np.float64] | None]:
-    """The rows [n] that a selector picks from, ascending, with their scores if a scorer has narrowed them."""
+) -> _Candidates:
+    """Enough for a batch and its reserve."""
     most = _most_candidates(query, selector, rows, count)
-    narrowing = None if rows.size <= count else selector.narrowing(max(batch, 1))
+    narrowing = selector.narrowing(max(batch, 1))
     if narrowing is not None:
         ranked = _Ranked(query, ready(query, narrowing.scorer), rows)
-        start = max(min(narrowing.count, most), count)
-        top, distinct = _distinct(query, ranked, wanted=count, start=start, taken=taken)
-        kept = top.rows[: max(min(distinct, most), start)]
-        order = np.argsort(kept)
-        return kept[order], top.scores[order]
-    if rows.size <= most:
-        return rows, None
-    drawn, _ = _distinct(query, _Drawn(rows, query.seed, "sample"), wanted=count, start=most, taken=taken)
-    return np.sort(drawn.rows[:most]), None
+        offered = min(max(narrowing.count, batch), most)
+        wanted = max(offered, count)
+        top, _ = _distinct(query, ranked, wanted=wanted, start=2 * wanted, taken=taken)
+        order = np.argsort(top.rows[:wanted])
+        return _Candidates(top.rows[order], top.scores[order], order, offered)
+    if rows.size > most:
+        drawn, _ = _distinct(query, _Drawn(rows, query.seed, "sample"), wanted=count, start=most, taken=taken)
+        rows = np.sort(drawn.rows[:most])
+    return _Candidates(rows, None, tie_keys(rows, query.seed))
 
 
 def _most_candidates(query: Query, selector: Selector, rows: Rows, count: int) -> int:

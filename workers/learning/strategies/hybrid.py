@@ -39,7 +39,9 @@ class DiverseMiniBatch(Selector):
     def select(self, request: SelectionRequest) -> Selection:
         """Pick the candidate nearest to each centre, then each cluster's next by score; the value is the margin."""
         X = request.X
-        scores = np.ones(request.rows.size) if request.scores is None else request.scores
+        scores = request.scores
+        if scores is None:
+            scores = Margin().score(Block(P=request.P)).astype(np.float64)
         cluster, centres = k_means(X, min(request.count, self.max_clusters), request.seed, np.maximum(scores, 1e-3))
         to_centre = squared_distances(X, centres)[np.arange(cluster.size), cluster]
         ties = tie_keys(request.rows, request.seed)
