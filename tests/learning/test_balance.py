@@ -1,4 +1,5 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.learning.pools import blobs, probabilities
 from workers.learning.balance import quotas
-from workers.learning.matrices import ArrayReader
+from workers.learning.matrices import ArrayReader, Rows
 from workers.learning.query import Query
 from workers.learning.selection import rank
 
@@ -52,3 +53,32 @@ def test_rare_classes_get_their_share(strategy: str) -> None:
     # 3, 1 and 0 labels become 6, 5 and 5 (16 in all).
     assert np.bincount(P[ranking.rows[:12]].argmax(axis=1), minlength=3).tolist() == [3, 4, 5]
     assert rank(replace(query, probabilities=None)).rows.size == 18
+
+
+@dataclass(frozen=True, slots=True)
+class CountingReader(ArrayReader):
+    """Knows how many rows were read."""
+
+    counted: list[int] = field(default_factory=list)
+
+    def read(self, start: int, stop: int) -> Any:
+        self.counted.append(stop - start)
+        return ArrayReader.read(self, start, stop)
+
+    def take(self, rows: Rows) -> Any:
+        self.counted.append(rows.size)
+        return ArrayReader.take(self, rows)
+
+
+def test_many_classes_take_few_passes_over_the_pool() -> None:
+    P = CountingReader(probabilities(4_000, 50, np.random.default_rng(2)))
+    query = Query(
+        strategy="margin",
+        k=60,
+        candidates=np.ones(4_000, dtype=bool),
+        classes=50,
+        probabilities=P,
+        class_balanced=True,
+    )
+    assert rank(query).rows.size == 60
+    assert sum(P.counted) <= 3 * P.rows

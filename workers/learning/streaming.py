@@ -14,6 +14,8 @@ from workers.learning.ties import random_subset
 from workers.learning.top import Top
 
 _REFERENCE = 10_000
+# Of fewer rows than one in so many, each is looked up: a class of 1,000 must not take a pass over the whole pool.
+_SCATTERED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ class _ScoreBlock:
     def __call__(self, block: tuple[int, int, Rows]) -> Top:
         start, stop, rows = block
         view = self.scorer.view
-        scores = np.concatenate([self.scorer.score(view.read(*tile)) for tile in grid(stop, start, TILE)])
-        if rows.size < stop - start:
-            scores = scores[rows - start]
+        if rows.size * _SCATTERED < stop - start:
+            parts = (rows[first:last] for first, last in grid(rows.size, 0, TILE))
+            scores = np.concatenate([self.scorer.score(view.take(part)) for part in parts])
+        else:
+            scores = np.concatenate([self.scorer.score(view.read(*tile)) for tile in grid(stop, start, TILE)])
+            scores = scores[rows - start] if rows.size < stop - start else scores
         return Top.of(rows, scores, self.count, self.seed)
