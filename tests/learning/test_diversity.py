@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.learning.pools import blobs
-from tests.learning.selecting import select
+from tests.learning.selecting import request_of, select
 from workers.learning.space import learn_space
 from workers.learning.strategies import diversity
 from workers.learning.strategies.diversity import KCenter
@@ -25,6 +25,12 @@ def test_k_center_without_labels_starts_in_the_middle() -> None:
     assert selection.positions[0] == 2
     assert np.isnan(selection.values[0])
     assert selection.positions[1] in {0, 4}
+
+
+def test_k_center_without_labels_starts_at_random_among_equally_central_rows() -> None:
+    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], dtype=np.float32)
+    starts = {int(KCenter().select(request_of(corners, 1, seed=seed)).positions[0]) for seed in range(40)}
+    assert starts == {0, 1, 2, 3}
 
 
 def test_k_center_covers_as_well_as_the_rule_computed_naively() -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from workers.learning.strategies.base import Selection, SelectionRequest, Selector
 from workers.learning.strategies.geometry import sampled_k_means, squared_distances
+from workers.learning.strategies.turns import places
 from workers.learning.ties import tie_keys
 
 _NUMBERS_AT_ONCE = 2**18
@@ -31,7 +32,7 @@ class KMeansCentroids(Selector):
         cluster, squares = sampled_k_means(request.X, count, request.seed, request.parallel)
         closeness = -np.sqrt(squares.astype(np.float64))
         sizes = np.bincount(cluster, minlength=count)
-        place = _places(cluster, closeness, tie_keys(request.rows, request.seed))
+        place = places(cluster, np.lexsort((tie_keys(request.rows, request.seed), -closeness)))
         positions = np.lexsort((cluster, -sizes[cluster], place))[: request.count]
         return Selection(positions, -closeness[positions], standby=closeness)
 
@@ -59,7 +60,7 @@ class TypiClust(Selector):
         typicality = self._typicality(request, together, cluster)[: X.shape[0]]
         own, taken = cluster[: X.shape[0]], cluster[X.shape[0] :]
         sizes, labels = np.bincount(cluster, minlength=count), np.bincount(taken, minlength=count)
-        place = _places(own, typicality, tie_keys(request.rows, request.seed))
+        place = places(own, np.lexsort((tie_keys(request.rows, request.seed), -typicality)))
         # The j-th pick of a cluster has `labels + j` before it, so all picks can be ordered at once.
         # Clusters of fewer than five come after all others, as in the paper: they hold outliers.
         order = np.lexsort((own, -sizes[own], labels[own] + place, sizes[own] < _SMALL_CLUSTER))
@@ -107,11 +108,3 @@ def _groups(cluster: NDArray[np.int32], order: NDArray[np.intp]) -> Iterator[NDA
     arranged = order[np.argsort(cluster[order], kind="stable")]
     cuts = np.flatnonzero(np.diff(cluster[arranged])) + 1
     return iter(np.split(arranged, cuts))
-
-
-def _places(cluster: NDArray[np.int32], figures: NDArray[np.float64], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The place [n] of each row within its cluster, from 0: greatest figure first, of equal ones the smallest tie."""
-    order = np.lexsort((ties, -figures, cluster))
-    places = np.empty(order.size, dtype=np.int64)
-    places[order] = np.arange(order.size) - np.searchsorted(cluster[order], cluster[order])
-    return places

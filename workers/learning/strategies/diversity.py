@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.learning.strategies.base import Scorer, Selection, SelectionRequest, Selector
 from workers.learning.strategies.clusters import KMeansCentroids, TypiClust
@@ -32,16 +33,24 @@ class KCenter(Selector):
         if labelled.shape[0] > most:
             labelled = labelled[random_subset(np.arange(labelled.shape[0]), most, request.seed, purpose="centres")]
         # With nothing to be far from, the most central example comes first.
-        central = None if labelled.shape[0] else int(squared_distances(X, X.mean(axis=0, keepdims=True)).argmin())
+        ties = tie_keys(request.rows, request.seed)
+        central = None if labelled.shape[0] else _central(X, ties)
         found = farthest_first(
             X,
             labelled,
             count=request.count,
-            ties=tie_keys(request.rows, request.seed),
+            ties=ties,
             start=central,
             parallel=request.parallel,
         )
         return Selection(found.positions, np.sqrt(found.values), found.standby)
+
+
+def _central(X: NDArray[np.float32], ties: NDArray[np.uint64]) -> int:
+    """The row of `X` [n, d] nearest to the mean; of equally near ones (to about six digits) the smallest tie."""
+    squares = squared_distances(X, X.mean(axis=0, keepdims=True)).ravel()
+    nearest = np.flatnonzero(squares <= squares.min() * np.float32(1 + 1e-6))
+    return int(nearest[np.argmin(ties[nearest])])
 
 
 SCORERS: Mapping[str, type[Scorer]] = {"density": Density}
