@@ -80,6 +80,8 @@ def _measure(folder: Path, names: tuple[str, ...], *, quick: bool, large: bool) 
         for name in CASES:
             if name in names:
                 began = time.monotonic()
-                figures += CASES[name](Bench(service, client, np.random.default_rng(0), quick, large))
+                for figure in CASES[name](Bench(service, client, np.random.default_rng(0), quick, large)):
+                    figures.append(figure)
+                    click.echo(f"  {figure.name}: {figure.shown} {figure.unit}", err=True)
                 click.echo(f"  {name}: {time.monotonic() - began:.0f} s")
     return figures

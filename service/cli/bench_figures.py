@@ -49,6 +49,11 @@ class Figure:
             return f"≤ {_number(self.at_most)}"
         return "" if self.at_least is None else f"≥ {_number(self.at_least)}"
 
+    @property
+    def shown(self) -> str:
+        """The value as people write it."""
+        return "-" if self.value is None else _number(self.value)
+
 
 def percentile(seconds: Sequence[float], percent: int) -> float:
     """A percentile of durations, in milliseconds."""
@@ -74,9 +79,8 @@ def table(figures: Sequence[Figure]) -> Table:
     for figure in figures:
         held = {None: "", True: "yes", False: "[red]no[/red]"}[figure.held]
         parts = [f"{name} {_number(value)}" for name, value in figure.parts.items()]
-        value = "-" if figure.value is None else _number(figure.value)
         made_from = ", ".join([*parts, figure.note] if figure.note else parts)
-        made.add_row(figure.name, value, figure.unit, figure.bound, held, made_from)
+        made.add_row(figure.name, figure.shown, figure.unit, figure.bound, held, made_from)
     return made
 
 
