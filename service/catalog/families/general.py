@@ -27,7 +27,8 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features", "predictions"),
-        cost="O(n C) for the margins, then k-means on oversampling x k rows.",
+        cost="Few labels: O(m^2 d log k) on a random sample of m = 3,000 candidates. Later: O(n C) for the margins, then "
+        "k-means on oversampling x k rows.",
     ),
     StrategyEntry(
         name="random",
