@@ -27,7 +27,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features", "predictions"),
-        cost="Few labels: O(m^2 d log k) on a random sample of m = 3,000 candidates. Later: O(n C) for the margins, then "
+        cost="Few labels: O(m^2 d log k) on a random sample of m = 3,000 candidates. Later: O(n C) for margins, then "
         "k-means on oversampling x k rows.",
     ),
     StrategyEntry(
