@@ -69,8 +69,8 @@ def _fit(model: LogisticRegression, X: Any, y: NDArray[np.int64]) -> None:
 def _rotated(X: Any) -> NDArray[np.float64] | None:
     """Rows `X` [n, d] in the n dimensions that they span; None where that would be no easier to fit.
 
-    The penalty keeps the weights in that span, and neither it nor L-BFGS sees the rotation, so the fit is the same: 10
-    times sooner for 400 texts, which have 16,000 terms.
+    The penalty keeps the weights in that span, and neither it nor L-BFGS sees the rotation, so the fit is the same.
+    Of 400 texts with 16,000 terms a fit takes 11 ms instead of 145, after 20 ms once for all fits of the search.
     """
     rows, columns = X.shape
     if not issparse(X) or rows > _MOST_ROTATED or 2 * rows > columns:
