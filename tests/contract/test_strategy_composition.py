@@ -63,9 +63,10 @@ def test_a_filter_leaves_only_who_passes(strategy: str) -> None:
 def test_the_reserve_leaves_the_batch_as_it_is(strategy: str, rows: int) -> None:
     X, _ = blobs(rows, CLASSES, np.random.default_rng(5))
     narrow = {"oversampling": 1} if "oversampling" in STRATEGIES[strategy].parameters["properties"] else {}
-    for params in (params_of(strategy), params_of(strategy, **narrow)):
+    few = {"max_candidates": 100} if "max_candidates" in STRATEGIES[strategy].parameters["properties"] else {}
+    for params in (params_of(strategy), params_of(strategy, **narrow), params_of(strategy, **few)):
         alone = ranked(make_query(strategy, X, params=params))
-        refilled = rank(make_query(strategy, X, params=params, reserve=50))
+        refilled = rank(make_query(strategy, X, params=params, reserve=150))
         np.testing.assert_array_equal(refilled.rows[: alone.rows.size], alone.rows)
         np.testing.assert_array_equal(refilled.values[: alone.rows.size], alone.values)
 

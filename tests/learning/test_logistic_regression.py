@@ -2,10 +2,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, random_array, vstack
+from sklearn.linear_model import LogisticRegression
 
 from tests.learning.pools import blobs
 from workers.learning.estimators.linear import LinearForm
-from workers.learning.estimators.logistic_regression import DEFAULT_C
+from workers.learning.estimators.logistic_regression import DEFAULT_C, default_c, fit_logistic_regression
+from workers.learning.estimators.preprocessing import Preprocessed
 from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.matrices import ArrayReader
 from workers.learning.parallel import Parallel
@@ -57,3 +60,27 @@ def test_blocks_cover_the_asked_rows_in_order(monkeypatch: pytest.MonkeyPatch) -
     blocks = list(predict_blocks(model, ArrayReader(X), 10, 200, Parallel("threads", 2)))
     assert [(start, stop) for start, stop, _ in blocks] == [(10, 64), (64, 128), (128, 192), (192, 200)]
     np.testing.assert_allclose(np.concatenate([P for _, _, P in blocks]), model.predict_proba(X[10:200]), atol=1e-6)
+
+
+def test_texts_fitted_in_few_dimensions_have_the_weights_of_all_terms() -> None:
+    rng = np.random.default_rng(4)
+    X = random_array((40, 2_000), density=0.01, rng=rng, format="csr")
+    X = csr_array(vstack([X, X[:5]]))  # copies span no dimension of their own
+    y = np.arange(45) % 3
+    model, _ = fit_logistic_regression(Preprocessed([], X), y, {"C": 5.0}, 0)
+    plain = LogisticRegression(C=5.0, tol=1e-6, max_iter=2_000).fit(X, y)
+    np.testing.assert_allclose(model.coef_, plain.coef_, atol=2e-3)
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), atol=2e-3)
+    assert model.n_features_in_ == 2_000
+
+
+def test_more_classes_start_with_a_weaker_penalty() -> None:
+    assert default_c(2) == DEFAULT_C
+    assert default_c(1) == DEFAULT_C
+    assert default_c(8) == 2 * DEFAULT_C
+
+
+def test_a_fit_that_ends_too_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.learning.estimators.logistic_regression.MAX_ITERATIONS", 2)
+    X, y = blobs(60, 3, np.random.default_rng(5), columns=200)
+    assert fit(X, y, 3, C=100.0).hyper_parameters["converged"] is False

@@ -151,7 +151,7 @@ def _selected(
 ) -> Picks:
     """A selector's picks, then the reserve by its own figure."""
     found = _candidates(query, selector, rows, batch=batch, count=count, taken=taken)
-    gathered = _gather(query, selector, found.rows)
+    gathered = _gather(query, selector, found)
     shown = found.shown(None if query.features is None else gathered.hashes, taken)
     selection = Selection(np.empty(0, dtype=np.intp), np.empty(0))
     if shown.size:
@@ -170,7 +170,7 @@ def _candidates(
     query: Query, selector: Selector, rows: Rows, *, batch: int, count: int, taken: NDArray[np.uint64]
 ) -> _Candidates:
     """Enough for a batch and its reserve."""
-    most = _most_candidates(query, selector, rows, count)
+    most = _most_candidates(query, selector, rows, batch)
     narrowing = selector.narrowing(max(batch, 1))
     if narrowing is not None:
         ranked = _Ranked(query, ready(query, narrowing.scorer), rows)
@@ -180,20 +180,23 @@ def _candidates(
         order = np.argsort(top.rows[:wanted])
         return _Candidates(top.rows[order], top.scores[order], order, offered)
     if rows.size > most:
-        drawn, _ = _distinct(query, _Drawn(rows, query.seed, "sample"), wanted=count, start=most, taken=taken)
-        rows = np.sort(drawn.rows[:most])
+        drawn, _ = _distinct(
+            query, _Drawn(rows, query.seed, "sample"), wanted=count, start=max(most, count), taken=taken
+        )
+        order = np.argsort(drawn.rows[: max(most, count)])
+        return _Candidates(drawn.rows[order], None, order, most)
     return _Candidates(rows, None, tie_keys(rows, query.seed))
 
 
-def _most_candidates(query: Query, selector: Selector, rows: Rows, count: int) -> int:
-    """How many candidates a selector may be given."""
+def _most_candidates(query: Query, selector: Selector, rows: Rows, batch: int) -> int:
+    """How many candidates a selector is shown at most."""
     columns = 1
     if "features" in selector.needs and query.features is not None:
         sparse = is_sparse(query.features.take(rows[:1]))
         columns += DIMENSIONS if sparse else query.features.columns
     if "predictions" in selector.needs:
         columns += query.classes
-    return max(min(selector.max_candidates, MOST_NUMBERS // columns), count)
+    return max(min(selector.max_candidates, MOST_NUMBERS // columns), batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +224,13 @@ class _GatherBlock:
         return self.space.apply(X), row_hashes(X)
 
 
-def _gather(query: Query, selector: Selector, rows: Rows) -> _Gathered:
-    """Read the candidates' features, block by block of the grid."""
+def _gather(query: Query, selector: Selector, found: _Candidates) -> _Gathered:
+    """Read the candidates' features, block by block of the grid; the space is that of the rows on offer."""
+    rows = found.rows
     if query.features is None or ("features" not in selector.needs):
         return _Gathered(nothing(), contents(query.features, rows), None)
-    sample = random_subset(rows, _SPACE_SAMPLE, query.seed, purpose="space")
+    on_offer = rows if found.offered is None else rows[found.places < found.offered]
+    sample = random_subset(on_offer, _SPACE_SAMPLE, query.seed, purpose="space")
     space = learn_space(query.features.take(sample), query.seed)
     blocks = [part for start, stop in grid(int(rows[-1]) + 1) if (part := _between(rows, start, stop)).size]
     X = np.empty((rows.size, space.dimensions), dtype=np.float32)

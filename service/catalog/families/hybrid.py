@@ -116,7 +116,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             beta={
                 "type": "number",
                 "minimum": 0,
-                "maximum": 100,
+                "maximum": 10,
                 "default": 1.0,
                 "description": "Power of the density; 0 leaves the uncertainty alone.",
             },

@@ -263,7 +263,7 @@ def herd(
         keys[positions[:step]] = -1
         best = int(np.argmax(keys))
         positions[step], values[step] = best, gains[best]
-        likeness = kernel(opposite @ columns.X[best])
+        likeness = np.minimum(kernel(opposite @ columns.X[best]), 1)  # rounding can make a squared distance negative
         better = np.flatnonzero((likeness > cover) & (importance > 0))
         if better.size:
             lost = columns.gained(opposite[better], importance[better], cover[better], likeness[better])
