@@ -12,7 +12,7 @@ Figure = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities along the last axis."""
-    P = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    P: NDArray[np.float32] = np.exp(logits - logits.max(axis=-1, keepdims=True))
     P /= P.sum(axis=-1, keepdims=True)
     return P
 
@@ -32,15 +32,18 @@ def rank_files(
 
 def _margin(P: NDArray[np.float32]) -> NDArray[np.float32]:
     best = np.partition(P, P.shape[1] - 2, axis=1)[:, -2:]
-    return best[:, 0] - best[:, 1]
+    negated: NDArray[np.float32] = best[:, 0] - best[:, 1]
+    return negated
 
 
 def _least_confident(P: NDArray[np.float32]) -> NDArray[np.float32]:
-    return 1 - P.max(axis=1)
+    doubt: NDArray[np.float32] = 1 - P.max(axis=1)
+    return doubt
 
 
 def _entropy(P: NDArray[np.float32]) -> NDArray[np.float32]:
-    return -(P * np.log(P + np.float32(1e-12))).sum(axis=1)
+    entropy: NDArray[np.float32] = -(P * np.log(P + np.float32(1e-12))).sum(axis=1)
+    return entropy
 
 
 def _vote_entropy(members: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -52,12 +55,14 @@ def _vote_entropy(members: NDArray[np.float32]) -> NDArray[np.float32]:
 def _max_disagreement(members: NDArray[np.float32]) -> NDArray[np.float32]:
     consensus = np.log(members.mean(axis=0) + np.float32(1e-12))
     divergence = (members * (np.log(members + np.float32(1e-12)) - consensus)).sum(axis=2)
-    return divergence.max(axis=0)
+    largest: NDArray[np.float32] = divergence.max(axis=0)
+    return largest
 
 
 def _bald(members: NDArray[np.float32]) -> NDArray[np.float32]:
     own = -(members * np.log(members + np.float32(1e-12))).sum(axis=2)
-    return _entropy(members.mean(axis=0)) - own.mean(axis=0)
+    information: NDArray[np.float32] = _entropy(members.mean(axis=0)) - own.mean(axis=0)
+    return information
 
 
 UNCERTAINTY: Mapping[str, Figure] = {"margin": _margin, "entropy": _entropy, "least_confident": _least_confident}
