@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,8 @@ from service.db.queries.projects import pool
 from service.db.tables import Job, Project
 from service.errors import FieldError, InvalidRequestError
 from service.queue.messages import Preselection, QueryMessage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
 
 
 def _strategy(project: Project, wish: Wish) -> dict[str, Any]:
-    name = wish.strategy or project.query["strategy"]
+    name = _default(wish.strategy, project.query["strategy"])
     entry = strategies.suitable(project, name, pointer="/strategy")
     params = wish.params
     if params is None:
@@ -79,5 +81,5 @@ def _scorers() -> list[str]:
     return sorted(name for name, entry in STRATEGIES.items() if entry.kind == "scorer")
 
 
-def _default(value: int | None, default: int) -> int:
+def _default(value: T | None, default: T) -> T:
     return default if value is None else value

@@ -97,12 +97,12 @@ def _draw_mark(axes: "Axes", share: float, target: float, line: str) -> None:
     axes.text(1.005, target, text, style, transform=axes.get_yaxis_transform())
 
 
-def _draw_arrival(axes: "Axes", labels: int | None, colour: str) -> None:
+def _draw_arrival(axes: "Axes", labels: float | None, colour: str) -> None:
     """A line at the labels that a curve took to 98 %, with their number."""
     if labels is None:
         return
     axes.axvline(labels, color=colour, linewidth=0.9, linestyle="--", alpha=0.6, zorder=1)
-    axes.text(labels, 0.01, f" {labels}", {"fontsize": 8, "color": colour}, transform=axes.get_xaxis_transform())
+    axes.text(labels, 0.01, f" {labels:g}", {"fontsize": 8, "color": colour}, transform=axes.get_xaxis_transform())
 
 
 def _accuracy_table(curves: Mapping[str, Curve]) -> Table:

@@ -97,7 +97,7 @@ NO_LABELS: dict[str, Any] = {"labelled_rows": NONE, "labelled_codes": NONE, "lab
         ({"members": None}, {"no_committee"}),
         ({"model": None}, {"no_model"}),
         ({"features": None}, {"no_features"}),
-        (NO_LABELS, {"no_labels", "cold_start"}),
+        (NO_LABELS, {"no_labels"}),
     ],
     ids=["no model", "no committee", "no model file", "no features", "no labels"],
 )
@@ -110,7 +110,7 @@ def test_what_is_missing_leads_to_a_named_fallback(strategy: str, missing: dict[
 def test_one_class_leads_to_a_named_fallback(strategy: str, model: dict[str, Any]) -> None:
     query = make_query(strategy)
     labels = np.zeros_like(query.labelled_codes)
-    assert_named(replace(query, labelled_codes=labels, **model), {"one_class", "cold_start"})
+    assert_named(replace(query, labelled_codes=labels, **model), {"one_class"})
     assert_named(make_query(strategy, classes=1, **model), {"one_class"})
 
 

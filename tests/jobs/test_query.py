@@ -222,6 +222,7 @@ def test_a_snapshot_of_the_candidates_changes_no_answer(api: Api) -> None:
         ({"k": 0}, "/k"),
         ({"k": 10_001}, "/k"),
         ({"k": 1, "strategy": "nonsense"}, "/strategy"),
+        ({"k": 1, "strategy": ""}, "/strategy"),
         ({"k": 1, "strategy": "margin", "params": {"nonsense": 1}}, "/params/nonsense"),
         ({"k": 1, "explore": 1.5}, "/explore"),
         ({"k": 1, "candidates": {"strategy": "k_center", "count": 5}}, "/candidates/strategy"),
@@ -235,6 +236,21 @@ def test_bad_queries_are_refused(api: Api, body: dict[str, Any], pointer: str) -
     assert answer.status_code == 422
     assert [bad["pointer"] for bad in answer.json()["errors"]] == [pointer]
     assert api.http.get(f"/v1/projects/{project_id}/jobs").json()["items"] == []
+
+
+def test_strategies_that_ask_the_model_may_drop_words(api: Api) -> None:
+    project_id = api.project(features={"type": "text", "field": "text"}, retraining={"automatic": False})
+    rows = [
+        {"id": f"e{n}", "data": {"text": f"{'good fine' if n % 2 else 'bad awful'} thing number {n}"}}
+        for n in range(40)
+    ]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+    add_labels(api, project_id, range(12))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    found = batch(api, project_id, k=5, strategy="drop_query", lease_seconds=0)
+    assert found["strategy"]["name"] == "drop_query"
+    assert len(found["items"]) == 5
 
 
 def test_text_is_featurized_once_and_small_chunks_are_joined(api: Api) -> None:

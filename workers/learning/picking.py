@@ -236,10 +236,10 @@ def _gather(query: Query, selector: Selector, found: _Candidates) -> _Gathered:
     X = np.empty((rows.size, space.dimensions), dtype=np.float32)
     hashes = np.empty(rows.size, dtype=np.uint64)
     filled = 0
-    for comparable, found in query.parallel.map(_GatherBlock(query.features, space), blocks):
-        X[filled : filled + found.size] = comparable
-        hashes[filled : filled + found.size] = found
-        filled += found.size
+    for comparable, hashed in query.parallel.map(_GatherBlock(query.features, space), blocks):
+        X[filled : filled + hashed.size] = comparable
+        hashes[filled : filled + hashed.size] = hashed
+        filled += hashed.size
     return _Gathered(X, hashes, space)
 
 

@@ -75,7 +75,7 @@ class Ranking:
         explore: [m], drawn at random.
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
             else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
-            why: `no_model`, `one_class`, `no_committee`, `no_features` or `cold_start`.
+            why: `no_model`, `one_class`, `no_committee` or `no_features`.
         candidates: how many could have been picked, pinned rows not counted.
     """
 

@@ -62,9 +62,7 @@ class StrategyNote(Schema):
     params: dict[str, Any]
     seed: int
     fallback_from: str | None
-    fallback_reason: str | None = Field(
-        description="no_model, one_class, too_few_labels, no_committee, no_features or cold_start."
-    )
+    fallback_reason: str | None = Field(description="no_model, one_class, too_few_labels, no_committee or no_features.")
 
 
 class ModelNote(Schema):

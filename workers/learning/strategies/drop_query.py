@@ -45,6 +45,7 @@ class _Changes:
         if self.means is None:
             left = X.copy()
             left.data[rng.random(left.data.size, dtype=np.float32) < self.dropout] = 0
+            left.eliminate_zeros()  # a zero that is stored has no logarithm
             return left
         return np.where(rng.random(X.shape, dtype=np.float32) < self.dropout, self.means, X)
 
