@@ -77,6 +77,14 @@ def test_auto_narrows_by_margin(changes: dict[str, Any], narrowed_to: int) -> No
     assert narrowing.count == narrowed_to
 
 
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [({}, "uncertainty_herding"), ({"labels_count": 40}, "diverse_mini_batch"), ({"strategy": "entropy"}, "entropy")],
+)
+def test_the_part_of_auto_that_is_at_work_is_named(changes: dict[str, Any], part: str) -> None:
+    assert plan(replace(WARM, **changes)).ranked_by == part
+
+
 def test_unknown_strategy() -> None:
     with pytest.raises(ValueError, match="no strategy called"):
         plan(replace(WARM, strategy="psychic"))

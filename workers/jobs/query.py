@@ -323,7 +323,7 @@ def _ranked(
             row=row,
             score=float(score),
             value=float(value),
-            strategy="holdout" if holdout else ("random" if explore else ranking.strategy),
+            strategy="holdout" if holdout else ("random" if explore else ranking.ranked_by),
             explore=bool(explore) or holdout,
             propensity=at_random if holdout else (explored if explore else None),
             prediction=shown.get(row),

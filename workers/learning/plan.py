@@ -21,9 +21,10 @@ _LARGEST_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run: a scorer, a selector, or neither (random order)."""
+    """What to run: a scorer, a selector, or neither (random order). `ranked_by` is the part of a composite at work."""
 
     strategy: str
+    ranked_by: str
     params: Mapping[str, Any] = field(default_factory=dict)
     scorer: Scorer | None = None
     selector: Selector | None = None
@@ -82,10 +83,15 @@ def _auto(query: Query) -> Plan:
     """
     if query.labels_count < min(_LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)):
         herding = UncertaintyHerding(max_candidates=_HERDED)
-        return Plan(strategy="auto", params=query.params, selector=herding)
+        return Plan(strategy="auto", ranked_by="uncertainty_herding", params=query.params, selector=herding)
     share = int(_LARGEST_SHARE * np.count_nonzero(query.candidates) / max(query.k, 1))
     oversampling = max(1, min(query.params.get("oversampling", 10), share))
-    return Plan(strategy="auto", params=query.params, selector=DiverseMiniBatch(oversampling=oversampling))
+    return Plan(
+        strategy="auto",
+        ranked_by="diverse_mini_batch",
+        params=query.params,
+        selector=DiverseMiniBatch(oversampling=oversampling),
+    )
 
 
 def _geometric(query: Query, reason: str) -> Plan:
@@ -94,10 +100,10 @@ def _geometric(query: Query, reason: str) -> Plan:
 
 def _simple(name: str, params: Mapping[str, Any]) -> Plan:
     if name in SCORERS:
-        return Plan(strategy=name, params=params, scorer=scorer(name, params))
+        return Plan(strategy=name, ranked_by=name, params=params, scorer=scorer(name, params))
     if name in SELECTORS:
-        return Plan(strategy=name, params=params, selector=selector(name, params))
-    return Plan(strategy=name, params=params)
+        return Plan(strategy=name, ranked_by=name, params=params, selector=selector(name, params))
+    return Plan(strategy=name, ranked_by=name, params=params)
 
 
 def _instead(query: Query, chosen: Plan, reason: str) -> Plan:

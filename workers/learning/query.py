@@ -76,6 +76,7 @@ class Ranking:
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
             else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
             why: `no_model`, `one_class`, `no_committee` or `no_features`.
+        ranked_by: the strategy that is at work within a composite such as `auto`, else `strategy`.
         candidates: how many could have been picked, pinned rows not counted.
     """
 
@@ -84,6 +85,7 @@ class Ranking:
     values: NDArray[np.float64]
     explore: NDArray[np.bool_]
     strategy: str
+    ranked_by: str
     params: Mapping[str, Any]
     fallback_from: str | None
     fallback_reason: str | None

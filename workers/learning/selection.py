@@ -58,6 +58,7 @@ def _rank(query: Query, chosen: Plan) -> Ranking:
         values=arranged.values,
         explore=arranged.explore,
         strategy=chosen.strategy,
+        ranked_by=chosen.ranked_by,
         params=chosen.params,
         fallback_from=chosen.fallback_from,
         fallback_reason=chosen.fallback_reason,
@@ -73,7 +74,7 @@ def _preselected(query: Query, rows: Rows, taken: NDArray[np.uint64]) -> Rows:
     if rows.size <= count:
         return rows
     at_random = name == "random" or missing(query, needs_of(name))
-    narrowing = Plan(strategy=name, scorer=None if at_random else scorer(name, params))
+    narrowing = Plan(strategy=name, ranked_by=name, scorer=None if at_random else scorer(name, params))
     return np.sort(pick(query, narrowing, rows, batch=count, reserve=0, taken=taken).rows)
 
 
