@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +7,9 @@ import structlog
 
 from service.api.deps.runtime import Runtime
 from tests.support.runtime import Api, make_api, make_runtime
+
+# A shell that runs the tests in the background ignores Ctrl-C for them, which the programs under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The default of structlog renders tracebacks with all their values, which can take minutes.
 structlog.configure(
