@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def committee(folder: Path, *, rows: int, strategy: str) -> Measured:
 
     def ours() -> None:
         members = _ask(arrays.committee, arrays.X, file)
-        rank(Query(**{**_fields(query), "members": ArrayReader(members)}))
+        rank(replace(query, members=ArrayReader(members)))
 
     W, b = _coefficients(arrays)
     try:
@@ -105,10 +105,6 @@ def _query(arrays: Arrays, strategy: str, params: Mapping[str, Any]) -> Query:
         labels_count=LABELLED,
         parallel=Parallel("threads", os.cpu_count() or 1),
     )
-
-
-def _fields(query: Query) -> dict[str, Any]:
-    return {name: getattr(query, name) for name in Query.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

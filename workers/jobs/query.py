@@ -181,27 +181,8 @@ def _review(
         overlay = Overlay(labelled.rows, found.P)
         P = DenseReader(context.objects, [], rows=base.size, columns=len(classes), overlay=overlay)
     mask, pinned = candidates.for_query(loaded.availability, mask)
-    reserve = max(2 * message.k, _RESERVE)
-    ranking = rank(
-        Query(
-            strategy="random" if reason else message.strategy,
-            k=message.k,
-            reserve=reserve,
-            seed=message.seed,
-            candidates=mask,
-            probabilities=P,
-            classes=len(classes),
-            labelled_rows=labelled.rows,
-            labelled_codes=labelled.codes,
-            labels_count=labelled.size,
-            preselect=_preselect(message, classes),
-            explore=message.explore,
-            class_balanced=message.class_balanced,
-            pinned=pinned,
-            parallel=context.parallel,
-            progress=context.progress.tell,
-        )
-    )
+    asked = _asked(context, message, loaded, labelled, mask=mask, pinned=pinned, P=P)
+    ranking = rank(replace(asked, strategy="random") if reason else asked)
     if reason:
         ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=reason)
     current = label_names(labelled, labelled.codes, classes)
@@ -209,7 +190,7 @@ def _review(
         replace(each, current_label=current[each.row], suggested_label=suggested.get(each.row))
         for each in _ranked(ranking, pinned, P, classes)
     ]
-    complete = len(ranked) < message.k + reserve
+    complete = len(ranked) < asked.k + asked.reserve
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
 
 
@@ -244,42 +225,58 @@ def _compose(
     # The share of a small batch is rounded at random, anew whenever the candidates have changed.
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
-    train_rows = _train_rows(loaded, held_out)
-    reserve = max(2 * message.k, _RESERVE)
-    classes = loaded.project.task["classes"]
+    asked = _asked(context, message, loaded, _train_rows(loaded, held_out), mask=mask & ~held_out, pinned=pinned, P=P)
     chosen = rank(
-        Query(
-            strategy=message.strategy,
-            params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
+        replace(
+            asked,
             k=message.k - share,
-            reserve=reserve,
-            seed=message.seed,
-            candidates=mask & ~held_out,
             features=features,
-            probabilities=P,
-            model=_opened(context, message, loaded.model),
             members=members,
-            classes=len(classes),
-            labelled_rows=train_rows.rows,
-            labelled_codes=train_rows.codes,
-            labels_count=train_rows.size,
-            preselect=_preselect(message, classes),
-            explore=message.explore,
-            class_balanced=message.class_balanced,
-            pinned=pinned,
-            parallel=context.parallel,
-            progress=context.progress.tell,
+            model=_opened(context, message, loaded.model),
         )
     )
     shown = loaded.model.classes if loaded.model else None
     ranked = _ranked(chosen, pinned, P, shown)
-    complete = len(ranked) < message.k - share + reserve
+    room = message.k - share
+    complete = len(ranked) < room + asked.reserve
     if loaded.project.holdout_fraction:
-        held = _ranked(_draw(message, mask & held_out, pinned, reserve), pinned, P, shown, held_share=share)
-        room = message.k - share
+        held = _ranked(_draw(message, mask & held_out, pinned, asked.reserve), pinned, P, shown, held_share=share)
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
-        complete = complete and len(held) < message.k + reserve
+        complete = complete and len(held) < message.k + asked.reserve
     return ranked, chosen, complete
+
+
+def _asked(
+    context: JobContext,
+    message: QueryMessage,
+    loaded: Loaded,
+    labelled: Labelled,
+    *,
+    mask: NDArray[np.bool_],
+    pinned: NDArray[np.int64],
+    P: ChunkReader | None,
+) -> Query:
+    """What the message asks of the candidates in `mask`, with a reserve for races."""
+    classes = loaded.project.task["classes"]
+    return Query(
+        strategy=message.strategy,
+        params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
+        k=message.k,
+        reserve=max(2 * message.k, _RESERVE),
+        seed=message.seed,
+        candidates=mask,
+        probabilities=P,
+        classes=len(classes),
+        labelled_rows=labelled.rows,
+        labelled_codes=labelled.codes,
+        labels_count=labelled.size,
+        preselect=_preselect(message, classes),
+        explore=message.explore,
+        class_balanced=message.class_balanced,
+        pinned=pinned,
+        parallel=context.parallel,
+        progress=context.progress.tell,
+    )
 
 
 def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str, Any], int] | None:

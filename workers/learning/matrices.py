@@ -73,6 +73,12 @@ def grid(stop: int, start: int = 0, step: int | None = None) -> list[tuple[int, 
     return list(pairwise(cuts)) if start < stop else []
 
 
+def occupied(rows: Rows, stop: int) -> list[tuple[int, int, Rows]]:
+    """The blocks of the grid over [0, stop) that hold any of `rows`, ascending: start, stop and those rows."""
+    parts = [(first, last, rows[slice(*np.searchsorted(rows, [first, last]))]) for first, last in grid(stop)]
+    return [part for part in parts if part[2].size]
+
+
 def is_sparse(matrix: Matrix) -> bool:
     """Whether `matrix` is stored sparse."""
     return bool(issparse(matrix))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.copies import contents, first_of_each, no_contents
-from workers.learning.matrices import ChunkReader, Matrix, Rows, grid, is_sparse, numbers
+from workers.learning.matrices import ChunkReader, Matrix, Rows, is_sparse, numbers, occupied
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
 from workers.learning.query import Query
@@ -232,7 +232,7 @@ def _gather(query: Query, selector: Selector, found: _Candidates) -> _Gathered:
     on_offer = rows if found.offered is None else rows[found.places < found.offered]
     sample = random_subset(on_offer, _SPACE_SAMPLE, query.seed, purpose="space")
     space = learn_space(query.features.take(sample), query.seed)
-    blocks = [part for start, stop in grid(int(rows[-1]) + 1) if (part := _between(rows, start, stop)).size]
+    blocks = [inside for _, _, inside in occupied(rows, query.candidates.size)]
     X = np.empty((rows.size, space.dimensions), dtype=np.float32)
     hashes = np.empty(rows.size, dtype=np.uint64)
     filled = 0
@@ -241,10 +241,6 @@ def _gather(query: Query, selector: Selector, found: _Candidates) -> _Gathered:
         hashes[filled : filled + hashed.size] = hashed
         filled += hashed.size
     return _Gathered(X, hashes, space)
-
-
-def _between(rows: Rows, start: int, stop: int) -> Rows:
-    return rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
 
 
 def _request(

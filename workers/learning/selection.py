@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from workers.learning.arrangement import arrange
 from workers.learning.balance import interleave, quotas
 from workers.learning.copies import contents
-from workers.learning.matrices import Rows, grid, numbers
+from workers.learning.matrices import Rows, numbers, occupied
 from workers.learning.parallel import single_threaded
 from workers.learning.picking import pick, scored
 from workers.learning.picks import Picks, no_picks
@@ -105,8 +105,9 @@ def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray
 def _predicted_classes(query: Query, rows: Rows) -> Rows:
     assert query.probabilities is not None  # noqa: S101 - the caller looked
     codes = np.empty(rows.size, dtype=np.int64)
-    for start, stop in grid(query.candidates.size):
-        first, last = np.searchsorted(rows, [start, stop])
-        P = numbers(np.asarray(query.probabilities.read(start, stop))[rows[first:last] - start])
-        codes[first:last] = P.argmax(axis=1)
+    filled = 0
+    for start, stop, inside in occupied(rows, query.candidates.size):
+        P = numbers(np.asarray(query.probabilities.read(start, stop))[inside - start])
+        codes[filled : filled + inside.size] = P.argmax(axis=1)
+        filled += inside.size
     return codes

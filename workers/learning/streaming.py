@@ -1,15 +1,15 @@
 """Scores of a pool, block by block of the grid, without holding the pool."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.matrices import TILE, ChunkReader, Rows, grid, numbers
+from workers.learning.matrices import TILE, ChunkReader, Matrix, Rows, grid, numbers, occupied
 from workers.learning.query import Query
 from workers.learning.space import Space, learn_space
-from workers.learning.strategies.base import Block, Need, Scorer, nothing
+from workers.learning.strategies.base import Block, Need, Scorer
 from workers.learning.ties import random_subset
 from workers.learning.top import Top
 
@@ -30,27 +30,22 @@ class View:
 
     def read(self, start: int, stop: int) -> Block:
         """Rows [start, stop)."""
-        return Block(
-            P=nothing() if self.probabilities is None else np.asarray(self.probabilities.read(start, stop)),
-            members=self._by_member(None if self.members is None else np.asarray(self.members.read(start, stop))),
-            X=self._comparable(None if self.features is None else self.features.read(start, stop)),
-        )
+        return self._block(lambda reader: reader.read(start, stop))
 
     def take(self, rows: Rows) -> Block:
         """The named rows, in the order given."""
-        return Block(
-            P=nothing() if self.probabilities is None else np.asarray(self.probabilities.take(rows)),
-            members=self._by_member(None if self.members is None else np.asarray(self.members.take(rows))),
-            X=self._comparable(None if self.features is None else self.features.take(rows)),
-        )
+        return self._block(lambda reader: reader.take(rows))
 
-    def _by_member(self, flat: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        if flat is None:
-            return np.empty((0, 0, 0), dtype=np.float32)
-        return flat.reshape(flat.shape[0], -1, self.classes)
-
-    def _comparable(self, X: Any) -> NDArray[np.float32]:
-        return nothing() if X is None or self.space is None else self.space.apply(X)
+    def _block(self, get: Callable[[ChunkReader], Matrix]) -> Block:
+        arrays = {}
+        if self.probabilities is not None:
+            arrays["P"] = np.asarray(get(self.probabilities))
+        if self.members is not None:
+            flat = np.asarray(get(self.members))
+            arrays["members"] = flat.reshape(flat.shape[0], -1, self.classes)
+        if self.features is not None and self.space is not None:
+            arrays["X"] = self.space.apply(get(self.features))
+        return Block(**arrays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +97,7 @@ def ready(query: Query, scorer: Scorer) -> ReadyScorer:
 def best(query: Query, scorer: ReadyScorer, rows: Rows, count: int) -> Top:
     """The `count` best of `rows`, ascending, streamed over the grid."""
     score = _ScoreBlock(scorer, count, query.seed)
-    blocks = []
-    for start, stop in grid(query.candidates.size):
-        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
-        if inside.size:
-            blocks.append((start, stop, inside))
+    blocks = occupied(rows, query.candidates.size)
     top = Top.of(np.empty(0, dtype=np.int64), np.empty(0), count, query.seed)
     for done, found in enumerate(query.parallel.map(score, blocks), start=1):
         top = top.merged(found, count, query.seed)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from workers.learning.matrices import grid
 from workers.learning.parallel import Parallel
 
 _ITERATIONS = 50
@@ -41,7 +42,7 @@ def sampled_k_means(
     if X.shape[0] > _FITTED:
         sample = X[np.sort(np.random.default_rng(seed).choice(X.shape[0], _FITTED, replace=False))]
     _, centres = k_means(sample, clusters, seed)
-    blocks = [(start, min(start + _ROWS_A_TASK, X.shape[0])) for start in range(0, X.shape[0], _ROWS_A_TASK)]
+    blocks = grid(X.shape[0], 0, _ROWS_A_TASK)
     found = list(parallel.map(_Assigned(X, centres), blocks))
     return np.concatenate([cluster for cluster, _ in found]), np.concatenate([squares for _, squares in found])
 
@@ -71,8 +72,8 @@ def squared_distances(X: NDArray[np.float32], centres: NDArray[np.float32]) -> N
     """Squared Euclidean distances [n, c] between the rows of `X` [n, d] and `centres` [c, d]."""
     squares: NDArray[np.float32] = X @ centres.T
     squares *= np.float32(-2)
-    squares += np.einsum("ij,ij->i", X, X)[:, np.newaxis]
-    squares += np.einsum("ij,ij->i", centres, centres)
+    squares += row_squares(X)[:, np.newaxis]
+    squares += row_squares(centres)
     np.maximum(squares, 0, out=squares)
     return squares
 
@@ -108,8 +109,7 @@ def lowered(
     if parallel is None or rows <= _ROWS_A_TASK:
         found = work((0, rows))
     else:
-        blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
-        found = np.concatenate(list(parallel.map(work, blocks)))
+        found = np.concatenate(list(parallel.map(work, grid(rows, 0, _ROWS_A_TASK))))
     return np.minimum(nearest, found, out=found)
 
 

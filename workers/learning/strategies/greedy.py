@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.learning.matrices import grid
 from workers.learning.parallel import Parallel
 from workers.learning.strategies.base import Selection
 from workers.learning.strategies.geometry import lifted, lowered, polar, row_squares
@@ -301,8 +302,8 @@ class _Columns:
     ) -> NDArray[np.float64]:
         """The weighted likeness [n] of each candidate that lies between `low` and `high` [m]."""
         rows = self.X.shape[0]
+        blocks = grid(rows, 0, _ROWS_A_TASK)
         work = _Gained(self.X, self.kernel, opposite, weights, low, high)
-        blocks = [(start, min(start + _ROWS_A_TASK, rows)) for start in range(0, rows, _ROWS_A_TASK)]
         parallel = self.parallel if rows * opposite.shape[0] >= _WORTH_A_THREAD else Parallel()
         return np.concatenate(list(parallel.map(work, blocks)))
 
