@@ -205,8 +205,8 @@ class WorkerLostError(GleanerError):
 
     status, name, title = 500, "worker-lost", "Worker lost"
     meaning = (
-        "The process that ran the job ended or fell silent, in every attempt. A job that is too large for the worker's "
-        "memory looks like this."
+        "The process that ran the job ended or fell silent, in every attempt. The detail says how the last one ended; "
+        "a signal SIGKILL that nobody sent comes from the kernel when the machine's memory runs out."
     )
 
 
@@ -214,7 +214,20 @@ class JobTimedOutError(GleanerError):
     """Job timed out."""
 
     status, name, title = 500, "job-timed-out", "Job timed out"
-    meaning = "The job ran longer than the operator allows (GLEANER_JOB_TIMEOUT_SECONDS)."
+    meaning = (
+        "The job ran longer than the operator allows (GLEANER_JOB_TIMEOUT_SECONDS, for queries and predictions "
+        "GLEANER_QUERY_TIMEOUT_SECONDS)."
+    )
+
+
+class JobOutOfMemoryError(GleanerError):
+    """Job out of memory."""
+
+    status, name, title = 500, "job-out-of-memory", "Job out of memory"
+    meaning = (
+        "The job needed more memory than the machine has or the operator allows (GLEANER_JOB_MEMORY_MIB, for queries "
+        "and predictions GLEANER_QUERY_MEMORY_MIB). It is not tried again, as the same would happen."
+    )
 
 
 class ModelDivergedError(GleanerError):

@@ -42,9 +42,14 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=10_000, gt=0, description="Largest k of a query.")
 
     job_lease_seconds: float = Field(default=10.0, gt=0, description="A running job without a heartbeat is lost then.")
-    job_max_attempts: int = Field(default=8, gt=0, description="Attempts before a job fails as worker_lost.")
-    job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of one job.")
+    job_max_attempts: int = Field(default=8, gt=0, description="Attempts before a job fails as worker-lost.")
+    job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of a training, merge or deletion.")
+    query_timeout_seconds: int = Field(default=300, gt=0, description="Longest run of a query or a prediction.")
+    job_memory_mib: int = Field(default=0, ge=0, description="Most memory of a training, merge or deletion; 0: any.")
+    query_memory_mib: int = Field(default=0, ge=0, description="Most memory of a query or a prediction; 0: any.")
     jobs_in_queue_per_project: int = Field(default=16, gt=0, description="Fair share: jobs of a project in Redis.")
+    max_jobs_per_project: int = Field(default=10_000, gt=0, description="Unfinished jobs of a project before 429.")
+    max_jobs: int = Field(default=100_000, gt=0, description="Unfinished jobs in all before 503.")
     dispatcher_tick_seconds: float = Field(default=0.5, gt=0, description="How often the dispatcher looks.")
     sweep_seconds: float = Field(default=2.0, gt=0, description="How often Redis is compared with the jobs table.")
     leader_lease_seconds: float = Field(default=6.0, gt=0, description="How long a silent dispatcher stays leader.")
@@ -97,6 +102,14 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """Where bodies are spooled; on the data folder's disk, as /tmp is often memory."""
         return self.data_dir.absolute() / "spool"
+
+    def timeout_seconds(self, queue: str) -> int:
+        """The longest run of a job of this queue."""
+        return self.query_timeout_seconds if queue == "interactive" else self.job_timeout_seconds
+
+    def memory_mib(self, queue: str) -> int:
+        """The most memory of a job of this queue; 0: any."""
+        return self.query_memory_mib if queue == "interactive" else self.job_memory_mib
 
     @cached_property
     def chunk_threads(self) -> int:

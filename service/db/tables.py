@@ -257,6 +257,7 @@ class Job(Table):
     state: Mapped[str]  # queued | running | succeeded | failed | cancelled
     payload: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(default=0)
+    passing_faults: Mapped[int] = mapped_column(default=0)  # attempts that ended for no fault of the job
     token: Mapped[str | None] = mapped_column(default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
     rung_at: Mapped[datetime | None] = mapped_column(default=None)
