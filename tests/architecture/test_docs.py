@@ -15,6 +15,7 @@ DOCUMENTS = [
     for name in (
         "README.md",
         "CHANGELOG.md",
+        "service/PROMISES.md",
         "service/README.md",
         "workers/README.md",
         "workers/learning/data/README.md",
@@ -25,6 +26,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A path with a slash in backquotes: of the repository, or below the folder of the document.
 _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+)?)`")
 _VARIABLE = re.compile(r"GLEANER_[A-Z_]*[A-Z]")
+_PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _PROBLEM = re.compile(r"4\d\d `([a-z-]+)`")
 
 
@@ -50,6 +52,12 @@ def test_what_a_document_names_is_there(document: Path) -> None:
     variables = {f"GLEANER_{name.upper()}" for name in Settings.model_fields}
     assert set(_VARIABLE.findall(text)) <= variables
     assert set(_PROBLEM.findall(text)) <= set(catalogue())
+
+
+def test_every_proof_of_a_promise_is_a_test() -> None:
+    proofs = _PROOF.findall((ROOT / "service/PROMISES.md").read_text())
+    assert proofs
+    assert [proof for proof in proofs if f"def {proof[1]}(" not in (ROOT / proof[0]).read_text()] == []
 
 
 def _is_ours(path: str, document: Path) -> bool:
