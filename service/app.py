@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import problems, routes
+from service.api.deps import callers
 from service.api.deps.runtime import Runtime, open_runtime
 from service.api.middleware import Authentication, BodyLimit, RequestContext
 from service.api.schemas import openapi
@@ -38,6 +39,7 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         version=openapi.VERSION,
         summary="Active learning as a service",
         description=openapi.DESCRIPTION,
+        contact={"name": "The Gleaner authors"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=openapi.TAGS,
         lifespan=lifespan,
@@ -47,7 +49,9 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.runtime = runtime
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
-        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+        router = import_module(f"{routes.__name__}.{module.name}").router
+        callers.declare(router.routes)
+        app.include_router(router)
     problems.install(app)
     _wrap(app, runtime)
     openapi.install(app)

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from service.actions import idempotency
 from service.actions.bulk import BulkRequest, Mode
 from service.actions.idempotency import Answer, Reservation
-from service.api.deps.callers import AnyCaller
+from service.api.deps.callers import Identified
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
 from service.api.deps.parameters import BulkMode, IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
@@ -65,7 +65,7 @@ class BulkEdge(Edge):
         def write() -> Iterator[Session]:
             with self.held.write() as session:
                 if reserved is not None:
-                    idempotency.renew(session, reserved, now=utc_now())
+                    idempotency.renew(session, reserved, until=utc_now() + self.lease)
                 yield session
 
         return BulkRequest(
@@ -84,7 +84,7 @@ class BulkEdge(Edge):
 async def bulk_edge(
     request: Request,
     held: Held,
-    who: AnyCaller,
+    who: Identified,
     mode: BulkMode = "atomic",
     idempotency_key: IdempotencyKey = None,
 ) -> AsyncIterator[BulkEdge]:

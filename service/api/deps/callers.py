@@ -1,9 +1,17 @@
-"""Who calls, and what the key must allow."""
+"""Who calls, and what the key must allow: the one place that declares the rule of an operation.
 
-from typing import Annotated, Any
+Every route under `/v1` takes exactly one of the callers below. Its rule is in the OpenAPI document as `x-access`, from
+which the tests generate the matrix of who may do what. The application does not start with a route that has no rule.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBearer, SecurityScopes
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.routing import BaseRoute
 
 from service.actions.keys import Caller
 from service.errors import (
@@ -14,30 +22,69 @@ from service.errors import (
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, `gln_...`.")
 
 
-def caller(request: Request, scopes: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
-    """The caller, who must have one of the scopes and may see the project of the path."""
-    if "\0" in request.url.path:
-        raise NotFoundError("There is nothing at this path.")  # no store could look for it
+def identified(request: Request) -> Caller:
+    """The caller as the key says, before any rule: what a request is done for."""
     who: Caller = request.state.caller
-    project_id = request.path_params.get("project_id")
-    if who.project_id is not None and project_id not in {None, who.project_id}:
-        raise NotFoundError("There is no such project.")
-    if scopes.scopes and not who.may(*scopes.scopes):
-        raise ForbiddenError(f"The key needs the scope {' or '.join(scopes.scopes)}.")
     return who
 
 
-def _needs(*scopes: str) -> Any:
-    return Security(caller, scopes=list(scopes))
+@dataclass(frozen=True)
+class Access:
+    """The rule of an operation.
+
+    Attributes:
+        scopes: The key has one of them, or `admin`; empty: any key.
+        bound: What a key of one project may reach: what is its `own` project's, or nothing (`refused`).
+    """
+
+    scopes: tuple[str, ...]
+    bound: Literal["own", "refused"]
+
+    def __call__(self, request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
+        """The caller, if the rule allows the call."""
+        if "\0" in request.url.path:
+            raise NotFoundError("There is nothing at this path.")  # no store could look for it
+        who = identified(request)
+        project_id = request.path_params.get("project_id")
+        if who.project_id is not None and project_id not in {None, who.project_id}:
+            raise NotFoundError("There is no such project.")
+        if self.scopes and not who.may(*self.scopes):
+            raise ForbiddenError(f"The key needs the scope {' or '.join(self.scopes)}.")
+        if self.bound == "refused":
+            who.check_unrestricted()
+        return who
 
 
+def _needs(*scopes: str, bound: Literal["own", "refused"] = "own") -> Any:
+    return Security(Access(scopes, bound), scopes=list(scopes))
+
+
+Identified = Annotated[Caller, Depends(identified)]
 AnyCaller = Annotated[Caller, _needs()]
 Reader = Annotated[Caller, _needs("read")]
 ResultReader = Annotated[Caller, _needs("read", "query:run")]
+ProjectMaker = Annotated[Caller, _needs("project:write", bound="refused")]
 ProjectWriter = Annotated[Caller, _needs("project:write")]
+WebhookReader = Annotated[Caller, _needs("read", "project:write")]
 PoolWriter = Annotated[Caller, _needs("pool:write")]
 BulkReader = Annotated[Caller, _needs("read", "pool:write", "label:write")]
 LabelWriter = Annotated[Caller, _needs("label:write")]
 QueryRunner = Annotated[Caller, _needs("query:run")]
 Operator = Annotated[Caller, _needs("query:run", "project:write")]
-Admin = Annotated[Caller, _needs("admin")]
+Admin = Annotated[Caller, _needs("admin", bound="refused")]
+
+
+def declare(routes: Iterable[BaseRoute]) -> None:
+    """Put the rule of each route under `/v1` into its part of the OpenAPI document.
+
+    Raises:
+        RuntimeError: One has no rule, or more than one.
+    """
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.path.startswith("/v1/"):
+            continue
+        rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Access)]
+        if len(rules) != 1:
+            raise RuntimeError(f"{route.path} ({route.name}) needs exactly one rule of service.api.deps.callers.")
+        rule = {"scopes": list(rules[0].scopes), "bound_keys": rules[0].bound}
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-access": rule}

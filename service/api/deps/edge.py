@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
-from service.api.deps.callers import AnyCaller
+from service.api.deps.callers import Identified
 from service.api.deps.parameters import IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
 from service.api.schemas.base import Schema
@@ -32,6 +33,7 @@ class Edge:
         self.owner = owner
         self.key = key
         self.request_hash = request_hash
+        self.lease = timedelta(seconds=held.settings.idempotency_lease_seconds)
 
     def answer(
         self,
@@ -66,7 +68,12 @@ class Edge:
             return None
         with self.held.database.write() as session:
             return idempotency.reserve(
-                session, owner=self.owner, key=self.key, request_hash=self.request_hash, now=self.now
+                session,
+                owner=self.owner,
+                key=self.key,
+                request_hash=self.request_hash,
+                lease=self.lease,
+                now=utc_now(),
             )
 
     def keep(
@@ -105,7 +112,7 @@ def replay(answer: Answer) -> Response:
     return response
 
 
-async def edge(request: Request, held: Held, who: AnyCaller, idempotency_key: IdempotencyKey = None) -> Edge:
+async def edge(request: Request, held: Held, who: Identified, idempotency_key: IdempotencyKey = None) -> Edge:
     """The edge of an ordinary JSON request."""
     body = await request.body()
     if body and not _is_json(request.headers.get("content-type", "")):

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.actions import projects
 from service.actions.projects import ProjectView
-from service.api.deps.callers import ProjectWriter, Reader
+from service.api.deps.callers import ProjectMaker, ProjectWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import IfMatch, PageSize, PageToken, ProjectId, version_of
 from service.api.deps.runtime import Held, Reading, utc_now
@@ -36,9 +36,8 @@ def _headers(view: ProjectView) -> dict[str, str]:
     response_model=ProjectOut,
     responses=responses(*BODY, ConflictError, IdempotencyMismatchError),
 )
-def create_project(body: ProjectIn, who: ProjectWriter, writing: Writing) -> Response:
+def create_project(body: ProjectIn, _: ProjectMaker, writing: Writing) -> Response:
     """Only `name`, `task` and `features` are required; everything else has a default."""
-    who.check_unrestricted()
     config = body.config()
     return writing.answer(
         lambda session: projects.create(session, config, now=writing.now),
@@ -58,11 +57,11 @@ def list_projects(
     who: Reader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[ProjectOut]:
     """Active projects in order of creation."""
-    after = decode_token(page_token, list="projects")
+    after = decode_token(page_token, list="projects", only=who.project_id)
     views = projects.page(session, only=who.project_id, after=after, size=page_size + 1, now=utc_now())
     more = views[page_size - 1].project.id if len(views) > page_size else None
     items = [ProjectOut.of(view) for view in views[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="projects"))
+    return Page(items=items, next_page_token=encode_token(more, list="projects", only=who.project_id))
 
 
 @router.get(

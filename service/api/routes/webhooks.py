@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, Security
+from fastapi import APIRouter, Path, Response
 
 from service.actions import webhooks
-from service.actions.keys import Caller
-from service.api.deps.callers import ProjectWriter, caller
+from service.api.deps.callers import ProjectWriter, WebhookReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken
 from service.api.deps.runtime import Held, Reading
@@ -23,7 +22,6 @@ from service.errors import (
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
-Viewer = Annotated[Caller, Security(caller, scopes=["read", "project:write"])]
 WebhookId = Annotated[str, Path(description="Id of the webhook.", examples=["whk_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
 DeliveryId = Annotated[str, Path(description="Id of the delivery.", examples=["dlv_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
 
@@ -65,18 +63,18 @@ def create_webhook(body: WebhookIn, who: ProjectWriter, writing: Writing, held: 
 
 @router.get("", operation_id="listWebhooks", summary="List webhooks", responses=responses(MalformedRequestError))
 def list_webhooks(
-    who: Viewer, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
+    who: WebhookReader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[WebhookOut]:
     """In order of creation; a key of one project sees the webhooks of that project."""
-    after = decode_token(page_token, list="webhooks")
+    after = decode_token(page_token, list="webhooks", only=who.project_id)
     found = webhooks.page(session, who, after=after, size=page_size + 1)
     more = found[page_size - 1].id if len(found) > page_size else None
     items = [WebhookOut.model_validate(webhook) for webhook in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="webhooks"))
+    return Page(items=items, next_page_token=encode_token(more, list="webhooks", only=who.project_id))
 
 
 @router.get("/{webhook_id}", operation_id="getWebhook", summary="Get a webhook", responses=responses(NotFoundError))
-def get_webhook(webhook_id: WebhookId, who: Viewer, session: Reading) -> WebhookOut:
+def get_webhook(webhook_id: WebhookId, who: WebhookReader, session: Reading) -> WebhookOut:
     """Without its secret."""
     return WebhookOut.model_validate(webhooks.get(session, who, webhook_id))
 
@@ -154,7 +152,7 @@ def test_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) ->
     responses=responses(MalformedRequestError, NotFoundError),
 )
 def list_deliveries(
-    webhook_id: WebhookId, who: Viewer, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
+    webhook_id: WebhookId, who: WebhookReader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[DeliveryOut]:
     """The newest first, each with its attempts. Deliveries are kept for 30 days after their end."""
     before = decode_token(page_token, webhook=webhook_id)
