@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     redis_url: str = Field(default="", description="Redis URL; empty: a private server in the data folder.")
     admin_key: SecretStr | None = Field(default=None, description="The first admin key; else one is generated.")
     secret_key: SecretStr | None = Field(default=None, description="Seals webhook secrets at rest; else generated.")
+    old_secret_keys: SecretStr | None = Field(
+        default=None, description="Earlier secret keys, comma separated: they open what they sealed, and seal no more."
+    )
     public_url: str = Field(default="", description="How clients reach the API, when a proxy is in front.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Origins, comma separated.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
@@ -54,6 +57,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=2.0, gt=0, description="How often Redis is compared with the jobs table.")
     leader_lease_seconds: float = Field(default=6.0, gt=0, description="How long a silent dispatcher stays leader.")
     idempotency_hours: int = Field(default=24, ge=24, description="How long answers can be replayed.")
+    idempotency_lease_seconds: float = Field(
+        default=30.0, gt=0, description="A request whose process died holds its Idempotency-Key for so long."
+    )
 
     parallel: Literal["threads", "loky"] = Field(default="threads", description="Engine of the work over chunks.")
     threads: int = Field(default=0, ge=0, description="Parallel chunks within a job; 0: one per core.")
@@ -102,14 +108,6 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """Where bodies are spooled; on the data folder's disk, as /tmp is often memory."""
         return self.data_dir.absolute() / "spool"
-
-    def timeout_seconds(self, queue: str) -> int:
-        """The longest run of a job of this queue."""
-        return self.query_timeout_seconds if queue == "interactive" else self.job_timeout_seconds
-
-    def memory_mib(self, queue: str) -> int:
-        """The most memory of a job of this queue; 0: any."""
-        return self.query_memory_mib if queue == "interactive" else self.job_memory_mib
 
     @cached_property
     def chunk_threads(self) -> int:

@@ -10,7 +10,14 @@ from service.db.queries import keys as queries
 from service.db.queries import projects
 from service.db.tables import Key
 from service.db.types import new_id
-from service.errors import FieldError, ForbiddenError, InvalidRequestError, NotFoundError, UnauthenticatedError
+from service.errors import (
+    ConflictError,
+    FieldError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 from service.security import keys as security
 
 SCOPES = ("admin", "project:write", "pool:write", "label:write", "query:run", "read")
@@ -44,11 +51,20 @@ def authenticate(session: Session, secret: str, *, now: datetime) -> Caller:
         UnauthenticatedError: unknown, revoked or expired; the answer is the same for all.
     """
     key = queries.by_fingerprint(session, security.fingerprint(secret))
-    dead = key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
-    if key is None or dead:
+    if key is None or not _is_live(key, now):
         raise UnauthenticatedError("The API key is unknown, expired or revoked.")
     recorded = key.last_used_at is not None and now - key.last_used_at < _USE_RECORDED_EVERY
     return Caller(key.id, key.owner, frozenset(key.scopes), key.project_id, recorded)
+
+
+def is_live(session: Session, key_id: str, *, now: datetime) -> bool:
+    """Whether the key is still good: for requests that last, as a stream does."""
+    key = queries.get(session, key_id)
+    return key is not None and _is_live(key, now)
+
+
+def _is_live(key: Key, now: datetime) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 
 
 def record_use(session: Session, caller: Caller, *, now: datetime) -> None:
@@ -95,9 +111,20 @@ def create(
 
 
 def ensure_admin(session: Session, secret: str, *, now: datetime) -> None:
-    """Make `secret` a live admin key."""
-    if queries.by_fingerprint(session, security.fingerprint(secret)) is None:
+    """Make `secret` a live admin key, unless it was one before and is dead: what was revoked stays so.
+
+    Raises:
+        ConflictError: it is dead, and nobody holds another admin key.
+    """
+    key = queries.by_fingerprint(session, security.fingerprint(secret))
+    if key is None:
         create(session, name="admin", scopes=["admin"], project_id=None, expires_at=None, now=now, secret=secret)
+    elif not _is_admin(key, now) and not any(_is_admin(other, now) for other in queries.unbound(session)):
+        raise ConflictError("The admin key was revoked or has expired, and there is no other.")
+
+
+def _is_admin(key: Key, now: datetime) -> bool:
+    return "admin" in key.scopes and key.project_id is None and _is_live(key, now)
 
 
 def get(session: Session, key_id: str) -> Key:
@@ -114,10 +141,24 @@ def page(session: Session, *, after: str | None, size: int) -> Sequence[Key]:
 
 
 def revoke(session: Session, key_id: str, *, now: datetime) -> None:
-    """End a key at once; revoking twice is no error."""
+    """End a key at once; revoking twice is no error.
+
+    Raises:
+        ConflictError: no other admin key lives as long as this one would have.
+    """
     key = get(session, key_id)
+    if _is_admin(key, now) and not any(
+        _is_admin(other, now) and _outlives(other, key) for other in queries.unbound(session) if other.id != key_id
+    ):
+        raise ConflictError("This is the last admin key. Make another one first, or replace this one by rotating it.")
     key.revoked_at = key.revoked_at or now
     session.flush()
+
+
+def _outlives(key: Key, other: Key) -> bool:
+    if key.expires_at is None or other.expires_at is None:
+        return key.expires_at is None
+    return key.expires_at >= other.expires_at
 
 
 def rotate(session: Session, key_id: str, *, overlap_seconds: int, now: datetime) -> tuple[Key, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from service.security.keys import check_admin_key
+from service.security.keys import check_admin_key, check_secret_key
 from service.settings import Settings
 
 
@@ -21,25 +21,34 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         wrong = [f"  GLEANER_{_variable(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
         raise click.ClickException("\n".join(["These settings are wrong:", *wrong])) from error
-    if settings.admin_key is not None:
-        try:
+    try:
+        if settings.admin_key is not None:
             check_admin_key(settings.admin_key.get_secret_value())
-        except ValueError as error:
-            raise click.ClickException(f"These settings are wrong:\n  {error}") from error
+        if settings.secret_key is not None:
+            check_secret_key(settings.secret_key.get_secret_value())
+    except ValueError as error:
+        raise click.ClickException(f"These settings are wrong:\n  {error}") from error
     return settings
 
 
 def make_data_folder(settings: Settings) -> Path:
     """Make the data folder if need be, for this user alone, and return its absolute path.
 
+    A group may be let in, as volumes do that several containers share.
+
     Raises:
-        click.ClickException: It cannot be made or written to.
+        click.ClickException: It cannot be made, or every user of the machine can look into it.
     """
     folder = settings.data_dir.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise click.ClickException(f"The data folder {folder} cannot be made: {error.strerror}.") from error
+    if folder.stat().st_mode & 0o007:
+        raise click.ClickException(
+            f"The data folder {folder} is open to every user of this machine. Run `chmod o-rwx {folder}`, or name a "
+            "folder inside it in GLEANER_DATA_DIR, which is then made for this user alone."
+        )
     return folder
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from service.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from service.settings import Settings
 
 # The supervisor of `gleaner up` kills what has not stopped after 8 seconds.
 GRACEFUL_SHUTDOWN_SECONDS = 7
@@ -34,6 +38,7 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     settings = load_settings()
+    _check_folder(settings)
     configure_logging(settings.log_level, role="serve")
     uvicorn.run(
         "service.cli.roles:app",
@@ -93,7 +98,9 @@ def worker(queues: str) -> None:
     unknown = sorted(set(names) - set(QUEUES))
     if unknown or not names:
         raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
-    run(load_settings(), names)
+    settings = load_settings()
+    make_data_folder(settings)
+    run(settings, names)
 
 
 @click.command()
@@ -101,7 +108,9 @@ def dispatcher() -> None:
     """Run the dispatcher. Several may run; one leads, and another takes over when it is lost."""
     from service.dispatcher.main import run
 
-    run(load_settings())
+    settings = load_settings()
+    _check_folder(settings)
+    run(settings)
 
 
 @click.command()
@@ -110,8 +119,8 @@ def migrate() -> None:
     from service.actions.keys import ensure_admin
     from service.db.session import Database
     from service.db.upgrade import upgrade
+    from service.errors import ConflictError
     from service.security.keys import generate
-    from service.security.sealing import load_or_create
 
     settings = load_settings()
     key_file = make_data_folder(settings) / "admin-key"
@@ -121,16 +130,41 @@ def migrate() -> None:
         secret = settings.admin_key.get_secret_value()
     else:
         new = not key_file.exists()
-        secret = load_or_create(key_file, generate)
+        secret = _read_key_file(key_file, generate)
         if new:
             click.echo(f"Admin key, shown this once and kept in {key_file}: {secret}")
-    with database.write() as session:
-        ensure_admin(session, secret, now=datetime.now(UTC))
-    database.close()
+    try:
+        with database.write() as session:
+            ensure_admin(session, secret, now=datetime.now(UTC))
+    except ConflictError as error:
+        remedy = "Choose another GLEANER_ADMIN_KEY." if settings.admin_key else f"Remove {key_file} for a new one."
+        raise click.ClickException(f"{error.detail} {remedy}") from error
+    finally:
+        database.close()
+
+
+def _check_folder(settings: "Settings") -> None:
+    """Refuse a data folder, or a key in it, that others can read: before the role starts, and in a sentence."""
+    folder = make_data_folder(settings)
+    if settings.secret_key is None:
+        _read_key_file(folder / "secret-key")
+
+
+def _read_key_file(path: Path, *make: "Callable[[], str]") -> str:
+    from service.security.sealing import load_or_create
+
+    try:
+        return load_or_create(path, *make)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @click.command()
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API, as JSON."""
-    json.dump(app().openapi(), sys.stdout, indent=2, ensure_ascii=False)
+    from service.app import create_app
+
+    with TemporaryDirectory() as folder:  # the application makes its folders
+        document = create_app(load_settings(data_dir=Path(folder))).openapi()
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
     click.echo()

@@ -11,6 +11,7 @@ RANDOM_CHARS = 22  # log2(62 ** 22) = 131 bits
 CHECKSUM_CHARS = 6  # 62 ** 6 > 2 ** 32
 MIN_ADMIN_KEY_CHARS = 20
 MIN_DISTINCT_CHARS = 6
+MIN_SECRET_KEY_CHARS = 24
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _WELL_FORMED = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARS + CHECKSUM_CHARS},80}}")
@@ -61,12 +62,29 @@ def check_admin_key(value: str) -> None:
         raise ValueError(f"GLEANER_ADMIN_KEY must have at least {MIN_ADMIN_KEY_CHARS} characters.")
     if _BEARER_TOKEN.fullmatch(value) is None:
         raise ValueError("GLEANER_ADMIN_KEY may hold letters, digits and ._~+/=- only.")
-    rest = value.removeprefix(PREFIX)
-    plain = re.sub(r"[^a-z]", "", rest.lower())
-    if len(set(rest)) < MIN_DISTINCT_CHARS or any(default in plain for default in _DEFAULTS):
+    if _looks_like_a_default(value.removeprefix(PREFIX)):
         raise ValueError(
             "GLEANER_ADMIN_KEY looks like a default. Choose a random one, e.g. from `openssl rand -hex 16`."
         )
+
+
+def check_secret_key(value: str, name: str = "GLEANER_SECRET_KEY") -> None:
+    """Refuse a secret to seal with that could be guessed; `name` is the variable that held it.
+
+    Raises:
+        ValueError: It is empty, too short, or plainly a default that was never changed.
+    """
+    if not value:
+        raise ValueError(f"{name} is empty. Unset it to have a key generated, or set one.")
+    if len(value) < MIN_SECRET_KEY_CHARS:
+        raise ValueError(f"{name} must have at least {MIN_SECRET_KEY_CHARS} characters.")
+    if _looks_like_a_default(value):
+        raise ValueError(f"{name} looks like a default. Choose a random one, e.g. from `openssl rand -hex 32`.")
+
+
+def _looks_like_a_default(text: str) -> bool:
+    plain = re.sub(r"[^a-z]", "", text.lower())
+    return len(set(text)) < MIN_DISTINCT_CHARS or any(default in plain for default in _DEFAULTS)
 
 
 def _checksum(body: str) -> str:

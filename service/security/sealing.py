@@ -4,7 +4,7 @@ import base64
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,27 @@ class Sealer:
 
     HKDF turns a secret of any length and form into a key. It does not slow down guessing, so the secret has to be
     random, as `load_or_create` makes it.
+
+    Args:
+        secret: Seals, and opens.
+        earlier: Secrets of before, which only open.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, secret: str, earlier: Sequence[str] = ()) -> None:
+        self._secrets = (secret, *earlier)
 
     @cached_property
     def _fernet(self) -> Any:
         # OpenSSL takes 8 MiB of a process, and one that never meets a webhook does without.
-        from cryptography.fernet import Fernet  # noqa: PLC0415
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 
-        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"gleaner: secrets at rest")
-        return Fernet(base64.urlsafe_b64encode(derivation.derive(self._secret.encode())))
+        def made(secret: str) -> Fernet:
+            derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"gleaner: secrets at rest")
+            return Fernet(base64.urlsafe_b64encode(derivation.derive(secret.encode())))
+
+        return MultiFernet([made(secret) for secret in self._secrets])
 
     def seal(self, text: str) -> str:
         """Return `text` encrypted and authenticated, in ASCII; never twice the same."""
@@ -66,13 +73,15 @@ def load_or_create(path: Path, make: Callable[[], str] = random_secret) -> str:
     processes that race both return the winner's secret, and a crash leaves no half-written file.
 
     Raises:
-        ValueError: The file exists and is empty.
+        ValueError: The file exists, and is empty or can be read by others.
     """
     if not path.exists():
         _create(path, make())
     secret = path.read_text().strip()
     if not secret:
         raise ValueError(f"The key file {path} is empty. Remove it to have a new one made.")
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"The key file {path} can be read by other users. Run `chmod 600 {path}`.")
     return secret
 
 

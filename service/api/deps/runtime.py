@@ -1,5 +1,6 @@
 """What one API process holds, and its clock."""
 
+import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from service.db.session import Database
 from service.errors import (
     UnauthenticatedError,
 )
-from service.queue.messages import Queue
+from service.queue.messages import Queue, timeouts
 from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
 from service.security.addresses import AddressGuard
@@ -51,7 +52,7 @@ class Runtime:
 
     def _is_admin_key(self, secret: str) -> bool:
         admin = self.settings.admin_key
-        return admin is not None and admin.get_secret_value() == secret
+        return admin is not None and hmac.compare_digest(admin.get_secret_value().encode(), secret.encode())
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -65,12 +66,13 @@ def open_runtime(settings: Settings) -> Runtime:
     """Open the stores that the settings name."""
     secret = settings.secret_key
     sealing_key = secret.get_secret_value() if secret else load_or_create(settings.data_dir / "secret-key")
+    earlier = settings.old_secret_keys.get_secret_value().split(",") if settings.old_secret_keys else []
     return Runtime(
         settings=settings,
         database=Database(settings.sql_url),
-        queue=RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds),
+        queue=RedisQueue(settings.queue_url, timeouts=timeouts(settings)),
         objects=LocalObjects(settings.objects_dir),
-        sealer=Sealer(sealing_key),
+        sealer=Sealer(sealing_key, [old.strip() for old in earlier if old.strip()]),
         guard=AddressGuard(settings.webhook_allow),
     )
 

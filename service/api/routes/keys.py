@@ -72,10 +72,14 @@ def get_key(key_id: KeyId, _: Admin, session: Reading) -> KeyOut:
 
 
 @router.delete(
-    "/{key_id}", operation_id="revokeKey", summary="Revoke a key", status_code=204, responses=responses(NotFoundError)
+    "/{key_id}",
+    operation_id="revokeKey",
+    summary="Revoke a key",
+    status_code=204,
+    responses=responses(NotFoundError, ConflictError),
 )
 def revoke_key(key_id: KeyId, _: Admin, writing: Writing) -> Response:
-    """It ends at once. Revoking twice is no error."""
+    """It ends at once. Revoking twice is no error. The last admin key cannot be revoked, only rotated."""
     return writing.answer(
         lambda session: keys.revoke(session, key_id, now=writing.now), render=lambda _: None, status=204
     )

@@ -26,6 +26,12 @@ def page(session: Session, *, after: str | None, size: int) -> Sequence[Key]:
     return session.scalars(query.where(Key.id > after) if after else query).all()
 
 
+def unbound(session: Session) -> Sequence[Key]:
+    """The keys of no project that were not revoked; nobody else changes them until the end of the transaction."""
+    query = select(Key).where(Key.project_id.is_(None), Key.revoked_at.is_(None)).order_by(Key.id)
+    return session.scalars(query.with_for_update(), execution_options={"populate_existing": True}).all()
+
+
 def used(session: Session, key_id: str, now: datetime) -> None:
     """Note that the key was used."""
     changed(session, update(Key).where(Key.id == key_id).values(last_used_at=now))
