@@ -10,8 +10,6 @@ from service.db.queries import idempotency as queries
 from service.db.tables import IdempotentAnswer
 from service.errors import ConflictError, IdempotencyInProgressError, IdempotencyMismatchError
 
-_LEASE = timedelta(seconds=120)
-
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
@@ -31,8 +29,13 @@ class Answer:
     body: bytes
 
 
-def reserve(session: Session, *, owner: str, key: str, request_hash: str, now: datetime) -> Reservation | Answer:
-    """Reserve the key, or give the first answer back.
+def reserve(
+    session: Session, *, owner: str, key: str, request_hash: str, lease: timedelta, now: datetime
+) -> Reservation | Answer:
+    """Reserve the key for the time of `lease`, or give the first answer back.
+
+    A process that dies leaves its reservation for that time. One that takes longer may be overtaken, and then keeps
+    nothing of its effect.
 
     Raises:
         IdempotencyMismatchError: the key was used for another request.
@@ -43,7 +46,7 @@ def reserve(session: Session, *, owner: str, key: str, request_hash: str, now: d
     if row is None:
         session.add(
             IdempotentAnswer(
-                owner=owner, key=key, request_hash=request_hash, token=token, lease_until=now + _LEASE, created_at=now
+                owner=owner, key=key, request_hash=request_hash, token=token, lease_until=now + lease, created_at=now
             )
         )
         session.flush()
@@ -54,14 +57,14 @@ def reserve(session: Session, *, owner: str, key: str, request_hash: str, now: d
         return Answer(row.status or 200, dict(row.headers or {}), row.body or b"")
     if row.lease_until > now:
         raise IdempotencyInProgressError("The first request with this key is running.", headers={"Retry-After": "1"})
-    row.token, row.lease_until = token, now + _LEASE
+    row.token, row.lease_until = token, now + lease
     session.flush()
     return Reservation(owner, key, token)
 
 
-def renew(session: Session, held: Reservation, *, now: datetime) -> None:
+def renew(session: Session, held: Reservation, *, until: datetime) -> None:
     """Keep a reservation while a long request goes on."""
-    queries.renew(session, held.owner, held.key, held.token, until=now + _LEASE)
+    queries.renew(session, held.owner, held.key, held.token, until=until)
 
 
 def complete(session: Session, held: Reservation, answer: Answer) -> None:
