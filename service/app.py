@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import problems, routes
 from service.api.deps import callers
 from service.api.deps.runtime import Runtime, open_runtime
-from service.api.middleware import Authentication, BodyLimit, RequestContext
+from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
 from service.api.schemas import openapi
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -48,9 +48,11 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
+    app.state.routes = []  # each on its own, which the application holds by routers
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
         router = import_module(f"{routes.__name__}.{module.name}").router
         callers.declare(router.routes)
+        app.state.routes += router.routes
         app.include_router(router)
     problems.install(app)
     _wrap(app, runtime)
@@ -76,4 +78,5 @@ def _wrap(app: FastAPI, runtime: Runtime) -> None:
             allow_headers=["*"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replayed"],
         )
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContext)

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from service.actions import projects
+from service.catalog.parameters import shortened
 from service.codecs.limits import Limits
 from service.codecs.media import Media
 from service.db.queries import uploads as queries
@@ -187,7 +188,7 @@ def class_problem(project: Project, label: object) -> FieldError | None:
     if not isinstance(label, str):
         return FieldError("/label", "wrong_type", "Expected one class, as a string.")
     if label not in project.task["classes"]:
-        return FieldError("/label", "unknown_class", "The project has no such class.")
+        return FieldError("/label", "unknown_class", f"Known classes: {shortened(project.task['classes'])}.")
     return None
 
 

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from service.api.schemas.base import problem_document
 from service.errors import (
@@ -69,12 +70,20 @@ def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - same
     headers = dict(error.headers or {})
     if error.status_code == MethodNotAllowedError.status:
+        headers["Allow"] = ", ".join(_methods(request))
         return respond(request, MethodNotAllowedError("This path does not have this method.", headers=headers))
     if error.status_code == NotFoundError.status:
         return respond(request, NotFoundError("There is nothing at this path."))
     if error.status_code == PayloadTooLargeError.status:
         return respond(request, PayloadTooLargeError(str(error.detail)))
     return respond(request, MalformedRequestError("The request could not be read.", headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of every route with this path; the router tells those of one route only."""
+    served = (route for route in [*request.app.routes, *request.app.state.routes] if isinstance(route, Route))
+    matching = (route for route in served if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def _on_disconnect(request: Request, _: Exception) -> Response:

@@ -16,6 +16,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
+_MOST_NAMES = 20
+
 CLASS_FORMAT = "class"
 """The `format` of a string that names a class of the project."""
 
@@ -39,7 +41,7 @@ def resolve(
     ]
     for name, rule in properties.items():
         if name not in params:
-            fault = ("missing_parameter", f"Required: {rule['description']}") if name in required(schema) else None
+            fault = ("missing_parameter", _needed(schema, name)) if name in required(schema) else None
         else:
             fault = _fault(rule, params[name], classes)
         if fault:
@@ -71,7 +73,7 @@ def _fault(rule: Schema, value: object, classes: Sequence[str] | None) -> tuple[
         allowed = ", ".join("null" if option is None else str(option) for option in rule["enum"])
         return "not_allowed", f"Must be one of: {allowed}."
     if rule.get("format") == CLASS_FORMAT and classes is not None and value not in classes:
-        return "unknown_class", "Must be the name of a class of the project, as `task.classes` lists it."
+        return "unknown_class", f"Known classes: {shortened(classes)}."
     if isinstance(value, int | float) and not isinstance(value, bool) and not _within(rule, value):
         return "out_of_range", f"Must be {_range(rule)}."
     return None
@@ -94,6 +96,16 @@ def _within(rule: Schema, value: float) -> bool:
 def _range(rule: Schema) -> str:
     words = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
     return " and ".join(f"{word} {rule[key]}" for key, word in words.items() if key in rule) or "finite"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first names of a list, for a sentence."""
+    return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+
+
+def _needed(schema: Schema, name: str) -> str:
+    description = schema["properties"][name]["description"]
+    return f"Needed parameters: {', '.join(required(schema))}. {name}: {description}"
 
 
 def _known(properties: Mapping[str, Schema]) -> str:

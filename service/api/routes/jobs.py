@@ -9,21 +9,21 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import jobs, projects, trainings
+from service.actions import jobs, keys, projects, trainings
 from service.api.deps.callers import Operator, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import NO_FIELDS, JobId, PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading, Runtime
+from service.api.deps.runtime import Held, Reading, Runtime, utc_now
 from service.api.deps.waiting import wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, State, decode_token, encode_token, natural
-from service.api.schemas.jobs import JobOut
+from service.api.schemas.jobs import JOB_EVENT, TERMINAL, JobOut
 from service.db.tables import Job
-from service.errors import ConflictError, MalformedRequestError, NotFoundError
+from service.errors import ConflictError, MalformedRequestError, NotFoundError, UnauthenticatedError
 
 router = APIRouter(tags=["jobs"])
-_TERMINAL = ("succeeded", "failed", "cancelled")
 _POLL_SECONDS = 0.25
+_CHECK_KEY_EVERY = 8  # polls
 _COMMENT_EVERY = 40  # polls: a comment line every ten seconds keeps proxies from closing the stream
 
 
@@ -37,7 +37,7 @@ _COMMENT_EVERY = 40  # polls: a comment line every ten seconds keeps proxies fro
 async def get_job(job_id: JobId, who: ResultReader, request: Request, prefer: Prefer = None) -> Response:
     """With `Prefer: wait=N` the answer comes when the job ends, after N seconds at the latest."""
     job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=prefer)
-    if job.state not in _TERMINAL:
+    if job.state not in TERMINAL:
         headers["Retry-After"] = "1"
     return Response(JobOut.of(job, base_url(request)).render(), 200, headers, "application/json")
 
@@ -100,7 +100,7 @@ def cancel_job(
     summary="Follow a job (server-sent events)",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."},
+        200: {"content": {"text/event-stream": {"schema": JOB_EVENT}}, "description": "Events."},
         **responses(NotFoundError),
     },
 )
@@ -114,35 +114,38 @@ async def follow_job(
     """`progress` events, then one event named like the state in which the job ended. `Last-Event-ID` resumes."""
     first = await run_in_threadpool(_look, held, job_id, who.project_id)
     seen = natural(last_event_id or "") or 0
-    stream = _events(held, request, first, seen=seen)
+    stream = _events(held, request, first, seen=seen, key_id=who.key_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-def _look(held: Runtime, job_id: str, project_id: str | None) -> Job:
+def _look(held: Runtime, job_id: str, project_id: str | None, *, key_id: str | None = None) -> Job:
     with held.database.read() as session:
+        if key_id is not None:
+            keys.check_live(session, key_id, now=utc_now())
         return jobs.get(session, job_id, project_id=project_id)
 
 
-async def _events(held: Runtime, request: Request, job: Job, *, seen: int) -> AsyncIterator[bytes]:
-    """Events of a job until it ends, the client leaves or the server stops."""
+async def _events(held: Runtime, request: Request, job: Job, *, seen: int, key_id: str) -> AsyncIterator[bytes]:
+    """Events of a job until it ends, the key does, the client leaves or the server stops."""
     polls = 0
     while True:
-        if job.version > seen or job.state in _TERMINAL:
+        if job.version > seen or job.state in TERMINAL:
             seen = job.version
             yield _event(job, base_url(request))
-        if job.state in _TERMINAL or request.app.state.stopping.is_set():
+        if job.state in TERMINAL or request.app.state.stopping.is_set():
             return
         await asyncio.sleep(_POLL_SECONDS)
         polls += 1
         if polls % _COMMENT_EVERY == 0:
             yield b": still here\n\n"
         try:
-            job = await run_in_threadpool(_look, held, job.id, None)
-        except NotFoundError:
-            return  # the project was deleted, and the job with it
+            checked = key_id if polls % _CHECK_KEY_EVERY == 0 else None
+            job = await run_in_threadpool(_look, held, job.id, None, key_id=checked)
+        except (NotFoundError, UnauthenticatedError):
+            return  # the project was deleted, and the job with it; or the key is dead
 
 
 def _event(job: Job, base: str) -> bytes:
-    name = job.state if job.state in _TERMINAL else "progress"
+    name = job.state if job.state in TERMINAL else "progress"
     data = orjson.dumps(JobOut.of(job, base).model_dump(mode="json"))
     return f"id: {job.version}\nevent: {name}\ndata: ".encode() + data + b"\n\n"

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainValidator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.errors import GleanerError, MalformedRequestError
 
@@ -52,8 +54,16 @@ def _storable(value: Stored) -> Stored:
     return value
 
 
-Text = Annotated[str, AfterValidator(_clean)]
-Scalar = Annotated[str | int | float | bool, AfterValidator(_storable)]
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise PydanticCustomError("wrong_type", "Must be a text, a number or a boolean.")
+    return _storable(value)
+
+
+Text = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Scalar = Annotated[
+    str | int | float | bool, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)
+]  # one error for a wrong type, not one for each type of the union
 Data = Annotated[dict[str, Any], AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
@@ -62,6 +72,29 @@ Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 def example(*examples: Any) -> ConfigDict:
     """The configuration of a schema with examples for its readers."""
     return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
+class Patch(Schema):
+    """Fields to change: each may be left out, and none be null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_null(cls, sent: Any) -> Any:
+        nulls = [name for name in cls.model_fields if isinstance(sent, dict) and name in sent and sent[name] is None]
+        if nulls:
+            raise ValueError(f"cannot be null: {', '.join(nulls)}")
+        return sent
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe each field without the null that stands for its absence."""
+        schema = handler(core)
+        described = handler.resolve_ref_schema(schema)
+        for name, field in described["properties"].items():
+            (kind,) = (option for option in field.pop("anyOf") if option != {"type": "null"})
+            field.pop("default", None)
+            described["properties"][name] = {**kind, **field}
+        return schema
 
 
 class Nothing(Schema):

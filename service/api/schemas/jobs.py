@@ -8,6 +8,8 @@ from service.api.schemas.base import Schema, State, Time, problem_document
 from service.db.tables import Job
 from service.errors import catalogue
 
+TERMINAL = ("succeeded", "failed", "cancelled")
+
 
 class Progress(Schema):
     """How far a job has come."""
@@ -58,6 +60,22 @@ class JobOut(Schema):
             result=job.result,
             links=links,
         )
+
+
+JOB_EVENT = {
+    "type": "object",
+    "description": "One event of the stream: `progress`, then one named like the state in which the job ended.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Send the last one as `Last-Event-ID`."},
+        "event": {"enum": ["progress", *TERMINAL]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobOut"},
+        },
+    },
+}
 
 
 def problem_of(error: dict[str, Any] | None, base_url: str) -> dict[str, Any] | None:

@@ -40,7 +40,11 @@ class KeyIn(Schema):
     )
 
     name: Name
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
+    scopes: Annotated[
+        list[Scope],
+        Field(min_length=1, max_length=6, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_distinct),
+    ]
     project_id: Text | None = Field(default=None, description="The only project that the key may see.")
     expires_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(_in_utc)] | None = None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.schemas import events
+from service.api.schemas import events, links
 from service.api.schemas.base import FieldProblem, Problem
 
 VERSION = version("gleaner")
@@ -52,4 +52,19 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas[model.__name__] = schema
     schemas["Event"] = events.SCHEMA
     document["webhooks"] = events.section()
+    document["servers"] = [{"url": "/"}]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["security"] = _any_of(operation.get("security", []))
+    links.add(document)
     return document
+
+
+def _any_of(security: list[dict[str, list[str]]]) -> list[dict[str, list[str]]]:
+    """One of several scopes is enough: FastAPI writes them as if all were needed, and nothing for a public path."""
+    return [
+        {name: needed}
+        for requirement in security
+        for name, scopes in requirement.items()
+        for needed in ([[scope] for scope in scopes] or [[]])
+    ]

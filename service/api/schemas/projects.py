@@ -1,11 +1,12 @@
 """Projects in and out."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from service.actions.projects import ProjectView
-from service.api.schemas.base import Name, Schema, Text, Time, example
+from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS
 from service.catalog.parameters import resolve
@@ -141,7 +142,7 @@ class ProjectIn(Schema):
     query: QueryDefaults = Field(default_factory=lambda: QueryDefaults(params={}))
     retraining: Retraining = Field(default_factory=Retraining)
     annotation: Annotation = Field(default_factory=Annotation)
-    holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, strict=False, description="Share drawn to measure.")
+    holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, description="Share drawn to measure.")
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     def config(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class ProjectIn(Schema):
         return _complete(self)
 
 
-class ProjectPatch(Schema):
+class ProjectPatch(Patch):
     """Sections to change; each replaces the section as a whole. `features` and the kind of task are fixed."""
 
     model_config = example({"query": {"strategy": "margin", "params": {}}})
@@ -160,13 +161,7 @@ class ProjectPatch(Schema):
     query: QueryDefaults | None = None
     retraining: Retraining | None = None
     annotation: Annotation | None = None
-    holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5, strict=False)
-
-    @model_validator(mode="after")
-    def _no_null(self) -> "ProjectPatch":
-        if any(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("a section cannot be null")
-        return self
+    holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5)
 
     def changes(self) -> dict[str, Any]:
         """The sections that were sent."""
@@ -185,12 +180,22 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     if body.estimator is not None:
         check_name(ESTIMATORS, body.estimator.name, "/estimator/name")
         entry = ESTIMATORS[body.estimator.name]
-        config["estimator"]["params"] = resolve(entry.parameters, body.estimator.params, pointer="/estimator/params")
+        params = resolve(entry.parameters, body.estimator.params, pointer="/estimator/params")
+        _check_committee(entry.parameters, params)
+        config["estimator"]["params"] = params
     if body.query is not None:
         check_name(STRATEGIES, body.query.strategy, "/query/strategy")
         strategy = STRATEGIES[body.query.strategy]
         config["query"]["params"] = resolve(strategy.parameters, body.query.params, pointer="/query/params")
     return config
+
+
+def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Refuse a choice of members where there are none."""
+    if params["committee"] == 0 and params["committee_of"] != parameters["properties"]["committee_of"]["default"]:
+        detail = "Set `committee` as well: without it there are no members."
+        bad = FieldError("/estimator/params/committee_of", "no_committee", detail)
+        raise InvalidRequestError(f"/estimator/params/committee_of: {detail}", errors=[bad])
 
 
 def check_name(catalogue: Any, name: str, pointer: str) -> None:

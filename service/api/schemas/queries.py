@@ -42,7 +42,7 @@ class QueryIn(Schema):
         default=None, min_length=1, max_length=20, description="Only examples whose `data` has these values."
     )
     candidates: Candidates | None = None
-    explore: float = Field(default=0.0, ge=0.0, le=1.0, strict=False, description="Share drawn at random.")
+    explore: float = Field(default=0.0, ge=0.0, le=1.0, description="Share drawn at random.")
     class_balanced: bool = Field(
         default=False,
         description="Give each predicted class its share of the batch, those with the fewest labels first. "

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 
 from service.actions.webhooks import DeliveryView
-from service.api.schemas.base import Schema, Text, Time
+from service.api.schemas.base import Patch, Schema, Text, Time
 from service.catalog.events import EVENTS
 
 
@@ -17,10 +17,24 @@ def _known(events: list[str]) -> list[str]:
     return events
 
 
-Url = Annotated[Text, Field(min_length=1, max_length=2048, description="http or https, to a public address.")]
+Url = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="http or https, to a public address.",
+        json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]?://."},
+    ),
+]
 Events = Annotated[
-    list[Text],
-    Field(min_length=1, max_length=50, description=f"Among: {', '.join(EVENTS)}.", examples=[["training.succeeded"]]),
+    list[Annotated[Text, Field(json_schema_extra={"enum": list(EVENTS)})]],
+    Field(
+        min_length=1,
+        max_length=50,
+        description="Each once.",
+        examples=[["training.succeeded"]],
+        json_schema_extra={"uniqueItems": True},
+    ),
     AfterValidator(_known),
 ]
 
@@ -45,7 +59,7 @@ class WebhookIn(Schema):
     project_id: Text | None = Field(default=None, description="Only events of this project; else of every project.")
 
 
-class WebhookPatch(Schema):
+class WebhookPatch(Patch):
     """What to change."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": True}]})
@@ -53,12 +67,6 @@ class WebhookPatch(Schema):
     url: Url | None = None
     events: Events | None = None
     enabled: bool | None = Field(default=None, description="Enabling clears the reason and sends what was held.")
-
-    @model_validator(mode="after")
-    def _no_null(self) -> "WebhookPatch":
-        if any(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("a field cannot be null")
-        return self
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent."""
