@@ -11,6 +11,8 @@ COMMANDS = {
     "worker": ("service.cli.roles:worker", "Run a worker: trainings, queries, maintenance."),
     "dispatcher": ("service.cli.roles:dispatcher", "Run the dispatcher: timers, lost jobs, webhook deliveries."),
     "migrate": ("service.cli.roles:migrate", "Bring the database to the present schema and make the admin key."),
+    "backup": ("service.cli.backup:backup", "Back the running service up into a folder."),
+    "restore": ("service.cli.backup:restore", "Restore a backup into an empty service."),
     "openapi": ("service.cli.roles:openapi", "Print the OpenAPI description of the HTTP API."),
     "bench": ("service.cli.bench:bench", "Measure speed and memory, as a table and JSON."),
 }

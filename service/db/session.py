@@ -39,6 +39,16 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A transaction that only reads, all of it from one moment, however long it takes."""
+        with Session(self.engine, autoflush=False) as session:
+            if self._turn is None:  # SQLite reads so by itself
+                session.connection(
+                    execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+                )
+            yield session
+
+    @contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that is committed when the block ends well, else rolled back."""
         with self._take_turn(), Session(self._writes, expire_on_commit=False, autoflush=False) as session:

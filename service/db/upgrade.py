@@ -24,12 +24,12 @@ def script(engine: Engine) -> ScriptDirectory:
     return ScriptDirectory.from_config(_config(engine))
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply the missing revisions; a database that is already current is only read."""
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Apply the missing revisions, up to one; a database that is already current is only read."""
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     if set(current) != set(script(engine).get_heads()):
-        command.upgrade(_config(engine), "head")
+        command.upgrade(_config(engine), revision)
 
 
 def differences(engine: Engine) -> list[object]:

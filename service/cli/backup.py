@@ -1,0 +1,118 @@
+"""`gleaner backup` and `gleaner restore`: everything that a service keeps, in a folder."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from service.actions import backups, restores
+from service.actions.backups import BackupError, Manifest
+from service.cli.configuration import load_settings, make_data_folder
+from service.cli.lock import FolderInUseError, hold
+from service.db.session import Database
+from service.db.upgrade import script, upgrade
+from service.settings import Settings
+from service.storage.local import LocalObjects
+
+_TELL_SECONDS = 2.0
+_KEYS = """Not in the backup, as they open what is in it:
+  the key that seals webhook secrets: GLEANER_SECRET_KEY, or the file {secret}
+  the admin key: GLEANER_ADMIN_KEY, or the file {admin}
+Keep the first apart from the backup: without it every webhook needs a new secret (rotate-secret)."""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of all data.  [default: ./gleaner-data]")
+@click.option("--without-derived", is_flag=True, help="Leave out features and predictions; jobs make them again.")
+def backup(folder: Path, data_dir: Path | None, *, without_derived: bool) -> None:
+    """Back the service up into FOLDER, which must not exist. The service may run and be used meanwhile."""
+    settings = load_settings(data_dir=data_dir)
+    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
+        raise click.ClickException(f"There is no service in {settings.data_dir}.")
+    began = time.monotonic()
+    database = Database(settings.sql_url, pool_size=1)
+    try:
+        manifest = backups.back_up(
+            folder.absolute(),
+            snapshot=database.snapshot,
+            objects=LocalObjects(settings.objects_dir),
+            derived=not without_derived,
+            now=datetime.now(UTC),
+            tell=_Teller(),
+        )
+    except (BackupError, OSError, DBAPIError) as error:
+        raise click.ClickException(_reason(error)) from error
+    finally:
+        database.close()
+    _sum_up(f"Backed up into {folder}", manifest, time.monotonic() - began)
+    secret, admin = (settings.data_dir / name for name in ("secret-key", "admin-key"))
+    click.echo(_KEYS.format(secret=secret, admin=admin))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of all data.  [default: ./gleaner-data]")
+def restore(folder: Path, data_dir: Path | None) -> None:
+    """Restore the backup in FOLDER into empty stores. One that was cut off is repeated by the same command."""
+    settings = load_settings(data_dir=data_dir)
+    began = time.monotonic()
+    data_folder = make_data_folder(settings)
+    try:
+        with hold(data_folder):
+            manifest = _restore(settings, folder.absolute())
+    except (FolderInUseError, BackupError, OSError, DBAPIError) as error:
+        raise click.ClickException(_reason(error)) from error
+    _sum_up(f"Restored {folder}", manifest, time.monotonic() - began)
+    click.echo(
+        "Next: put the sealing key of the old service into GLEANER_SECRET_KEY or "
+        f"{settings.data_dir / 'secret-key'}, then start the service. API keys go on working."
+    )
+
+
+def _restore(settings: Settings, folder: Path) -> Manifest:
+    database = Database(settings.sql_url, pool_size=1)
+    tell = _Teller()
+    try:
+        revisions = {one.revision for one in script(database.engine).walk_revisions()}
+        manifest = restores.read_manifest(folder, revisions=revisions)
+        restores.verify(folder, manifest, tell=tell)
+        objects = LocalObjects(settings.objects_dir)
+        with database.read() as session:
+            begun = restores.begin(session, folder, objects=objects)
+        if begun:
+            restores.put_objects(folder, manifest, objects=objects, tell=tell)
+            upgrade(database.engine, manifest.revision)
+            with database.write() as session:
+                restores.fill_tables(session, folder, manifest, now=datetime.now(UTC), tell=tell)
+        upgrade(database.engine)
+        restores.end(objects)
+    finally:
+        database.close()
+    return manifest
+
+
+class _Teller:
+    """Says how far it is: at each new step, and every few seconds within it."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._told_at = 0.0
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if phase != self._phase or now - self._told_at > _TELL_SECONDS:
+            click.echo(f"{phase}: {done} of {total}", err=True)
+            self._phase, self._told_at = phase, now
+
+
+def _sum_up(what: str, manifest: Manifest, seconds: float) -> None:
+    rows = sum(manifest.rows.values())
+    objects = sum(name.startswith("objects/") for name in manifest.parts)
+    click.echo(f"{what}: {rows} rows, {objects} objects, {manifest.bytes / 1e6:.1f} MB, {seconds:.1f} s.")
+
+
+def _reason(error: Exception) -> str:
+    return f"The database does not answer as expected: {error.orig}" if isinstance(error, DBAPIError) else str(error)
