@@ -57,10 +57,15 @@ def authenticate(session: Session, secret: str, *, now: datetime) -> Caller:
     return Caller(key.id, key.owner, frozenset(key.scopes), key.project_id, recorded)
 
 
-def is_live(session: Session, key_id: str, *, now: datetime) -> bool:
-    """Whether the key is still good: for requests that last, as a stream does."""
+def check_live(session: Session, key_id: str, *, now: datetime) -> None:
+    """Look at the key again, for a request that lasts.
+
+    Raises:
+        UnauthenticatedError: it was revoked or has expired meanwhile.
+    """
     key = queries.get(session, key_id)
-    return key is not None and _is_live(key, now)
+    if key is None or not _is_live(key, now):
+        raise UnauthenticatedError("The API key has expired or was revoked.")
 
 
 def _is_live(key: Key, now: datetime) -> bool:

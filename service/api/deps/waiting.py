@@ -8,9 +8,9 @@ from fastapi import Request, Response
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import jobs
+from service.actions import jobs, keys
 from service.api.deps.edge import Edge
-from service.api.deps.runtime import Runtime, runtime
+from service.api.deps.runtime import Runtime, runtime, utc_now
 from service.api.problems import base_url
 from service.api.schemas.base import natural
 from service.api.schemas.jobs import JobOut
@@ -19,6 +19,7 @@ from service.db.tables import Job
 MOST_WAIT_SECONDS = 30
 _SHORTEST_POLL_SECONDS = 0.006
 _LONGEST_POLL_SECONDS = 0.25
+_KEY_TRUSTED_SECONDS = 2.0
 
 
 def parse_wait(prefer: str | None) -> float | None:
@@ -37,6 +38,9 @@ async def wait_for_job(
     """The job as soon as it has ended, or as it is after the time of `Prefer`, and `Preference-Applied`.
 
     A server that is told to stop waits no longer.
+
+    Raises:
+        UnauthenticatedError: the key was revoked or has expired while the request waited.
     """
     held, stopping = runtime(request), request.app.state.stopping
     wait = parse_wait(prefer)
@@ -48,9 +52,16 @@ async def wait_for_job(
         now = time.monotonic()
         left = until - now
         if job.finished_at is not None or left <= 0 or stopping.is_set():
+            if now - began > _KEY_TRUSTED_SECONDS:
+                await run_in_threadpool(_check_key, held, request.state.caller.key_id)
             return job, headers
         # Look again after a tenth of the time waited so far: a short job is not answered late, a long one costs little.
         await asyncio.sleep(min(max((now - began) / 10, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS, left))
+
+
+def _check_key(held: Runtime, key_id: str) -> None:
+    with held.database.read() as session:
+        keys.check_live(session, key_id, now=utc_now())
 
 
 def _read_job(held: Runtime, job_id: str, project_id: str | None) -> Job:
