@@ -99,6 +99,16 @@ class NotAcceptableError(GleanerError):
     meaning = "None of the media types in `Accept` can be produced here."
 
 
+class RequestTimeoutError(GleanerError):
+    """Request timeout."""
+
+    status, name, title = 408, "request-timeout", "Request timeout"
+    meaning = (
+        "The head or the body of the request came slower than the operator allows (GLEANER_HEAD_TIMEOUT_SECONDS, "
+        "GLEANER_MIN_BYTES_PER_SECOND). Nothing was stored."
+    )
+
+
 class ConflictError(GleanerError):
     """Conflict."""
 
@@ -193,11 +203,21 @@ class TooManyRequestsError(GleanerError):
     meaning = "Wait for `Retry-After` seconds."
 
 
+class HeadTooLargeError(GleanerError):
+    """Request head too large."""
+
+    status, name, title = 431, "head-too-large", "Request head too large"
+    meaning = "The URL and the headers together are larger than the server takes, or there are too many headers."
+
+
 class UnavailableError(GleanerError):
     """Temporarily unavailable."""
 
     status, name, title = 503, "unavailable", "Temporarily unavailable"
-    meaning = "A store that this needs is not reachable, or busy. Wait for `Retry-After` seconds."
+    meaning = (
+        "A store that this needs is not reachable, or busy, or too many connections are open. Wait for `Retry-After` "
+        "seconds."
+    )
 
 
 class WorkerLostError(GleanerError):

@@ -44,6 +44,16 @@ class Settings(BaseSettings):
     max_labels: int = Field(default=20_000, gt=0, description="Most labels of one body: they are one transaction.")
     max_batch: int = Field(default=10_000, gt=0, description="Largest k of a query.")
 
+    head_timeout_seconds: float = Field(default=10.0, gt=0, description="Longest wait for the head of a request.")
+    stall_seconds: float = Field(default=10.0, gt=0, description="Over how long the least rate of a client is judged.")
+    min_bytes_per_second: int = Field(
+        default=500, gt=0, description="A client that sends its body, or reads its answer, slower is cut off."
+    )
+    max_connections: int = Field(default=2000, gt=0, description="Connections of one API process before 503.")
+    max_connections_per_address: int = Field(
+        default=1000, gt=0, description="Connections of one address (of a proxy, too) to one API process before 503."
+    )
+
     job_lease_seconds: float = Field(default=10.0, gt=0, description="A running job without a heartbeat is lost then.")
     job_max_attempts: int = Field(default=8, gt=0, description="Attempts before a job fails as worker-lost.")
     job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of a training, merge or deletion.")

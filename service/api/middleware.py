@@ -57,6 +57,30 @@ class RequestContext:
                 _log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        ended = False
+
+        async def send_head(message: Message) -> None:
+            nonlocal ended
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not ended:
+                ended = True  # the server then tells a stream that nobody reads on
+                await send({"type": "http.response.body", "body": b""})
+
+        await self.app({**scope, "method": "GET"}, receive, send_head)
+
+
 class BodyLimit:
     """Stops bodies over the limit, told by Content-Length or counted as they come."""
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415  # each role imports its own world, when it runs
 import json
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 # The supervisor of `gleaner up` kills what has not stopped after 8 seconds.
 GRACEFUL_SHUTDOWN_SECONDS = 7
+FILES_OF_ITS_OWN = 512
 KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep an idle connection
-MAX_HEAD_BYTES = 64 * 1024
 
 
 @click.command()
@@ -47,15 +48,23 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http="service.cli.connections:BoundedProtocol",
         ws="none",
         log_config=None,
         access_log=False,  # our own middleware logs, with the request id
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
+
+
+def _raise_open_files(connections: int) -> None:
+    """Let the process have as many files open as its connections need, as far as the system permits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + FILES_OF_ITS_OWN
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def app() -> "FastAPI":
