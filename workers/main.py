@@ -28,7 +28,7 @@ from rq.serializers import JSONSerializer
 from service.queue.redis import RUN_JOB
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
-from workers.jobs.horse import Assignment, SpareHorse
+from workers.jobs.horse import TIMED_OUT, Assignment, Loss, SpareHorse, cause_of
 
 JobFunction = Callable[[str], None]
 
@@ -40,6 +40,7 @@ HEARTBEAT_SECONDS = 5
 WORKER_TTL_SECONDS = 3 * HEARTBEAT_SECONDS
 RECONNECT_SECONDS = 0.5
 WARM_STOP_SECONDS = 4.0
+COLD_STOP_SECONDS = 5.5
 RUNNER = "workers.jobs.runner"
 
 
@@ -87,7 +88,11 @@ class GleanerWorker(Worker):
     max_connection_wait_time = 2 * RECONNECT_SECONDS
     warm: Callable[[], None] = staticmethod(lambda: None)
     _spare: SpareHorse | None = None
-    _killer: threading.Timer | None = None
+    record_loss: Callable[[Loss], None] = staticmethod(lambda _: None)
+    _stopping = False
+    _ridden: tuple[str, int] | None = None  # the job and the pid of the horse that has it
+    _status: int | None = None  # how that horse ended
+    _killed = False
 
     def subscribe(self) -> None:
         """Listen to no commands: jobs are cancelled in SQL, and who can write to Redis must not stop workers."""
@@ -137,7 +142,32 @@ class GleanerWorker(Worker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job in a horse, then saddle the next."""
         super().execute_job(job, queue)
+        self._report()
         self.saddle()
+
+    def wait_for_horse(self) -> tuple[Any, Any, Any]:
+        """Wait for the horse to end, and note how it did."""
+        pid, status, usage = super().wait_for_horse()
+        self._status = status if pid else self._status
+        return pid, status, usage
+
+    def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the horse, if there is one: pid 0 would be this process."""
+        if self.horse_pid:
+            self._killed = True
+            super().kill_horse(sig)
+
+    def _report(self, *, abandoned: bool = False) -> None:
+        """Record how the horse ended, if it did not end well."""
+        ridden, status, killed = self._ridden, self._status, self._killed
+        self._ridden, self._status, self._killed = None, None, False
+        cause = cause_of(status) if status is not None else None
+        if ridden is None or cause is None:
+            return
+        if killed:
+            cause = "its worker was stopped" if abandoned or self._stop_requested else TIMED_OUT
+        _log().warning("horse_lost", job_id=ridden[0], cause=cause)
+        self.record_loss(Loss(*ridden, cause=cause, passing=killed))
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Give the job to the waiting horse; to a new one when that has died."""
@@ -151,20 +181,28 @@ class GleanerWorker(Worker):
             self.saddle()
         if self._spare is not None:
             self._horse_pid = self._spare.pid
+            # The id in Redis is the job's and the number of the attempt.
+            self._ridden = (job.id.rpartition("-")[0], self._spare.pid)
         self._spare = None
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interface of signals
         """Stop: at once when idle, else when the horse has ended, which is killed after a moment.
 
-        A killed job loses its lease and is run again by another worker.
+        A killed job is given back and run again by another worker. A Redis that hangs cannot hold this process: all
+        that RQ would still tell it expires.
         """
         self._stop_requested = True
+        if not self._stopping:
+            self._stopping = True
+            _after(WARM_STOP_SECONDS, self.kill_horse)
+            _after(COLD_STOP_SECONDS, self._leave)
         if not self.horse_pid:
             raise StopRequested
-        if self._killer is None:
-            self._killer = threading.Timer(WARM_STOP_SECONDS, self.kill_horse)
-            self._killer.daemon = True
-            self._killer.start()
+
+    def _leave(self) -> None:
+        self.kill_horse()
+        _log().warning("stopped_without_redis")
+        os._exit(0)
 
     @property
     def stop_requested(self) -> bool:
@@ -176,6 +214,7 @@ class GleanerWorker(Worker):
         if self.horse_pid:
             self.kill_horse()
             self.wait_for_horse()
+        self._report(abandoned=True)
         if self._spare is not None:
             self._spare.dismiss()
             self._spare = None
@@ -198,6 +237,7 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
         workshop = preload(settings)
         functions = {RUN_JOB: workshop.run_job}
         GleanerWorker.warm = staticmethod(workshop.warm)
+        GleanerWorker.record_loss = staticmethod(workshop.record_loss)
     AllowedJob.functions = functions
     gc.freeze()  # what is here now stays: horses neither scan nor copy it
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
@@ -247,6 +287,12 @@ def _work(settings: Settings, queues: Sequence[str]) -> bool:
             worker.abandon()
         connection.close()
     return worker is not None and worker.stop_requested
+
+
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
 
 
 def _log() -> Any:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy.orm import Session
 
@@ -12,11 +12,17 @@ from service.actions import events
 from service.db.queries import jobs as queries
 from service.db.tables import Job, Outbox
 from service.db.types import new_id
-from service.errors import ConflictError, NotFoundError
+from service.errors import ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
 from service.queue.messages import MESSAGE_OF_KIND, QUEUE_OF_KIND, Message, Ring
+from service.settings import Settings
 
 # A ring right after the commit gets this long to be claimed before the dispatcher rings again.
 _DIRECT_RING = timedelta(seconds=2)
+_FIRST_WAIT = timedelta(seconds=0.5)
+_LONGEST_WAIT = timedelta(seconds=30)
+# Some four hours of waits; a fault that stays is no passing one, and every job ends.
+_MOST_PASSING_FAULTS = 500
+_FULL_RETRY_SECONDS = "10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,49 @@ class Claim:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why an attempt ended without a result.
+
+    Attributes:
+        cause: What happened, as a clause.
+        passing: It was no fault of the job, so the attempt does not count.
+    """
+
+    cause: str
+    passing: bool = False
+
+
+SILENCE = Setback("the worker fell silent")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many unfinished jobs there may be when a client asks for one more."""
+
+    of_project: int
+    in_all: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the operator wants it."""
+        return cls(settings.max_jobs_per_project, settings.max_jobs)
+
+    def check(self, session: Session, project_id: str) -> None:
+        """Refuse when it is used up.
+
+        Raises:
+            TooManyRequestsError: the project has as many jobs as it may.
+            UnavailableError: the service has.
+        """
+        if queries.is_full(session, self.of_project, project_id=project_id):
+            detail = f"The project has {self.of_project} unfinished jobs, which is the limit. Wait until some end."
+            raise TooManyRequestsError(detail, headers={"Retry-After": _FULL_RETRY_SECONDS})
+        if queries.is_full(session, self.in_all):
+            detail = "The queue is full. Wait until some jobs have ended."
+            raise UnavailableError(detail, headers={"Retry-After": _FULL_RETRY_SECONDS})
+
+
 def enqueue(
     session: Session,
     *,
@@ -40,8 +89,14 @@ def enqueue(
     now: datetime,
     share: int,
     delay: timedelta = timedelta(0),
+    room: Room | None = None,
 ) -> Job:
-    """Write the job and its outbox row; ring it after the commit if it is due and the project has room in Redis."""
+    """Write the job and its outbox row; ring it after the commit if it is due and the project has room in Redis.
+
+    `room` bounds what clients ask for; what follows from accepted changes is never refused.
+    """
+    if room is not None:
+        room.check(session, project_id)
     direct = not delay and queries.rung_and_queued(session, project_id) < share
     job = Job(
         id=new_id("job"),
@@ -91,9 +146,9 @@ def page(
     return queries.page(session, project_id, kind=kind, state=state, before=before, size=size)
 
 
-def claim(session: Session, job_id: str, *, lease: timedelta, now: datetime) -> Claim | None:
-    """Take the job, or nothing when somebody else has it or it has ended."""
-    token = secrets.token_hex(16)
+def claim(session: Session, job_id: str, *, lease: timedelta, now: datetime, holder: str = "") -> Claim | None:
+    """Take the job, or nothing when somebody else has it or it has ended. The token begins with `holder`."""
+    token = holder + secrets.token_hex(16)
     job = queries.claim(session, job_id, token=token, lease_until=now + lease, now=now)
     if job is None:
         return None
@@ -144,24 +199,43 @@ def finish(
     )
 
 
-def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int) -> bool:
-    """A worker was lost, or met a passing fault: queue its job again, or fail it (false) after its last attempt."""
-    if job.attempt >= max_attempts:
-        detail = f"The worker was lost in each of {job.attempt} attempts."
-        fail(session, job, now=now, error={"name": "worker-lost", "detail": detail})
+def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, setback: Setback = SILENCE) -> bool:
+    """Queue a running job again, after a wait that grows; or fail it (false) after its last attempt."""
+    passing_faults = job.passing_faults + setback.passing
+    error = _last_straw(job.attempt, passing_faults, setback, max_attempts)
+    if error is not None:
+        fail(session, job, now=now, error=error)
         return False
-    queries.change_unfinished(
+    given_back = queries.change_running(
         session,
         job.id,
+        job.token or "",
         state="queued",
+        passing_faults=passing_faults,
         token=None,
         lease_until=None,
         pinned_generation=None,
         rung_at=None,
         progress_phase="queued",
     )
-    session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now))
+    if given_back:
+        session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now + wait_after(job.attempt)))
+        session.flush()
     return True
+
+
+def wait_after(attempt: int) -> timedelta:
+    """The wait between an attempt, counted from 1, and the next: doubled each time, up to half a minute."""
+    return min(_FIRST_WAIT * float(2 ** min(attempt - 1, 10)), _LONGEST_WAIT)
+
+
+def _last_straw(attempt: int, passing_faults: int, setback: Setback, max_attempts: int) -> dict[str, Any] | None:
+    """The error of a job that is not tried again; none for one that is."""
+    if passing_faults > _MOST_PASSING_FAULTS:
+        return {"name": "unavailable", "detail": f"Given up after {attempt} attempts: in the last, {setback.cause}."}
+    if attempt - passing_faults >= max_attempts:
+        return {"name": "worker-lost", "detail": f"Given up after {attempt} attempts: in the last, {setback.cause}."}
+    return None
 
 
 def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) -> None:

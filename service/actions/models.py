@@ -47,11 +47,15 @@ def keep_inputs(project: Project, examples: list[dict[str, Any]], *, objects: Ob
     return key
 
 
-def predict(session: Session, project: Project, version: int, inputs_key: str, *, now: datetime, share: int) -> Job:
+def predict(
+    session: Session, project: Project, version: int, inputs_key: str, *, now: datetime, share: int, room: jobs.Room
+) -> Job:
     """Queue predictions for kept inputs."""
     get(session, project.id, version)
     message = PredictMessage(version=version, inputs_key=inputs_key)
-    return jobs.enqueue(session, project_id=project.id, kind="predict", message=message, now=now, share=share)
+    return jobs.enqueue(
+        session, project_id=project.id, kind="predict", message=message, now=now, share=share, room=room
+    )
 
 
 def _texts(project: Project, examples: list[dict[str, Any]]) -> list[str]:

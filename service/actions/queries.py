@@ -34,7 +34,9 @@ class Wish:
     include_data: bool
 
 
-def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datetime, share: int) -> Job:
+def ask(
+    session: Session, project: Project, wish: Wish, *, most: int, now: datetime, share: int, room: jobs.Room
+) -> Job:
     """Queue a query; every name and parameter is checked before."""
     if wish.k > most:
         raise InvalidRequestError(
@@ -54,7 +56,7 @@ def ask(session: Session, project: Project, wish: Wish, *, most: int, now: datet
         class_balanced=wish.class_balanced,
         include_data=wish.include_data,
     )
-    return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share)
+    return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share, room=room)
 
 
 def _strategy(project: Project, wish: Wish) -> dict[str, Any]:

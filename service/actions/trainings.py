@@ -28,18 +28,21 @@ class TrainingNote:
     labels_until_next: int | None
 
 
-def request(session: Session, project_id: str, *, reason: Reason, now: datetime, share: int) -> Job:
-    """The training that waits, or a new one."""
+def request(session: Session, project_id: str, *, now: datetime, share: int, room: jobs.Room) -> Job:
+    """Somebody asks: the training that waits, or a new one if there is room."""
     project_queries.lock_pool(session, project_id)
-    return _request(session, project_id, reason=reason, now=now, share=share)
+    return _request(session, project_id, reason="requested", now=now, share=share, room=room)
 
 
-def _request(session: Session, project_id: str, *, reason: Reason, now: datetime, share: int) -> Job:
+def _request(
+    session: Session, project_id: str, *, reason: Reason, now: datetime, share: int, room: jobs.Room | None = None
+) -> Job:
     waiting = job_queries.find(session, project_id, kind="training", state="queued")
     if waiting is not None:
         return waiting
+    message = TrainingMessage(reason=reason)
     return jobs.enqueue(
-        session, project_id=project_id, kind="training", message=TrainingMessage(reason=reason), now=now, share=share
+        session, project_id=project_id, kind="training", message=message, now=now, share=share, room=room
     )
 
 
@@ -119,9 +122,17 @@ def _ring_waiting(session: Session, project_id: str, *, now: datetime) -> None:
         jobs.ring_again(session, waiting, now=now)
 
 
-def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, share: int) -> None:
+def give_back(
+    session: Session,
+    job: Job,
+    *,
+    now: datetime,
+    max_attempts: int,
+    share: int,
+    setback: jobs.Setback = jobs.SILENCE,
+) -> None:
     """Queue any job of a lost worker again; when that was its last attempt, go on behind a failed training."""
-    if not jobs.give_back(session, job, now=now, max_attempts=max_attempts):
+    if not jobs.give_back(session, job, now=now, max_attempts=max_attempts, setback=setback):
         after_end(session, job, now=now, share=share, succeeded=False)
 
 

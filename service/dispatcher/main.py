@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from service.api.deps.runtime import Runtime, open_runtime
 from service.dispatcher.deliveries import Sender
 from service.dispatcher.leader import Leadership
-from service.dispatcher.timers import pause, repeat, tasks
+from service.dispatcher.timers import Task, pause, repeat, tasks
 from service.security.outbound import GuardedTransport
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
@@ -39,11 +39,12 @@ async def dispatch(runtime: Runtime, stop: asyncio.Event) -> None:
     """Work whenever this process leads, until `stop`."""
     leadership = Leadership(runtime.database, lease_seconds=runtime.settings.leader_lease_seconds)
     transport = GuardedTransport(runtime.guard)
+    timers = tasks(runtime)  # once, as some remember what they saw
     try:
         while not stop.is_set():
             if await leadership.take():
                 _log.info("leading", holder=leadership.holder)
-                await _lead(runtime, leadership, transport, stop)
+                await _lead(runtime, timers, leadership, transport, stop=stop)
             else:
                 await pause(stop, leadership.renew_seconds)
     finally:
@@ -51,12 +52,19 @@ async def dispatch(runtime: Runtime, stop: asyncio.Event) -> None:
         transport.close()
 
 
-async def _lead(runtime: Runtime, leadership: Leadership, transport: GuardedTransport, stop: asyncio.Event) -> None:
+async def _lead(
+    runtime: Runtime,
+    timers: tuple[Task, ...],
+    leadership: Leadership,
+    transport: GuardedTransport,
+    *,
+    stop: asyncio.Event,
+) -> None:
     """Do everything until `stop`, or until the lease is lost."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(Sender(runtime, transport).run(over))
-        for task in tasks(runtime):
+        for task in timers:
             group.create_task(repeat(task, runtime, over))
         await leadership.keep(stop)
         over.set()

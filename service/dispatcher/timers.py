@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from service.actions import bulk, large_uploads, relay, retention, trainings
 from service.api.deps.runtime import Runtime, utc_now
+from service.dispatcher.lost_jobs import LostJobs
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
 
-_AT_ONCE = 200
 _LONGEST_BACKOFF_SECONDS = 30.0
 # Nobody writes a file for longer without touching it.
 _SCRATCH_SECONDS = 3600.0
@@ -33,7 +33,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
     return (
         Task("ring_due", settings.dispatcher_tick_seconds, ringer.ring_due),
         Task("ring_lost", settings.sweep_seconds, ringer.ring_lost),
-        Task("give_back_lost_jobs", 1.0, _give_back_lost_jobs),
+        Task("give_back_lost_jobs", 1.0, LostJobs().give_back),
         Task("request_trainings", 1.0, _request_trainings),
         Task("forget_leases", 30.0, _forget_leases),
         Task("forget_outbox", 60.0, _forget_outbox),
@@ -68,20 +68,6 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but not past `stop`."""
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-
-
-def _give_back_lost_jobs(runtime: Runtime) -> None:
-    with runtime.write() as session:
-        settings = runtime.settings
-        count = relay.give_back_lost(
-            session,
-            max_attempts=settings.job_max_attempts,
-            limit=_AT_ONCE,
-            now=utc_now(),
-            share=settings.jobs_in_queue_per_project,
-        )
-    if count:
-        _log.warning("workers_lost", jobs=count)
 
 
 def _request_trainings(runtime: Runtime) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.settings import Settings
+
 INTERACTIVE, TRAINING, MAINTENANCE = "interactive", "training", "maintenance"
 QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
 
@@ -18,6 +20,16 @@ QUEUE_OF_KIND = {
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
 }
+
+
+def timeouts(settings: Settings) -> dict[str, int]:
+    """The longest run of a job in seconds, by queue."""
+    return dict.fromkeys(QUEUES, settings.job_timeout_seconds) | {INTERACTIVE: settings.query_timeout_seconds}
+
+
+def memory_limits(settings: Settings) -> dict[str, int]:
+    """The most memory of a job in MiB, by queue; 0: any."""
+    return dict.fromkeys(QUEUES, settings.job_memory_mib) | {INTERACTIVE: settings.query_memory_mib}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The queue in Redis: RQ's lists, filled with ids only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -26,17 +26,17 @@ class RedisQueue:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`.
-        job_timeout_seconds: After this a worker ends the job.
+        timeouts: After how many seconds a worker ends a job, by queue.
     """
 
-    def __init__(self, url: str, *, job_timeout_seconds: int) -> None:
+    def __init__(self, url: str, *, timeouts: Mapping[str, int]) -> None:
         self._redis = Redis.from_url(
             url,
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=OPERATION_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._job_timeout_seconds = job_timeout_seconds
+        self._timeouts = timeouts
         self._queues = {name: RQQueue(name, connection=self._redis, serializer=JSONSerializer) for name in QUEUES}
 
     def ring(self, rings: list[Ring]) -> None:
@@ -73,7 +73,7 @@ class RedisQueue:
                     RUN_JOB,
                     kwargs={"job_id": ring.job_id},
                     job_id=ring.rq_id,
-                    timeout=self._job_timeout_seconds,
+                    timeout=self._timeouts[ring.queue],
                     result_ttl=0,
                     failure_ttl=FAILURE_TTL_SECONDS,
                     description=ring.rq_id,

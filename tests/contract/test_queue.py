@@ -19,6 +19,8 @@ from tests.support.redis_server import RedisServer, running_redis
 
 RINGS = [Ring("job_a", INTERACTIVE, 0), Ring("job_b", TRAINING, 3), Ring("job_c", MAINTENANCE, 0)]
 
+TIMEOUTS = {INTERACTIVE: 30, TRAINING: 60, MAINTENANCE: 60}
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
@@ -34,7 +36,7 @@ def queue(request: pytest.FixtureRequest) -> Iterator[Queue]:
     server = request.getfixturevalue("server")
     with Redis.from_url(server.url) as connection:
         connection.flushall()
-    made = RedisQueue(server.url, job_timeout_seconds=60)
+    made = RedisQueue(server.url, timeouts=TIMEOUTS)
     yield made
     made.close()
 
@@ -77,7 +79,7 @@ def test_memory_can_be_away() -> None:
 
 
 def test_redis_holds_an_id_as_json_and_nothing_else_of_the_job(server: RedisServer) -> None:
-    RedisQueue(server.url, job_timeout_seconds=60).ring([Ring("job_x", TRAINING, 2)])
+    RedisQueue(server.url, timeouts=TIMEOUTS).ring([Ring("job_x", TRAINING, 2)])
     with Redis.from_url(server.url) as connection:
         job = Job.fetch("job_x-2", connection=connection, serializer=JSONSerializer)
         assert (job.func_name, job.args, job.kwargs) == ("gleaner.run_job", [], {"job_id": "job_x"})
@@ -92,7 +94,7 @@ def test_a_redis_that_is_away_or_hangs_is_noticed_quickly(tmp_path: Path) -> Non
     listener.bind(str(tmp_path / "hangs"))
     listener.listen()
     for path in (tmp_path / "away", tmp_path / "hangs"):
-        queue = RedisQueue(f"unix://{path}", job_timeout_seconds=60)
+        queue = RedisQueue(f"unix://{path}", timeouts=TIMEOUTS)
         started = time.monotonic()
         assert not queue.ping()
         with pytest.raises(QueueUnavailableError):
@@ -103,7 +105,7 @@ def test_a_redis_that_is_away_or_hangs_is_noticed_quickly(tmp_path: Path) -> Non
 
 def test_a_redis_that_comes_back_is_used_again() -> None:
     with running_redis() as server:
-        queue = RedisQueue(server.url, job_timeout_seconds=60)
+        queue = RedisQueue(server.url, timeouts=TIMEOUTS)
         queue.ring(RINGS)
         server.stop()
         with pytest.raises(QueueUnavailableError):

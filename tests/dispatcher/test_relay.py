@@ -154,6 +154,9 @@ def test_a_lost_worker_gives_its_job_back_and_the_last_attempt_fails_it(runtime:
         give_back.run(runtime)
         assert job(runtime, job_id).state == "queued"
         ring.run(runtime)
+        assert drain(queue) == [], "it has to wait between its attempts"
+        make_due(runtime)
+        ring.run(runtime)
         assert drain(queue) == [job_id]
 
         claim(runtime, job_id)

@@ -11,7 +11,7 @@ from service.db.tables import Pool
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs import query
+from workers.jobs import pool as arrays_of_project
 from workers.jobs.context import JobContext
 from workers.jobs.pool import pin
 
@@ -143,7 +143,7 @@ def test_what_changes_between_pin_and_reading_is_read_again(api: Api, monkeypatc
             session.flush()
         return pins[-1]
 
-    monkeypatch.setattr(query, "pin", overtaken)
+    monkeypatch.setattr(arrays_of_project, "pin", overtaken)
     assert len(batch(api, project_id, k=5)["items"]) == 5
     assert pins[1:] == [pins[0] + 1]
 

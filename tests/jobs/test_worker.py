@@ -14,11 +14,12 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from service.queue.messages import INTERACTIVE, TRAINING, Ring
+from service.queue.messages import INTERACTIVE, QUEUES, TRAINING, Ring
 from service.queue.redis import RedisQueue
 from tests.support.redis_server import RedisServer, running_redis, wait_until
 
 pytestmark = pytest.mark.processes
+TIMEOUTS = dict.fromkeys(QUEUES, 60)
 
 # Each function writes what it did into the folder; "hangs" also writes the pid of its horse.
 WORKER = """
@@ -95,7 +96,7 @@ def start(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., WorkerPr
 
 
 def ring(redis: RedisServer, *job_ids: str, queue: str = INTERACTIVE) -> None:
-    made = RedisQueue(redis.url, job_timeout_seconds=60)
+    made = RedisQueue(redis.url, timeouts=TIMEOUTS)
     made.ring([Ring(job_id, queue, 0) for job_id in job_ids])
     made.close()
 

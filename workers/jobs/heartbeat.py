@@ -11,6 +11,7 @@ from types import FrameType
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.actions import jobs
+from service.errors import UnavailableError
 from service.telemetry import logger
 from workers.jobs.context import JobContext, JobLostError
 
@@ -81,7 +82,7 @@ def _still_ours(context: JobContext, lease: float) -> bool:
             return jobs.beat(
                 session, context.claim, until=until, done=progress.done, total=progress.total, phase=progress.phase
             )
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, UnavailableError, MemoryError) as error:
         # The database may be back before the lease runs out; if it is not, the fence holds.
         _log.warning("heartbeat_failed", job_id=context.claim.job_id, error=str(error))
         return True

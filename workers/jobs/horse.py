@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from service.queue.lifeline import die_with_parent
+from service.telemetry import logger
+
+TIMED_OUT = "it ran too long"
+_log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,26 @@ class Assignment:
     job_id: str
     queue: str
     execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How a horse ended that had a job: as its parent saw it. `passing`: for no fault of the job."""
+
+    job_id: str
+    pid: int
+    cause: str
+    passing: bool = False
+
+
+def cause_of(status: int) -> str | None:
+    """How a process ended, by its wait status, as a clause; none: well."""
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return None
+    if code > 0:
+        return f"its process ended with exit code {code}"
+    return f"its process was ended by {signal.Signals(-code).name}"
 
 
 class SpareHorse:
@@ -41,6 +65,8 @@ class SpareHorse:
             os.close(writer)
             try:
                 _wait(reader, parent, warm, work)
+            except Exception as fault:  # noqa: BLE001 - the edge of a process: nobody else would tell of it
+                _log.error("horse_fault", exc_info=fault)
             finally:
                 os._exit(1)  # a horse never goes back into its worker's code
         os.close(reader)

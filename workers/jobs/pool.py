@@ -1,7 +1,8 @@
 """The arrays of a project as readers, of one generation that stays while the job runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -16,6 +17,7 @@ from workers.jobs.readers import DenseReader, Overlay, SparseReader
 from workers.learning.matrices import ChunkReader
 
 VECTORS = "vectors"
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,21 @@ def pin(session: Session, context: JobContext, pool: Pool) -> int:
     if not jobs.pin(session, context.claim, chunks=pool.chunk_generation, labels=pool.label_generation):
         raise JobLostError
     return pool.chunk_generation
+
+
+def pin_then_read(context: JobContext, read: Callable[[Session], Loaded]) -> Loaded:
+    """Pin the present generation, then `read` in a transaction that only reads, as labels may be many.
+
+    SQLite has one writer, so the pin is a short write before it. What a merge or an upload has changed in between is
+    pinned and read again.
+    """
+    while True:
+        with context.write() as session:
+            pinned = pin(session, context, projects.pool(session, context.project_id))
+        with context.read() as session:
+            loaded = read(session)
+            if projects.generation(session, context.project_id) == pinned:
+                return loaded
 
 
 def layout(session: Session, project: Project, pool: Pool, names: list[str]) -> Layout:

@@ -28,7 +28,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
+from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import label_names, review, why_not
 from workers.jobs.serving import members_reader, predictions_reader
@@ -60,27 +60,13 @@ def run(context: JobContext) -> None:
     assert isinstance(message, QueryMessage)  # noqa: S101 - the kind of the job says so
     for _ in range(_ROUNDS):
         try:
-            loaded = _load(context, message)
+            loaded = pin_then_read(context, lambda session: _read(session, context, message))
             ranking, made = _rank(context, message, loaded)
         except ObjectNotFoundError:
             continue  # a snapshot was replaced between its key and its file: read the new key
         if _keep(context, message, loaded, ranking=ranking, made=made):
             return
     raise GleanerError("Other queries and labels were faster each time. Ask again.")
-
-
-def _load(context: JobContext, message: QueryMessage) -> Loaded:
-    """Read in a transaction that only reads: labels may be many, and SQLite has one writer.
-
-    The pin is a write before it. What a merge or an upload has changed in between is pinned and read again.
-    """
-    while True:
-        with context.write() as session:
-            pinned = pin(session, context, project_queries.pool(session, context.project_id))
-        with context.read() as session:
-            loaded = _read(session, context, message)
-            if project_queries.generation(session, context.project_id) == pinned:
-                return loaded
 
 
 def _read(session: Session, context: JobContext, message: QueryMessage) -> Loaded:

@@ -1,5 +1,9 @@
 """Runs one job: claim, heartbeat, the job's own code, and what its failure means."""
 
+import errno
+import os
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,15 +13,23 @@ import numpy as np
 import structlog
 from rq.timeouts import JobTimeoutException
 from sklearn.cluster import KMeans
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from service.actions import jobs, trainings
-from service.actions.jobs import Claim
+from service.actions.jobs import Claim, Setback
 from service.db.queries import jobs as job_queries
 from service.db.session import Database
-from service.errors import GleanerError, JobTimedOutError, ModelDivergedError
-from service.queue.messages import Queue
+from service.db.tables import Job
+from service.errors import (
+    GleanerError,
+    JobOutOfMemoryError,
+    JobTimedOutError,
+    ModelDivergedError,
+    UnavailableError,
+)
+from service.queue.messages import QUEUE_OF_KIND, Queue, memory_limits, timeouts
 from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
 from service.settings import Settings
@@ -27,6 +39,8 @@ from service.telemetry import logger
 from workers.jobs import deletion, merge, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
+from workers.jobs.horse import TIMED_OUT, Loss
+from workers.jobs.memory import limited_memory
 from workers.jobs.rehearsal import rehearse
 
 JOBS: Mapping[str, Callable[[JobContext], None]] = {
@@ -36,6 +50,9 @@ JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "merge": merge.run,
     "deletion": deletion.run,
 }
+# Faults of the stores, which pass: the job waits and is tried again, and the attempt does not count.
+_PASSING = (OperationalError, InterfaceError, PoolTimeoutError, OSError, UnavailableError)
+_FIRST_PAUSE_SECONDS = 0.25
 _log = logger(__name__)
 
 
@@ -44,8 +61,9 @@ class Workshop:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.name = secrets.token_hex(8)
         self.database = Database(settings.sql_url, pool_size=2)
-        self.queue = RedisQueue(settings.queue_url, job_timeout_seconds=settings.job_timeout_seconds)
+        self.queue = RedisQueue(settings.queue_url, timeouts=timeouts(settings))
         self.objects = LocalObjects(settings.objects_dir)
 
     def prepare(self) -> None:
@@ -67,11 +85,49 @@ class Workshop:
 
     def run_job(self, job_id: str) -> None:
         """The function that RQ calls, in a fresh process."""
-        run(job_id, settings=self.settings, database=self.database, objects=self.objects, queue=self.queue)
+        run(
+            job_id,
+            settings=self.settings,
+            database=self.database,
+            objects=self.objects,
+            queue=self.queue,
+            holder=self._holder(os.getpid()),
+        )
+
+    def record_loss(self, loss: Loss) -> None:
+        """In the parent: say how a horse ended that did not end its job. When that fails, the job's lease runs out.
+
+        The dispatcher rings what is queued; this leaves no connection behind, as the next horse is forked soon.
+        """
+        try:
+            with self.database.write() as session:
+                _record_loss(session, loss, holder=self._holder(loss.pid), settings=self.settings)
+        except (SQLAlchemyError, UnavailableError) as error:
+            _log.warning("loss_not_recorded", job_id=loss.job_id, error=str(error))
+        finally:
+            self.database.close()
+
+    def _holder(self, pid: int) -> str:
+        return f"{self.name}.{pid}."
 
 
-def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue) -> None:
-    """Run a job to its end, unless somebody else has it."""
+def _record_loss(session: Session, loss: Loss, *, holder: str, settings: Settings) -> None:
+    job = job_queries.get(session, loss.job_id)
+    if job is None or job.token is None or not job.token.startswith(holder):
+        return
+    now, share = datetime.now(UTC), settings.jobs_in_queue_per_project
+    if loss.cause == TIMED_OUT:
+        _end(session, job, _timed_out(job.queue, settings), now=now, share=share)
+        return
+    setback = Setback(loss.cause, passing=loss.passing)
+    attempts = settings.job_max_attempts
+    trainings.give_back(session, job, now=now, max_attempts=attempts, share=share, setback=setback)
+
+
+def run(
+    job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue, holder: str = ""
+) -> None:
+    """Run a job to its end, unless somebody else has it. `holder` begins its token, for those who ask who has it."""
 
     @contextmanager
     def write() -> Iterator[Session]:
@@ -79,7 +135,7 @@ def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectS
             yield session
         ring(queue, session.info.get("rings", []))
 
-    claim = _claim(job_id, settings, write)
+    claim = _claim(job_id, settings, write, holder)
     if claim is None:
         return
     context = JobContext(claim=claim, settings=settings, objects=objects, read=database.read, write=write)
@@ -90,11 +146,11 @@ def run(job_id: str, *, settings: Settings, database: Database, objects: ObjectS
             context.parallel.close()
 
 
-def _claim(job_id: str, settings: Settings, write: Callable[[], Any]) -> Claim | None:
+def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: str) -> Claim | None:
     lease = timedelta(seconds=settings.job_lease_seconds)
     try:
         with write() as session:
-            claim: Claim | None = jobs.claim(session, job_id, lease=lease, now=datetime.now(UTC))
+            claim: Claim | None = jobs.claim(session, job_id, lease=lease, now=datetime.now(UTC), holder=holder)
     except IntegrityError:
         return None  # another training of the project was claimed at the same moment
     return claim
@@ -102,17 +158,24 @@ def _claim(job_id: str, settings: Settings, write: Callable[[], Any]) -> Claim |
 
 def _attempt(context: JobContext) -> None:
     """Do the work; sort what can go wrong into lost, passing, the client's, and ours."""
+    queue = QUEUE_OF_KIND[context.claim.kind]
+    memory = memory_limits(context.settings)[queue]
     try:
-        with heartbeat(context):
+        with heartbeat(context), limited_memory(memory):
             JOBS[context.claim.kind](context)
     except JobLostError:
         _log.info("job_lost_or_cancelled")
-    except (OperationalError, OSError) as error:
-        _log.warning("job_given_back", error=str(error))
-        _give_back(context)
     except JobTimeoutException:
-        limit = context.settings.job_timeout_seconds
-        _fail(context, JobTimedOutError(f"The job ran longer than {limit} seconds."))
+        _fail(context, _timed_out(queue, context.settings))
+    except MemoryError as error:
+        _log.error("job_out_of_memory", exc_info=error)
+        _fail(context, _out_of_memory(memory))
+    except _PASSING as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            _fail(context, _out_of_memory(memory))
+            return
+        _log.warning("job_given_back", error=str(error))
+        _give_back(context, Setback(f"a store was away ({type(error).__name__})", passing=True))
     except FloatingPointError as error:
         _log.error("model_diverged", exc_info=error)
         _fail(context, ModelDivergedError(str(error)))
@@ -123,17 +186,47 @@ def _attempt(context: JobContext) -> None:
         _fail(context, GleanerError("Something failed on our side. The job's id finds it in the logs."))
 
 
-def _give_back(context: JobContext) -> None:
-    with context.write() as session:
-        job = job_queries.get(session, context.claim.job_id)
-        if job is not None and job.token == context.claim.token:
-            attempts = context.settings.job_max_attempts
-            trainings.give_back(session, job, now=context.now(), max_attempts=attempts, share=context.share)
+def _timed_out(queue: str, settings: Settings) -> GleanerError:
+    return JobTimedOutError(f"The job ran longer than {timeouts(settings)[queue]} seconds.")
+
+
+def _out_of_memory(mib: int) -> GleanerError:
+    limit = f"more than the {mib} MiB that it may have" if mib else "more memory than the machine has"
+    return JobOutOfMemoryError(f"The job needed {limit}.")
+
+
+def _give_back(context: JobContext, setback: Setback) -> None:
+    def give_back(session: Session, job: Job) -> None:
+        attempts = context.settings.job_max_attempts
+        trainings.give_back(
+            session, job, now=context.now(), max_attempts=attempts, share=context.share, setback=setback
+        )
+
+    _settle(context, give_back)
 
 
 def _fail(context: JobContext, error: GleanerError) -> None:
-    with context.write() as session:
-        job = job_queries.get(session, context.claim.job_id)
-        if job is not None and job.token == context.claim.token:
-            jobs.fail(session, job, now=context.now(), error={"name": error.name, "detail": error.detail})
-            trainings.after_end(session, job, now=context.now(), share=context.share, succeeded=False)
+    _settle(context, lambda session, job: _end(session, job, error, now=context.now(), share=context.share))
+
+
+def _end(session: Session, job: Job, error: GleanerError, *, now: datetime, share: int) -> None:
+    jobs.fail(session, job, now=now, error={"name": error.name, "detail": error.detail})
+    trainings.after_end(session, job, now=now, share=share, succeeded=False)
+
+
+def _settle(context: JobContext, change: Callable[[Session, Job], None]) -> None:
+    """Change a job that is still ours; while the database is away, for as long as the lease lasts."""
+    deadline, pause = time.monotonic() + context.settings.job_lease_seconds, _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            with context.write() as session:
+                job = job_queries.get(session, context.claim.job_id)
+                if job is not None and job.token == context.claim.token:
+                    change(session, job)
+        except _PASSING:
+            if time.monotonic() + pause > deadline:
+                raise
+            time.sleep(pause)
+            pause *= 2
+        else:
+            return

@@ -21,7 +21,7 @@ from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout, pin
+from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import TrainingRequest, learn, train
@@ -36,9 +36,10 @@ _STEPS = 3
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a training needs, read in one transaction."""
+    """What a training needs; `label_generation` counts the changes of labels that it holds."""
 
     project: Project
+    label_generation: int
     layout: Layout
     labelled: Labelled
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
@@ -55,11 +56,11 @@ class Parts:
 
 def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
-    loaded = _load(context)
+    loaded = pin_then_read(context, lambda session: _read(session, context))
     parts = split(loaded.labelled, loaded.project, loaded.layout.rows)
     reason = _nothing_to_train(parts.train)
     if reason is not None:
-        _end_without(context, reason)
+        _end_without(context, loaded, reason)
         return
     fill_features(context, loaded.layout)
     reader = features_reader(context, loaded.layout)
@@ -77,17 +78,16 @@ def run(context: JobContext) -> None:
     collect(context)
 
 
-def _load(context: JobContext) -> Loaded:
-    with context.write() as session:
-        project = projects.get(session, context.project_id)
-        pool = project_queries.lock_pool(session, project.id)
-        pin(session, context, pool)
-        return Loaded(
-            project=project,
-            layout=layout(session, project, pool, [features_array(project.features)]),
-            labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
-            background=_background_rows(session, pool),
-        )
+def _read(session: Session, context: JobContext) -> Loaded:
+    project = projects.get(session, context.project_id)
+    pool = project_queries.pool(session, project.id)  # before the labels, so that it never counts more than are read
+    return Loaded(
+        project=project,
+        label_generation=pool.label_generation,
+        layout=layout(session, project, pool, [features_array(project.features)]),
+        labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+        background=_background_rows(session, pool),
+    )
 
 
 def split(labelled: Labelled, project: Project, rows: int) -> Parts:
@@ -152,8 +152,9 @@ def _described(P: Any, rows: Labelled, rng: np.random.Generator, *, method: str)
     return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.codes, rng).items()}
 
 
-def _end_without(context: JobContext, reason: str) -> None:
+def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
     with context.fenced() as (session, job):
+        job.label_generation = loaded.label_generation
         context.finish(session, {"model": None, "reason": reason})
         _tell(session, context, job, model=None)
 
@@ -169,6 +170,7 @@ def _store(
     seed: int,
 ) -> None:
     with context.fenced() as (session, job):
+        job.label_generation = loaded.label_generation
         pool = project_queries.lock_pool(session, context.project_id)
         version = pool.model_version + 1
         record = Model(
@@ -177,7 +179,7 @@ def _store(
             job_id=job.id,
             artifact_key=key,
             labels_used=labelled.size,
-            label_generation=job.label_generation or 0,
+            label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
             classes=loaded.project.task["classes"],
             estimator={**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": seed},

@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import models, projects, trainings
+from service.actions.jobs import Room
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId
@@ -50,12 +51,16 @@ async def create_training(
     prefer: Prefer = None,
 ) -> Response:
     """While one training waits, asking again gives the waiting one. With one class only it succeeds without a model."""
-    share = writing.held.settings.jobs_in_queue_per_project
+    settings = writing.held.settings
     return await accept_job(
         request,
         writing,
         lambda session: trainings.request(
-            session, projects.get(session, project_id).id, reason="requested", now=writing.now, share=share
+            session,
+            projects.get(session, project_id).id,
+            now=writing.now,
+            share=settings.jobs_in_queue_per_project,
+            room=Room.of(settings),
         ),
         prefer=prefer,
     )
@@ -101,7 +106,7 @@ def get_artifact(
     _: Reader,
     session: Reading,
     held: Held,
-    format: Annotated[Literal["skops", "onnx"], Query()] = "skops",  # noqa: A002 - the contract's name
+    format: Annotated[Literal["skops", "onnx"], Query(json_schema_extra={"enum": ["skops"]})] = "skops",  # noqa: A002 - the contract's name
 ) -> FileResponse:
     """The scikit-learn pipeline in skops format: it loads without pickle."""
     if format == "onnx":
@@ -170,6 +175,7 @@ async def _accept(request: Request, writing: Edge, project_id: str, version: int
                 inputs_key,
                 now=writing.now,
                 share=held.settings.jobs_in_queue_per_project,
+                room=Room.of(held.settings),
             ),
             prefer=None,
         )

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import batches, projects, queries
+from service.actions.jobs import Room
 from service.api.deps.callers import QueryRunner, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, Prefer, ProjectId
@@ -53,6 +54,7 @@ async def create_query(
             most=settings.max_batch,
             now=writing.now,
             share=settings.jobs_in_queue_per_project,
+            room=Room.of(settings),
         ),
         prefer=prefer,
     )

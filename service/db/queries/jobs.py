@@ -49,6 +49,13 @@ def rung_and_queued(session: Session, project_id: str) -> int:
     ).scalar_one()
 
 
+def is_full(session: Session, limit: int, *, project_id: str | None = None) -> bool:
+    """Whether so many jobs, of a project or in all, have not ended."""
+    query = select(Job.id).where(Job.state.in_(UNFINISHED))
+    query = query.where(Job.project_id == project_id) if project_id else query
+    return session.execute(query.offset(limit - 1).limit(1)).first() is not None
+
+
 def claim(session: Session, job_id: str, *, token: str, lease_until: datetime, now: datetime) -> Job | None:
     """Take a queued job; none when it is not queued, its project goes, or its project trains already."""
     other = aliased(Job)
@@ -92,16 +99,17 @@ def lost(session: Session, *, rung_before: datetime, limit: int) -> Sequence[Job
 
 def due(session: Session, now: datetime, *, share: int, limit: int) -> Sequence[Job]:
     """Jobs of the outbox to ring now: at most `share` of a project in Redis, the projects taken in turn."""
-    waiting = aliased(Job)
     in_redis = (
-        select(func.count())
-        .where(waiting.project_id == Job.project_id, waiting.state == "queued", waiting.rung_at.is_not(None))
-        .scalar_subquery()
+        select(Job.project_id, func.count().label("count"))
+        .where(Job.state == "queued", Job.rung_at.is_not(None))
+        .group_by(Job.project_id)
+        .subquery()
     )
     turn = func.row_number().over(partition_by=Job.project_id, order_by=Job.id).label("turn")
     ranked = (
-        select(Job.id, turn, in_redis.label("in_redis"), Job.rung_at)
+        select(Job.id, turn, func.coalesce(in_redis.c.count, 0).label("in_redis"), Job.rung_at)
         .join(Outbox, Outbox.job_id == Job.id)
+        .outerjoin(in_redis, in_redis.c.project_id == Job.project_id)
         .where(Job.state == "queued", Outbox.ring_after <= now)
         .subquery()
     )
