@@ -83,7 +83,8 @@ def _methods(request: Request) -> list[str]:
     """The methods of every route with this path; the router tells those of one route only."""
     served = (route for route in [*request.app.routes, *request.app.state.routes] if isinstance(route, Route))
     matching = (route for route in served if route.matches(request.scope)[0] is not Match.NONE)
-    return sorted({method for route in matching for method in route.methods or ()})
+    methods = {method for route in matching for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _on_disconnect(request: Request, _: Exception) -> Response:

@@ -4,15 +4,26 @@ from tests.support.runtime import Api
 def test_a_wrong_method_is_told_every_right_one(api: Api) -> None:
     project_id = api.project()
     for path, allowed in (
-        (f"/v1/projects/{project_id}", "DELETE, GET, PATCH"),
-        (f"/v1/projects/{project_id}/examples", "GET, POST"),
-        (f"/v1/projects/{project_id}/examples/a/b", "DELETE, GET"),
-        ("/livez", "GET"),
+        (f"/v1/projects/{project_id}", "DELETE, GET, HEAD, PATCH"),
+        (f"/v1/projects/{project_id}/examples", "GET, HEAD, POST"),
+        (f"/v1/projects/{project_id}/examples/a/b", "DELETE, GET, HEAD"),
+        ("/livez", "GET, HEAD"),
     ):
-        for method in ("HEAD", "OPTIONS", "PUT", "TRACE"):
+        for method in ("OPTIONS", "PUT", "TRACE"):
             answer = api.http.request(method, path)
             assert (answer.status_code, answer.headers["Allow"]) == (405, allowed), (method, path)
-            assert method != "HEAD" or answer.content == b""
+
+
+def test_head_is_get_without_its_body(api: Api) -> None:
+    project = f"/v1/projects/{api.project()}"
+    for path in (project, f"{project}/labels", f"{project}/jobs/none", "/livez", "/openapi.json", "/v1/nothing"):
+        for accept in ("application/json", "text/csv"):
+            got = api.http.get(path, headers={"Accept": accept})
+            head = api.http.head(path, headers={"Accept": accept})
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert head.headers.get("Content-Length") == got.headers.get("Content-Length")
+            assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert api.http.head(f"{project}/queries").status_code == 405
 
 
 def test_no_body_is_sent_to_an_action_that_takes_none(api: Api) -> None:
