@@ -1,14 +1,29 @@
-"""What the tables name in object storage."""
+"""What the tables name in object storage, rows that hang on nothing, and counters counted anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from service.db.queries.examples import visible
 from service.db.queries.jobs import UNFINISHED
-from service.db.tables import Chunk, ErrorList, Job, Model, Pool, Project
+from service.db.results import changed
+from service.db.tables import (
+    CandidateChange,
+    Chunk,
+    ErrorList,
+    Example,
+    Job,
+    Label,
+    Lease,
+    LooseVector,
+    Model,
+    Outbox,
+    Pool,
+    Project,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +62,92 @@ def named(session: Session) -> Iterator[Named]:
 def deleting(session: Session) -> set[str]:
     """Projects that are being deleted."""
     return set(session.scalars(select(Project.id).where(Project.state == "deleting")))
+
+
+def stray_leases(session: Session) -> Sequence[Lease]:
+    """Leases of an example or a job that is not there."""
+    example = exists().where(Example.project_id == Lease.project_id, Example.example_id == Lease.example_id)
+    return session.scalars(select(Lease).where(or_(~example, ~exists().where(Job.id == Lease.job_id)))).all()
+
+
+def stray_labels(session: Session) -> Sequence[Label]:
+    """Labels of an example that is not there."""
+    example = exists().where(Example.project_id == Label.project_id, Example.example_id == Label.example_id)
+    return session.scalars(select(Label).where(~example)).all()
+
+
+def stray_jobs(session: Session) -> Sequence[Job]:
+    """Jobs of a project that is not there; a deletion outlives its project."""
+    project = exists().where(Project.id == Job.project_id)
+    return session.scalars(select(Job).where(Job.kind != "deletion", ~project)).all()
+
+
+def unrung_jobs(session: Session) -> Sequence[Job]:
+    """Queued jobs that nobody will ring."""
+    rung = exists().where(Outbox.job_id == Job.id)
+    return session.scalars(select(Job).where(Job.state == "queued", Job.rung_at.is_(None), ~rung)).all()
+
+
+def broken_references(session: Session) -> list[tuple[str, int]]:
+    """Tables with rows whose foreign key names nothing, and how many; only SQLite can have them."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []
+    found: dict[str, int] = {}
+    for row in session.execute(text("PRAGMA foreign_key_check")):
+        found[row[0]] = found.get(row[0], 0) + 1
+    return sorted(found.items())
+
+
+def checkable_pools(session: Session) -> Sequence[Row[Project, Pool]]:
+    """Active projects and their counters; those that a large upload holds now are still being counted."""
+    query = select(Project, Pool).join(Pool, Pool.project_id == Project.id)
+    return session.execute(query.where(Project.state == "active", Pool.upload_id.is_(None))).all()
+
+
+def recounted(session: Session, project_id: str, *, overlap: int) -> dict[str, int]:
+    """The counters of a pool, counted."""
+
+    def count(table: type[Example | Label | LooseVector], *conditions: Any) -> int:
+        query = select(func.count()).select_from(table).where(table.project_id == project_id, *conditions)
+        return session.execute(query).scalar_one()
+
+    seen = visible(project_id)
+    skipped = and_(Example.label_count == 0, Example.skip_count > 0)
+    return {
+        "examples": count(Example, seen),
+        "examples_labeled": count(Example, seen, Example.label_count > 0),
+        "examples_skipped": count(Example, seen, skipped) if overlap == 1 else 0,
+        "labels_human": count(Label, Label.source == "human", ~Label.skip),
+        "labels_automated": count(Label, Label.source == "automated", ~Label.skip),
+        "loose_vectors": count(LooseVector),
+    }
+
+
+def _answers(*, skip: bool) -> Any:
+    answers = select(func.count()).select_from(Label).where(Label.skip if skip else ~Label.skip)
+    same = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    return answers.where(same).correlate(Example).scalar_subquery()
+
+
+def miscounted(session: Session, project_id: str) -> int:
+    """How many examples have other counts of labels and skips than labels and skips."""
+    wrong = or_(Example.label_count != _answers(skip=False), Example.skip_count != _answers(skip=True))
+    query = select(func.count()).select_from(Example).where(Example.project_id == project_id, wrong)
+    return session.execute(query).scalar_one()
+
+
+def recount_examples(session: Session, project_id: str) -> None:
+    """Count the labels and skips of every example."""
+    counts = {"label_count": _answers(skip=False), "skip_count": _answers(skip=True)}
+    changed(session, update(Example).where(Example.project_id == project_id).values(counts))
+
+
+def standings(session: Session, project_id: str) -> Sequence[Row[int, str, int, int]]:
+    """Row, split, label_count and skip_count of every visible example."""
+    columns = (Example.row, Example.split, Example.label_count, Example.skip_count)
+    return session.execute(select(*columns).where(Example.project_id == project_id, visible(project_id))).all()
+
+
+def forget_candidates(session: Session, project_id: str) -> None:
+    """Drop all changes of who may be picked."""
+    session.execute(delete(CandidateChange).where(CandidateChange.project_id == project_id))

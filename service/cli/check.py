@@ -1,0 +1,71 @@
+"""`gleaner check`: whether tables and objects agree."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from service.actions import checks
+from service.actions.checks import Finding
+from service.cli.configuration import load_settings
+from service.db.session import Database
+from service.storage.local import LocalObjects
+
+FOUND, UNABLE = 1, 2
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of all data.  [default: ./gleaner-data]")
+@click.option("--repair", is_flag=True, help="Repair what is derived, and remove what nothing names.")
+@click.option("--grace", default=7200.0, show_default=True, help="Seconds that an object without a row is left alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(data_dir: Path | None, *, repair: bool, grace: float, as_json: bool) -> None:
+    """Look for lost, damaged and left over data. The service may run meanwhile.
+
+    The exit code is 0 when nothing is wrong, or all of it was repaired; 1 when something is; 2 when it cannot be told.
+    """
+    settings = load_settings(data_dir=data_dir)
+    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
+        click.echo(f"Error: There is no service in {settings.data_dir}.", err=True)
+        sys.exit(UNABLE)
+    database = Database(settings.sql_url, pool_size=1)
+    try:
+        objects = LocalObjects(settings.objects_dir)
+        found = checks.look(snapshot=database.snapshot, objects=objects, grace_seconds=grace)
+        left = checks.repair(found, write=database.write) if repair else found
+    except (DBAPIError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNABLE)
+    finally:
+        database.close()
+    _tell(found, left, as_json=as_json, repaired=repair)
+    sys.exit(FOUND if left else 0)
+
+
+def _tell(found: list[Finding], left: list[Finding], *, as_json: bool, repaired: bool) -> None:
+    rows = [
+        {
+            "kind": finding.kind,
+            "project_id": finding.project_id or None,
+            "name": finding.name,
+            "detail": finding.detail,
+            "state": _state(finding, repaired=repaired),
+        }
+        for finding in found
+    ]
+    if as_json:
+        click.echo(json.dumps({"findings": rows, "found": len(found), "left": len(left)}, indent=2))
+        return
+    for row in rows:
+        click.echo(
+            f"{row['kind']:<18} {row['state']:<11} {row['project_id'] or '-':<31} {row['name']}: {row['detail']}"
+        )
+    click.echo(f"{len(found)} found, {len(left)} left." if found else "Nothing is wrong.")
+
+
+def _state(finding: Finding, *, repaired: bool) -> str:
+    if finding.repair is None:
+        return "lost"
+    return "repaired" if repaired else "repairable"
