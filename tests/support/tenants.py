@@ -1,0 +1,124 @@
+"""Two projects that must know nothing of each other, and the operations of the API as its own document tells them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from httpx2 import Response
+from sqlalchemy import func, select
+
+from service.db.tables import Table
+from tests.support.runtime import Api
+
+REQUEST_ID = "the-same"
+ABSENT = {
+    "project_id": "prj_00000000000000000000000000",
+    "example_id": "nobody",
+    "label_id": "lbl_00000000000000000000000000",
+    "list_id": "err_00000000000000000000000000",
+    "job_id": "job_00000000000000000000000000",
+    "version": "77",
+    "key_id": "key_00000000000000000000000000",
+    "webhook_id": "whk_00000000000000000000000000",
+    "delivery_id": "dlv_00000000000000000000000000",
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the document."""
+
+    name: str
+    method: str
+    path: str
+    rule: dict[str, Any] | None
+    body: Any
+
+    @property
+    def ids(self) -> list[str]:
+        """The names of the ids in its path, in order."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    def call(
+        self, api: Api, ids: dict[str, str], headers: dict[str, str], *, body: Any = None, **request: Any
+    ) -> Response:
+        """Call it with these ids, and with nothing of the client's own headers."""
+        sent = {"Authorization": "", "X-Request-Id": REQUEST_ID, "If-Match": "*", **headers}
+        content = {} if self.body is None else {"json": self.body if body is None else body}
+        return api.http.request(self.method, self.path.format(**ids), headers=sent, **content, **request)
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    """Every operation, with an example of its body."""
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            body = _example(document, told.get("requestBody"))
+            yield Operation(told["operationId"], method.upper(), path, told.get("x-access"), body)
+
+
+def _example(document: dict[str, Any], request_body: dict[str, Any] | None) -> Any:
+    content = (request_body or {}).get("content", {}).get("application/json")
+    if content is None:
+        return None
+    shown = [entry["value"] for entry in content.get("examples", {}).values()]
+    shown += [content["example"]] if "example" in content else []
+    schema = content["schema"]
+    for part in [schema, *schema.get("anyOf", [])]:
+        named = document["components"]["schemas"].get(part.get("$ref", "").rpartition("/")[2], {})
+        shown += named.get("examples", [])
+    return shown[0]
+
+
+def tenant(api: Api, name: str) -> dict[str, str]:
+    """A project with one thing of every kind; returns their ids as paths name them."""
+    project_id = api.project(name=name)
+    base = f"/v1/projects/{project_id}"
+    example_id = f"{name}-1"
+    rows = [{"id": example_id, "vector": [1.0, 2.0]}, {"id": f"{name}-2", "vector": [2.0, 1.0]}]
+    _made(api, f"{base}/examples", {"examples": rows}, 200)
+    _made(api, f"{base}/labels", {"labels": [{"example_id": example_id, "label": "a"}]}, 200)
+    bad = {"examples": [*rows, {"id": "bad", "vector": [1.0]}]}
+    error_list = _made(api, f"{base}/examples?mode=partial", bad, 200)["errors_url"]
+    job = _made(api, f"{base}/queries", {"k": 1}, 202)
+    hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"], "project_id": project_id}
+    webhook = _made(api, "/v1/webhooks", hook, 201)
+    delivery = _made(api, f"/v1/webhooks/{webhook['id']}/test", {}, 202)
+    key = _made(api, "/v1/keys", {"name": name, "scopes": ["read"], "project_id": project_id}, 201)
+    label = api.http.get(f"{base}/labels").json()["items"][0]
+    return {
+        "project_id": project_id,
+        "example_id": example_id,
+        "label_id": label["id"],
+        "list_id": error_list.rpartition("/")[2],
+        "job_id": job["id"],
+        "version": "1",
+        "key_id": key["id"],
+        "webhook_id": webhook["id"],
+        "delivery_id": delivery["id"],
+    }
+
+
+def _made(api: Api, path: str, body: Any, status: int) -> Any:
+    answer = api.http.post(path, json=body)
+    assert answer.status_code == status, (path, answer.text)
+    return answer.json()
+
+
+def row_counts(api: Api) -> dict[str, int]:
+    """How many rows every table has."""
+    with api.runtime.database.read() as session:
+        tables = Table.metadata.sorted_tables
+        return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+
+
+def told(answer: Response, ids: dict[str, str]) -> tuple[int, str, dict[str, str]]:
+    """An answer without the ids that it echoes, as far as two of them could differ."""
+
+    def anonymous(text: str) -> str:
+        for name, value in ids.items():
+            if name != "version":
+                text = text.replace(value, name)
+        return text
+
+    headers = {name: anonymous(value) for name, value in answer.headers.items() if name != "content-length"}
+    return answer.status_code, anonymous(answer.text), headers
