@@ -1,3 +1,4 @@
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 import structlog
 
 from service.api.deps.runtime import Runtime
+from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.runtime import Api, make_api, make_runtime
 
 # A shell that runs the tests in the background ignores Ctrl-C for them, which the programs under test would inherit.
@@ -23,9 +25,30 @@ structlog.configure(
 )
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests of this process; each test makes databases of its own."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = make_runtime(tmp_path)
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the tables are: SQLite in the test's folder, or what `GLEANER_TEST_DATABASE` or a parameter names."""
+    kind = getattr(request, "param", os.environ.get("GLEANER_TEST_DATABASE", "sqlite"))
+    if kind == "sqlite":
+        yield ""
+        return
+    assert kind == "postgresql", f"GLEANER_TEST_DATABASE is sqlite or postgresql, not {kind}"
+    server = request.getfixturevalue("postgres")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, database_url: str) -> Iterator[Runtime]:
+    made = make_runtime(tmp_path, database_url=database_url)
     yield made
     made.database.close()
 

@@ -1,4 +1,4 @@
-"""An API over real SQLite, with the in-memory queue and object store."""
+"""An API over a real database, with the in-memory queue and object store."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,0 +1,173 @@
+"""A real PostgreSQL for tests, that can be killed and started again on the same port and folder."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from service.db.session import Database
+from service.db.upgrade import upgrade
+from tests.support.redis_server import wait_until
+
+_DEBIAN = Path("/usr/lib/postgresql")
+_TEMPLATE = "gleaner_template"
+_START_SECONDS = 60.0
+
+
+class PostgresServer:
+    """A server on loopback. It refuses to be root's: as root it runs as `postgres`, or as `nobody`."""
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = _free_port()
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            user = _unprivileged()
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(folder, user.pw_uid, user.pw_gid)
+
+    def url(self, database: str = "postgres", *, port: int | None = None) -> str:
+        """The SQLAlchemy URL of one of its databases, perhaps through a proxy's port."""
+        return f"postgresql+psycopg://gleaner@127.0.0.1:{port or self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Make its folder at the first time, start it, and wait until it answers."""
+        if not self.data.exists():
+            self._initialise()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "fsync": "on" if self._durable else "off",
+            "synchronous_commit": "on" if self._durable else "off",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        command = [str(binaries() / "postgres"), "-D", str(self.data), *options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)
+        wait_until(self._answers, _START_SECONDS)
+
+    def _initialise(self) -> None:
+        command = [str(binaries() / "initdb"), "-D", str(self.data), "-U", "gleaner", "-E", "UTF8", "--auth=trust"]
+        if not self._durable:
+            command.append("--no-sync")
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120, **self._as)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"PostgreSQL ended: {(self.folder / 'log').read_text()[-2000:]}")
+        try:
+            self._execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it with all its processes at once, as a power cut would, if it runs."""
+        if self._process is not None:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            for pid in [self.pid, *map(int, children)]:
+                _kill(pid)
+            self._process.wait(10)
+            self._process = None
+
+    def stop(self) -> None:
+        """End it in good order, if it runs; connections are cut."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def create_database(self) -> str:
+        """The URL of a new database with the present schema."""
+        name = f"gleaner_{uuid.uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        return self.url(name)
+
+    def create_empty_database(self) -> str:
+        """The URL of a new database without tables."""
+        name = f"gleaner_{uuid.uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database and end the connections to it."""
+        self._execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    @cached_property
+    def _template(self) -> str:
+        self._execute(f"CREATE DATABASE {_TEMPLATE}")
+        database = Database(self.url(_TEMPLATE))
+        upgrade(database.engine)
+        database.close()
+        return _TEMPLATE
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(
+            f"postgresql://gleaner@127.0.0.1:{self.port}/postgres", autocommit=True, connect_timeout=5
+        ) as connection:
+            connection.execute(statement.encode())
+
+
+def binaries() -> Path:
+    """The folder of the server's programs: the newest of Debian's packages, else that of the PATH."""
+    found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    if not found and on_path is None:
+        raise RuntimeError("these tests need PostgreSQL's server programs: apt-get install postgresql")
+    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Run a server in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="gleaner-") as folder:
+        server = PostgresServer(Path(folder), durable=durable)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
