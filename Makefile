@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test lint types contracts check openapi bench lock clean
+.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz bench lock clean
 
 setup: $(STAMP)
 
@@ -36,7 +36,19 @@ contracts: setup
 check: lint types contracts test
 
 openapi: setup
-	$(BIN)/gleaner openapi > openapi/openapi.json
+	$(BIN)/gleaner openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+# Needs Node.js and npm; development only.
+openapi-lint:
+	cd openapi && npm ci --ignore-scripts --no-audit --no-fund
+	cd openapi && npx --no-install spectral lint --fail-severity warn openapi.json
+	cd openapi && npx --no-install redocly lint openapi.json
+
+# Attacks the real service by its document, at this seed and at a fresh one.
+SEED ?= 1
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.run --seed $(SEED)
 
 bench: setup
 	$(BIN)/gleaner bench

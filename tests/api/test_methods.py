@@ -38,7 +38,8 @@ def test_no_body_is_sent_to_an_action_that_takes_none(api: Api) -> None:
 
 def test_a_filter_value_of_a_wrong_type_is_one_error(api: Api) -> None:
     path = f"/v1/projects/{api.project()}/queries"
-    for value in (None, ["a"], {}):
+    values: tuple[object, ...] = (None, ["a"], {})
+    for value in values:
         problem = api.http.post(path, json={"k": 1, "filter": {"x": value}}).json()
         assert [error["pointer"] for error in problem["errors"]] == ["/filter/x"], problem
 
