@@ -1,0 +1,211 @@
+"""Ten thousand mutated bodies: each is stored as a whole or refused as a problem, and never a fault."""
+
+import gzip
+import io
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from service.codecs.bodies import decode_examples, decode_labels
+from service.codecs.limits import Limits
+from service.codecs.media import parse_media
+from service.errors import GleanerError
+from service.settings import Settings
+from tests.support.bodies import counts, examples
+from tests.support.runtime import Api
+
+JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
+LIMITS = Limits.of(Settings())
+EXAMPLES = {
+    JSON: b'{"examples": [{"id": "a", "vector": [1, 2.5]}, {"id": "b", "vector": [3, 4], "data": {"t": "\xc3\xa9"}}]}',
+    NDJSON: b'{"id": "a", "vector": [1, 2], "label": "a"}\n{"id": "b", "vector": "AACAPwAAAEA=", "data": {"n": [1]}}\n',
+    CSV: b'id,x0,x1,text,label\na,1,2,"one, two",a\nb,-3.5e1,4,"""quoted""",\n',
+}
+LABELS = {
+    JSON: b'{"labels": [{"example_id": "old", "label": "b", "annotator": "x"}, {"example_id": "old2", "skip": true}]}',
+    NDJSON: b'{"example_id": "old", "label": "b", "labeled_at": "2026-01-01T00:00:00Z"}\n'
+    b'{"example_id": "old2", "label": "a"}',
+    CSV: b"example_id,label,annotator\nold,b,ann\nold2,a,\n",
+}
+NASTY = [
+    *(
+        b"\0",
+        b"\xff",
+        b"\xfe\xff",
+        b"\xef\xbb\xbf",
+        b"\xed\xa0\x80",
+        b"\xc0\x80",
+        b"\\ud800",
+        b"\\u0000",
+        b"\r",
+        b"\n",
+        b'"',
+    ),
+    *(b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0", b"1e-400", b"9" * 400, b"0x10", b"1_0", b"null", b"true"),
+    *(b"[" * 2000, b'{"a":' * 2000, b"{}", b"[]", b",", b":", b"//", b"/*", b"\x1b[31m", b"=1+1", b"' OR 1=1 --"),
+    *(
+        b'"id": "a", ',
+        b'"vector": [1, 2], ',
+        b'"__proto__": 1, ',
+        b"a" * 5000,
+        b"\xf0\x9f\x92\xa9",
+        b"\xe2\x80\xa8",
+        b"$ref",
+    ),
+]
+
+
+def mutated(body: bytes, rng: Generator) -> bytes:
+    """The body after one to four changes."""
+    changed = bytearray(body)
+    for _ in range(rng.integers(1, 5)):
+        at, stop = sorted(int(place) for place in rng.integers(0, len(changed) + 1, 2))
+        kind = rng.integers(6)
+        if kind == 0:
+            changed[at:at] = NASTY[rng.integers(len(NASTY))]
+        elif kind == 1:
+            changed[at:stop] = NASTY[rng.integers(len(NASTY))]
+        elif kind == 2:
+            del changed[at:stop]
+        elif kind == 3 and changed:
+            changed[min(at, len(changed) - 1)] ^= 1 << int(rng.integers(8))
+        elif kind == 4:
+            changed[at:at] = changed[at:stop]
+        else:
+            changed = changed[:stop] + rng.bytes(int(rng.integers(1, 8))) + changed[stop:]
+    return bytes(changed)
+
+
+def bodies(kinds: dict[str, bytes], seed: int) -> Iterator[tuple[str, str | None, bytes]]:
+    """Media type, encoding and body, without end; some are compressed, and then changed or cut once more."""
+    rng = np.random.default_rng(seed)
+    while True:
+        for media, body in kinds.items():
+            sent = mutated(body, rng)
+            declared = media if rng.random() < 0.95 else str(rng.choice(list(kinds)))
+            if rng.random() < 0.85:
+                yield declared, None, sent
+            else:
+                packed = gzip.compress(sent, 1)
+                yield declared, "gzip", packed if rng.random() < 0.5 else mutated(packed, rng)
+
+
+def outcome(read: Callable[[], None]) -> int:
+    """The status of the answer to a body."""
+    try:
+        read()
+    except GleanerError as error:
+        return error.status
+    return 200
+
+
+def read_examples(body: bytes, media: str, encoding: str | None) -> None:
+    for block in decode_examples(io.BytesIO(body), parse_media(media, encoding), dimensions=2, limits=LIMITS):
+        assert block.vectors is not None
+        assert np.isfinite(block.vectors).all()
+        "".join(row.id for row in block.rows).encode()
+
+
+def read_labels(body: bytes, media: str, encoding: str | None) -> None:
+    for block in decode_labels(io.BytesIO(body), parse_media(media, encoding), limits=LIMITS):
+        assert all(row.example_id.encode() for row in block.rows)
+
+
+@pytest.mark.parametrize(("kinds", "read"), [(EXAMPLES, read_examples), (LABELS, read_labels)])
+def test_ten_thousand_mutated_bodies_are_rows_or_problems(
+    kinds: dict[str, bytes], read: Callable[[bytes, str, str | None], None]
+) -> None:
+    statuses = {
+        outcome(partial(read, body, media, encoding)) for media, encoding, body in islice(bodies(kinds, 1), 5000)
+    }
+    assert statuses >= {200, 400, 422}
+    assert max(statuses) < 500
+
+
+@pytest.mark.parametrize(("to", "kinds", "seed"), [("examples", EXAMPLES, 3), ("labels", LABELS, 4)])
+def test_mutated_bodies_change_nothing_when_they_are_refused(
+    api: Api, to: str, kinds: dict[str, bytes], seed: int
+) -> None:
+    project_id = api.project()
+    path = f"/v1/projects/{project_id}"
+    rows = {"examples": [{"id": "old", "vector": [0, 1]}, {"id": "old2", "vector": [1, 1]}]}
+    assert api.http.post(f"{path}/examples", json=rows).status_code == 200
+    before = state(api, project_id)
+    seen = set()
+    for media, encoding, body in islice(bodies(kinds, seed), 150):
+        headers = {"Content-Type": media, **({"Content-Encoding": encoding} if encoding else {})}
+        answer = api.http.post(f"{path}/{to}", content=body, headers=headers)
+        seen.add(answer.status_code)
+        assert answer.status_code == 200 or 400 <= answer.status_code < 500, (body, answer.text)
+        after = state(api, project_id)
+        if answer.status_code != 200:
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["request_id"]
+            assert after == before, body
+        before = after
+    assert seen >= {200, 400, 422}
+
+
+def state(api: Api, project_id: str) -> object:
+    """What a refused body may not change."""
+    labels = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
+    return counts(api, project_id), examples(api, project_id), labels
+
+
+def test_bombs_are_stopped_in_bounded_memory_and_time() -> None:
+    zeros = _packed(lambda: islice(iter(lambda: bytes(1 << 20), None), 1024))
+    many = gzip.compress(b"") * 200_000 + gzip.compress(EXAMPLES[NDJSON])
+    for body, media in ((zeros, NDJSON), (zeros, CSV), (zeros, JSON), (gzip.compress(zeros), NDJSON)):
+        before, began = peak_mib(), time.monotonic()
+        assert _is_refused(body, media)
+        assert peak_mib() - before < 150
+        assert time.monotonic() - began < 20
+    assert _read_all(many, NDJSON) == 2
+    for broken in (zeros[:-9], zeros[: len(zeros) // 2], gzip.compress(EXAMPLES[NDJSON]) + b"more"):
+        assert _is_refused(broken, NDJSON)
+
+
+def _packed(pieces: Callable[[], Iterator[bytes]]) -> bytes:
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1) as file:
+        for piece in pieces():
+            file.write(piece)
+    return out.getvalue()
+
+
+def _read_all(body: bytes, media: str) -> int:
+    parsed = parse_media(media, "gzip")
+    return sum(block.received for block in decode_examples(io.BytesIO(body), parsed, dimensions=2, limits=LIMITS))
+
+
+def _is_refused(body: bytes, media: str) -> bool:
+    """Whether the body fails as a whole, or has only bad rows (a line that is too long is one)."""
+    parsed = parse_media(media, "gzip")
+    try:
+        blocks = list(decode_examples(io.BytesIO(body), parsed, dimensions=2, limits=LIMITS))
+    except GleanerError:
+        return True
+    return not any(block.rows for block in blocks)
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if os.uname().sysname == "Linux" else peak / 1024**2
+
+
+def test_zstd_is_refused_before_it_is_read(api: Api) -> None:
+    for encoding in ("zstd", "br", "deflate", "gzip, gzip", "gzip,zstd", "x-gzip"):
+        answer = api.http.post(
+            f"/v1/projects/{api.project()}/examples",
+            content=b"\x28\xb5\x2f\xfd" * 10,
+            headers={"Content-Type": NDJSON, "Content-Encoding": encoding},
+        )
+        assert answer.status_code == 415, encoding
