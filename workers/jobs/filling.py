@@ -24,7 +24,7 @@ from workers.learning.matrices import GRID, TILE, Matrix, grid
 
 _POLL_SECONDS = 0.05
 _SMALL = 1024
-LATEST = 2**62  # a generation behind all others
+LATEST = 2**31 - 1  # a generation behind all others; the greatest INTEGER of PostgreSQL
 
 Make: TypeAlias = Callable[[int, int], Matrix]
 
