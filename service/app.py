@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 from threading import Event
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import problems, routes
@@ -44,6 +45,7 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_tags=openapi.TAGS,
         lifespan=lifespan,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
@@ -79,4 +81,5 @@ def _wrap(app: FastAPI, runtime: Runtime) -> None:
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replayed"],
         )
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestContext)
+    page = get_swagger_ui_html(openapi_url="/openapi.json", title=f"{app.title} - Swagger UI")
+    app.add_middleware(RequestContext, page=bytes(page.body))

@@ -2,7 +2,9 @@
 
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 import structlog
 from fastapi import Request
@@ -22,14 +24,31 @@ from service.telemetry import logger
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _BULK_PATH = re.compile(r"/v1/projects/[^/]+/(examples|labels|predictions)/?")
 _PREDICT_PATH = re.compile(r"/v1/projects/[^/]+/models/[^/]+/predict/?")
+_NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_HOST = "https://cdn.jsdelivr.net"
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _log = logger("service.access")
 
 
-class RequestContext:
-    """Gives each request an id (the client's own if it is safe), and writes its line to the log."""
+def _policy(page: bytes) -> str:
+    """What the only page, that of the documentation, may load and run: its own script is named by its hash."""
+    scripts = _INLINE_SCRIPT.findall(page)
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts)
+    return (
+        f"{_NO_PAGE}; script-src {_PAGE_HOST} {hashes}; style-src {_PAGE_HOST} 'unsafe-inline'; "
+        "img-src data: https://fastapi.tiangolo.com; connect-src 'self'"
+    )
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class RequestContext:
+    """Gives each request an id (the client's own if it is safe), and writes its line to the log.
+
+    No answer can be taken for a page but the documentation, which may run its own scripts only.
+    """
+
+    def __init__(self, app: ASGIApp, *, page: bytes) -> None:
         self.app = app
+        self.page_policy = _policy(page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,7 +65,11 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                html = headers.get("content-type", "").startswith("text/html")
+                headers["Content-Security-Policy"] = self.page_policy if html else _NO_PAGE
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -9,6 +9,7 @@ from typing import Any, Generic
 import msgspec
 
 from service.codecs.blocks import Parsed
+from service.codecs.exports import original
 from service.codecs.json_rows import check_blank_lines, split_lines
 from service.codecs.limits import Limits
 from service.codecs.row_errors import explain_type, named
@@ -115,7 +116,7 @@ class _Table(Generic[Row]):
         """The row of one record, or its first problem."""
         if len(cells) != self._width:
             return FieldError("", "wrong_columns", f"Expected {self._width} cells, as in the header.")
-        key = cells[self._fields[self._kind.id_field]]
+        key = original(cells[self._fields[self._kind.id_field]])
         try:
             row = msgspec.convert(self._values(cells), self._kind.row_type)
         except _CellError as error:
@@ -126,7 +127,7 @@ class _Table(Generic[Row]):
         return row if problem is None else named(problem, key)
 
     def _values(self, cells: list[str]) -> dict[str, Any]:
-        values: dict[str, Any] = {name: cells[i] for name, i in self._fields.items() if cells[i]}
+        values: dict[str, Any] = {name: original(cells[i]) for name, i in self._fields.items() if cells[i]}
         if "priority" in values:
             values["priority"] = _number(values["priority"], "priority")
         if "skip" in values:
@@ -134,7 +135,7 @@ class _Table(Generic[Row]):
         numbers = [cells[i] for i in self._components]
         if any(numbers):
             values["vector"] = _vector(numbers)
-        data = {name: cells[i] for name, i in self._data.items() if cells[i]}
+        data = {name: original(cells[i]) for name, i in self._data.items() if cells[i]}
         return {**values, "data": data} if data else values
 
     def _check_names(self, header: list[str]) -> None:

@@ -10,7 +10,7 @@ import msgspec
 PIECE_BYTES = 64 * 1024
 
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def write_ndjson(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
@@ -55,7 +55,17 @@ def _cell(value: object) -> str:
 
 
 def _inert(cell: str) -> str:
-    """Keep a spreadsheet from running a cell (CWE-1236)."""
-    if cell.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(cell):
+    """Keep a spreadsheet from running a cell (CWE-1236).
+
+    A cell that looks as if it had been kept so gets one more quote, so that reading takes exactly one away.
+    """
+    if cell.lstrip("'").startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(cell):
         return "'" + cell
     return cell
+
+
+def original(cell: str) -> str:
+    """The text of a cell that an export may have kept from being run: what `write_csv` was given."""
+    if not cell.startswith("'"):
+        return cell
+    return cell[1:] if _inert(cell[1:]) == cell else cell
