@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import time
+from itertools import pairwise
 
 from tests.support.redis_server import wait_until
 from tests.support.stack import PATIENCE_SECONDS, Client, Stack, filled, running, slow_training
@@ -63,7 +64,7 @@ def test_a_poisonous_job_fails_with_its_reason_while_a_hundred_others_finish() -
         assert (name, attempts, len(killed)) == ("worker-lost", ATTEMPTS, ATTEMPTS)
         assert "SIGSEGV" in detail
         # The lease is 30 seconds: the parent told of each end at once, and the waits between attempts grow.
-        first, second = (later - earlier for earlier, later in zip(killed, killed[1:], strict=False))
+        first, second = (later - earlier for earlier, later in pairwise(killed))
         assert 0.5 <= first < 15
         assert 1.0 <= second < 15
 
