@@ -1,11 +1,26 @@
 """Logs: one JSON object a line on standard error, with the context of the request or job."""
 
 import logging
+import re
 import sys
 
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+# Keys, webhook secrets, and passwords in URLs: a client may put one into a path, a library one into its message.
+_SECRET = re.compile(r"(gln_|whsec_|://[^\s/:@\"]*:)[^\s\"/@?&,;'\\)]{8,}")
+
+
+def conceal(text: str) -> str:
+    """Return `text` without the secrets that can be told by their form."""
+    return _SECRET.sub(r"\1...", text)
+
+
+def _render(log: object, name: str, event: structlog.typing.EventDict) -> str:
+    """Make the line of an event."""
+    line = structlog.processors.JSONRenderer()(log, name, event)
+    return conceal(line if isinstance(line, str) else line.decode())
 
 
 def configure_logging(level: str, *, role: str) -> None:
@@ -16,7 +31,7 @@ def configure_logging(level: str, *, role: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        processors=[*shared, structlog.processors.format_exc_info, _render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -28,7 +43,7 @@ def configure_logging(level: str, *, role: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
+                _render,
             ],
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         )

@@ -26,7 +26,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
-from service.telemetry import logger
+from service.telemetry import conceal, logger
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
@@ -130,7 +130,7 @@ def _field_error(item: dict[str, Any]) -> FieldError:
 
 
 def _escape(part: str) -> str:
-    clean = part.encode("utf-8", "replace").decode()[:100]
+    clean = conceal(part.encode("utf-8", "replace").decode())[:100]
     return clean.replace("~", "~0").replace("/", "~1")
 
 
