@@ -1,8 +1,13 @@
+import time
+from threading import Timer
 from typing import Any
 
 import pytest
 from httpx2 import Response
 
+from service.actions import keys
+from service.api.deps.runtime import utc_now
+from service.errors import ConflictError
 from tests.support.runtime import Api
 
 NEW = {"name": "tool", "scopes": ["read", "label:write"]}
@@ -92,3 +97,49 @@ def test_keys_are_paged(api: Api) -> None:
         if token is None:
             break
     assert made < found
+
+
+def test_the_last_admin_key_is_rotated_and_never_revoked(api: Api) -> None:
+    (admin,) = api.http.get("/v1/keys").json()["items"]
+    assert api.http.delete(f"/v1/keys/{admin['id']}").status_code == 409
+    passing = create(api, scopes=["admin"], expires_at="2100-01-01T00:00:00Z")
+    assert api.http.delete(f"/v1/keys/{admin['id']}").status_code == 409, "the other one does not live as long"
+    successor = api.http.post(f"/v1/keys/{admin['id']}/rotate", json={"overlap_seconds": 600}).json()
+    assert api.http.delete(f"/v1/keys/{passing['id']}").status_code == 204
+    assert api.http.delete(f"/v1/keys/{successor['id']}").status_code == 409
+    assert api.http.delete(f"/v1/keys/{admin['id']}").status_code == 204
+    assert status(api, successor["key"]) == 200
+
+
+def test_a_revoked_first_key_stays_revoked_at_the_next_start(api: Api) -> None:
+    with api.runtime.database.write() as session:
+        _, secret = keys.create(
+            session, name="first", scopes=["admin"], project_id=None, expires_at=None, now=utc_now()
+        )
+        keys.revoke(session, keys.authenticate(session, secret, now=utc_now()).key_id, now=utc_now())
+        keys.ensure_admin(session, secret, now=utc_now())
+    assert status(api, secret) == 401
+    with api.runtime.database.write() as session:
+        for key in keys.page(session, after=None, size=10):
+            key.revoked_at = utc_now()
+        session.flush()
+        with pytest.raises(ConflictError, match="there is no other"):
+            keys.ensure_admin(session, secret, now=utc_now())
+
+
+def test_a_stream_and_a_waiting_request_end_with_their_key(api: Api) -> None:
+    project_id = api.project()
+    job_id = api.http.post(f"/v1/projects/{project_id}/trainings", json={}).json()["id"]
+    followed = create(api)
+    headers = {"Authorization": f"Bearer {followed['key']}"}
+    revoking = Timer(0.5, lambda: api.http.delete(f"/v1/keys/{followed['id']}"))
+    revoking.start()
+    began = time.monotonic()
+    stream = api.http.get(f"/v1/jobs/{job_id}/events", headers=headers)
+    assert stream.status_code == 200
+    assert time.monotonic() - began < 5.5
+    revoking.join()
+    waiting = create(api)
+    Timer(0.5, lambda: api.http.delete(f"/v1/keys/{waiting['id']}")).start()
+    prefer = {"Authorization": f"Bearer {waiting['key']}", "Prefer": "wait=3"}
+    assert api.http.get(f"/v1/jobs/{job_id}", headers=prefer).status_code == 401

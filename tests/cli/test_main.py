@@ -44,6 +44,23 @@ def test_a_default_admin_key_is_refused() -> None:
     assert "GLEANER_ADMIN_KEY looks like a default" in result.output
 
 
+@pytest.mark.parametrize("value", ["", "short", "change-me-change-me-change-me", "a" * 40])
+@pytest.mark.parametrize("role", ["up", "serve", "worker", "dispatcher", "migrate"])
+def test_no_role_starts_with_a_weak_secret(role: str, value: str, tmp_path: Path) -> None:
+    environment = {"GLEANER_SECRET_KEY": value, "GLEANER_DATA_DIR": str(tmp_path)}
+    result = CliRunner().invoke(main, [role], env=environment)
+    assert result.exit_code == 1
+    assert "GLEANER_SECRET_KEY" in result.output
+
+
+@pytest.mark.parametrize("role", ["up", "serve", "worker", "dispatcher", "migrate"])
+def test_no_role_starts_in_a_folder_that_is_open_to_all(role: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    result = CliRunner().invoke(main, [role], env={"GLEANER_DATA_DIR": str(tmp_path)})
+    assert result.exit_code == 1
+    assert f"chmod o-rwx {tmp_path}" in result.output
+
+
 def test_unknown_queues_are_refused() -> None:
     result = CliRunner().invoke(main, ["worker", "--queues", "training,slow"])
     assert result.exit_code == 2

@@ -24,6 +24,20 @@ def test_another_secret_or_a_changed_text_does_not_open() -> None:
         Sealer("a secret").open(sealed[:-10] + "AAAAAAAAAA")
 
 
+def test_an_earlier_secret_opens_and_seals_no_more() -> None:
+    both = Sealer("new", ["old"])
+    assert both.open(Sealer("old").seal("text")) == "text"
+    assert Sealer("new").open(both.seal("text")) == "text"
+
+
+def test_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret-key"
+    load_or_create(path)
+    path.chmod(0o640)
+    with pytest.raises(ValueError, match="chmod 600"):
+        load_or_create(path)
+
+
 def test_key_file_is_private_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "new" / "secret-key"
     secret = load_or_create(path)
