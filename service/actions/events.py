@@ -65,7 +65,7 @@ def training_succeeded(session: Session, job: Job, *, model: dict[str, Any] | No
 def query_succeeded(
     session: Session, job: Job, *, model: dict[str, Any] | None, size: int, exhausted: bool, now: datetime
 ) -> None:
-    """A batch of `size` examples is ready; `exhausted` when the pool held fewer than were asked for."""
+    """A batch of `size` examples is ready; `exhausted` when the whole pool held fewer than were asked for."""
     data = _data(job, model=model, batch={"url": f"/v1/jobs/{job.id}/batch", "size": size})
     emit(session, project_id=job.project_id, event="query.succeeded", data=data, now=now)
     if exhausted:

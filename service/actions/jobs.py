@@ -179,11 +179,16 @@ def finish(
     held: Claim,
     *,
     now: datetime,
+    steps: int = 1,
     result: dict[str, Any] | None = None,
     error: dict[str, Any] | None = None,
 ) -> bool:
-    """End the job; false when it is no longer ours, and then nothing else of the transaction may be kept."""
+    """End the job, with all of its steps done if it went well.
+
+    False when it is no longer ours, and then nothing else of the transaction may be kept.
+    """
     state = "failed" if error else "succeeded"
+    progress = {} if error else {"progress_done": steps, "progress_total": steps}
     return queries.change_running(
         session,
         held.job_id,
@@ -196,6 +201,7 @@ def finish(
         lease_until=None,
         pinned_generation=None,
         progress_phase=state,
+        **progress,
     )
 
 

@@ -18,7 +18,11 @@ _ENTRIES = (
     EventEntry(name="training.failed", summary="A training failed.", carries=("error",)),
     EventEntry(name="query.succeeded", summary="A batch is ready to be fetched.", carries=("batch",)),
     EventEntry(name="query.failed", summary="A query failed.", carries=("error",)),
-    EventEntry(name="pool.exhausted", summary="A query found fewer examples than it asked for.", carries=("batch",)),
+    EventEntry(
+        name="pool.exhausted",
+        summary="A query without a filter found fewer examples than it asked for.",
+        carries=("batch",),
+    ),
     EventEntry(name="stopping.suggested", summary="A stopping rule says that more labels hardly pay."),
     EventEntry(
         name="webhook.disabled",

@@ -1,14 +1,17 @@
 """Merging loose vectors, and zeroing what was deleted."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
+from service.actions import jobs as job_actions
 from service.actions.predictions import chunk_of
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import arrays, jobs, projects
 from service.queue.messages import Ring
 from service.storage.chunks import open_csr, open_dense
-from tests.support.pools import add_examples, batch, vector_of
+from tests.support.pools import add_examples, ask, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import run_job
 
@@ -60,3 +63,17 @@ def test_numbers_of_deleted_examples_are_zeroed(api: Api, kind: str) -> None:
     else:
         empty = np.flatnonzero(np.diff(open_csr(api.runtime.objects, chunk)[2]) == 0)
     assert empty.tolist() == [3, 700]
+
+
+def test_what_is_filled_during_a_merge_is_looked_at_again(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 20)
+    assert api.http.delete(f"/v1/projects/{project_id}/examples/e3").status_code == 204
+    job_id = ask(api, project_id, k=1)
+    with api.runtime.database.write() as session:
+        held = job_actions.claim(session, job_id, lease=timedelta(minutes=1), now=utc_now())
+        assert held is not None
+        assert arrays.take_build(session, project_id, "vectors", token=held.token)
+    _merge(api.runtime, project_id)
+    with api.runtime.database.read() as session:
+        assert jobs.find(session, project_id, kind="merge", state="queued") is not None

@@ -295,3 +295,21 @@ def test_a_batch_is_filled_from_the_other_part_when_one_runs_out(api: Api) -> No
     assert len(found["items"]) == 60
     narrow = batch(api, project_id, k=20, candidates={"strategy": "margin", "count": 5}, lease_seconds=0)
     assert 5 <= len({item["example_id"] for item in narrow["items"]}) <= 20
+
+
+def test_only_a_query_of_the_whole_pool_says_that_it_is_exhausted(api: Api) -> None:
+    project_id = api.project()
+    api.http.post(
+        f"/v1/projects/{project_id}/examples",
+        json={"examples": [{"id": f"e{n}", "vector": [n, 1.0], "data": {"odd": n % 2}} for n in range(10)]},
+    )
+    hook = {"url": "https://example.com/hook", "events": ["pool.exhausted"]}
+    webhook_id = api.http.post("/v1/webhooks", json=hook).json()["id"]
+    deliveries = f"/v1/webhooks/{webhook_id}/deliveries"
+    part = batch(api, project_id, k=8, filter={"odd": 1}, lease_seconds=0)
+    assert part["exhausted"] is True
+    assert api.http.get(deliveries).json()["items"] == []
+    whole = batch(api, project_id, k=11, lease_seconds=0)
+    assert len(api.http.get(deliveries).json()["items"]) == 1
+    progress = api.http.get(f"/v1/jobs/{whole['job_id']}").json()["progress"]
+    assert progress["done"] == progress["total"] > 0

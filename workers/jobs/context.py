@@ -98,6 +98,6 @@ class JobContext:
         Raises:
             JobLostError: somebody else ended it; nothing of the transaction is kept.
         """
-        if not jobs.finish(session, self.claim, now=self.now(), result=result):
+        if not jobs.finish(session, self.claim, now=self.now(), steps=max(1, self.progress.total), result=result):
             raise JobLostError
         self.finished.set()

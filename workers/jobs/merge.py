@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from service.actions import projects
+from service.actions.arrays import zero_later
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays
 from service.db.queries import projects as project_queries
@@ -23,7 +24,7 @@ from workers.jobs.pool import (
     next_generation,
     pin,
 )
-from workers.learning.matrices import Matrix, grid
+from workers.learning.matrices import TILE, Matrix, grid
 
 
 def run(context: JobContext) -> None:
@@ -33,8 +34,11 @@ def run(context: JobContext) -> None:
     for done, (start, stop) in enumerate(gaps):
         context.progress.tell(done, len(gaps), "merging")
         _merge(context, found, start, stop)
-    zeroed = sum(_zero_holes(context, chunk) for chunk in _chunks(context))
+    chunks, filling = _chunks(context)
+    zeroed = sum(_zero_holes(context, chunk) for chunk in chunks)
     with context.fenced() as (session, _):
+        if filling:  # it may publish numbers that it read before an example was deleted
+            zero_later(session, context.project_id, now=context.now(), share=context.share)
         context.finish(session, {"chunks": len(gaps), "zeroed": zeroed})
     collect(context)
 
@@ -68,12 +72,14 @@ def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
         delete_chunk(context.objects, chunk)
 
 
-def _chunks(context: JobContext) -> list[Chunk]:
-    """What may hold numbers of deleted examples: the features; predictions go with their model."""
+def _chunks(context: JobContext) -> tuple[list[Chunk], bool]:
+    """What may hold numbers of deleted examples (features; predictions go with their model), and if it grows now."""
     with context.read() as session:
         project = projects.get(session, context.project_id)
-        names = [features_array(project.features)]
-        return [chunk_of(row) for row in arrays.live_chunks(session, project.id, arrays=names, generation=LATEST)]
+        name = features_array(project.features)
+        filling = arrays.builder(session, project.id, name) is not None
+        rows = arrays.live_chunks(session, project.id, arrays=[name], generation=LATEST)
+        return [chunk_of(row) for row in rows], filling
 
 
 def _zero_holes(context: JobContext, chunk: Chunk) -> int:
@@ -89,7 +95,8 @@ def _zero_holes(context: JobContext, chunk: Chunk) -> int:
         return 0
     kept = np.ones(chunk.rows, dtype=np.float32)
     kept[stale] = 0
-    replacement = write_blocks(context, chunk.array, [_scaled(X, kept)], chunk.start)
+    blocks = (_scaled(X[first:last], kept[first:last]) for first, last in grid(chunk.rows, 0, TILE))
+    replacement = write_blocks(context, chunk.array, blocks, chunk.start)
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
         replaced = arrays.retire(session, [chunk.key], generation=generation)

@@ -350,5 +350,11 @@ def _keep(
             session, {"batch": {"url": f"/v1/jobs/{job.id}/batch", "size": batch.size}, "exhausted": exhausted}
         )
         model = model_note(loaded.model) if loaded.model else None
-        events.query_succeeded(session, job, model=model, size=batch.size, exhausted=exhausted, now=context.now())
+        told = exhausted and _asks_whole_pool(message)
+        events.query_succeeded(session, job, model=model, size=batch.size, exhausted=told, now=context.now())
     return True
+
+
+def _asks_whole_pool(message: QueryMessage) -> bool:
+    """Whether a batch that is not full says that the pool has no more, and not that a part of it has not."""
+    return not message.filter and message.candidates is None and message.strategy != LABEL_ERRORS
