@@ -98,7 +98,7 @@ def every_call_is_answered_well(records: list[Record]) -> Iterator[Violation]:
 def uploads_are_kept_once(records: list[Record]) -> Iterator[Violation]:
     """Each uploaded example is in the pool, once, and no other."""
     for final in _of(records, "final"):
-        there = Counter(final["examples"])
+        there: Counter[str] = Counter(final["examples"])
         uploads = [record for record in _of(records, "answer") if record["op"] == "upload" and record["status"] == 200]
         sent = {row["id"] for upload in uploads for row in upload["body"]["examples"]}
         asked = {

@@ -30,7 +30,7 @@ def run(folder: Path, *, database: DatabaseKind, seed: int, count: int, every: f
     """Run `count` faults over one database; return the history, which is also kept in `folder`."""
     path = folder / f"history-{database}-{seed}.jsonl"
     history = History(path)
-    receiver = Receiver(history, random.Random(seed))
+    receiver = Receiver(history, random.Random(seed))  # noqa: S311  # a schedule, not a secret
     try:
         with running(database) as cluster:
             try:
@@ -75,7 +75,7 @@ def _project(http: httpx.Client) -> str:
 
 @contextmanager
 def _working(cluster: Cluster, scene: Scene, seed: int) -> Iterator[None]:
-    people = [Client(f"c{n}", scene, random.Random(f"{seed}:{n}")) for n in range(CLIENTS)]
+    people = [Client(f"c{n}", scene, random.Random(f"{seed}:{n}")) for n in range(CLIENTS)]  # noqa: S311  # same
     threads = [threading.Thread(target=person.run, name=person.name, daemon=True) for person in people]
     for thread in threads:
         thread.start()
@@ -130,9 +130,10 @@ def _settle(cluster: Cluster, http: httpx.Client, project_id: str, history: Hist
         open_jobs = [http.get(f"{path}/jobs", params={"state": state}) for state in ("queued", "running")]
         project = http.get(path)
         answers = [*open_jobs, project]
-        if all(answer.is_success for answer in answers) and not any(answer.json()["items"] for answer in open_jobs):
-            if project.json()["counts"]["labels_since_model"] == 0:
-                break
+        if not all(answer.is_success for answer in answers) or any(answer.json()["items"] for answer in open_jobs):
+            continue
+        if project.json()["counts"]["labels_since_model"] == 0:
+            break
     history.add("settled")
     jobs = sum(1 for job in _pages(http, f"{path}/jobs") if job["state"] in clients.ENDED)
     wait_until(lambda: _delivered(cluster, http), _DELIVERED_SECONDS)

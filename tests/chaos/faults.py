@@ -31,7 +31,7 @@ class Fault:
     pick: float
 
 
-# How long each lasts at least and at most: a frozen worker sleeps past its job's lease, a frozen dispatcher past its own.
+# How long each lasts, at least and at most: a frozen worker or dispatcher sleeps past its lease.
 _LASTING = {
     "stop serve": (0.5, 4.0),
     "stop worker": (JOB_LEASE_SECONDS + 0.5, JOB_LEASE_SECONDS + 3.0),
@@ -56,11 +56,13 @@ _SUDDEN_POSTGRESQL = ("kill postgresql",)
 
 def schedule(seed: int, count: int, *, every: float, database: DatabaseKind) -> list[Fault]:
     """`count` faults of all kinds, about one in `every` seconds, in order of time; some overlap."""
-    rng = random.Random(f"{seed}:{database}")
+    rng = random.Random(f"{seed}:{database}")  # noqa: S311  # a schedule, not a secret
     postgresql = database == "postgresql"
     lasting = _LASTING | (_LASTING_POSTGRESQL if postgresql else {})
     kinds = [*_SUDDEN, *(_SUDDEN_POSTGRESQL if postgresql else ()), *lasting]
-    faults, at, deck = [], 1.0, []
+    faults: list[Fault] = []
+    deck: list[str] = []
+    at = 1.0
     for _ in range(count):
         deck = deck or rng.sample(kinds, len(kinds))  # each kind comes before any comes again
         kind = deck.pop()

@@ -16,7 +16,7 @@ class Figures:
     Attributes:
         faults: Those that hit something, by kind.
         missed: Those that found nothing to hit, by kind.
-        longest_recovery: Seconds from the end of a fault to the next acknowledged write and the next ended job, at most.
+        longest_recovery: Most seconds from the end of a fault to the next acknowledged write and the next ended job.
         settled: Seconds from the last fault's end until all jobs had ended and all labels were learnt.
     """
 
@@ -67,10 +67,10 @@ def table(all_figures: list[Figures]) -> str:
     rows: list[tuple[str, list[Any]]] = [(kind, [found.faults.get(kind, 0) for found in all_figures]) for kind in kinds]
     rows.append(("faults in all", [sum(found.faults.values()) for found in all_figures]))
     rows.append(("hit nothing", [sum(found.missed.values()) for found in all_figures]))
-    for name in ("acknowledged", "labels", "retries", "jobs_ended", "events", "lost", "duplicated", "wrong"):
-        rows.append((name.replace("_", " "), [getattr(found, name) for found in all_figures]))
-    for name in ("longest_recovery", "settled", "seconds"):
-        rows.append((f"{name.replace('_', ' ')} s", [getattr(found, name) for found in all_figures]))
+    counts = ("acknowledged", "labels", "retries", "jobs_ended", "events", "lost", "duplicated", "wrong")
+    rows.extend((name.replace("_", " "), [getattr(found, name) for found in all_figures]) for name in counts)
+    seconds = ("longest_recovery", "settled", "seconds")
+    rows.extend((f"{name.replace('_', ' ')} s", [getattr(found, name) for found in all_figures]) for name in seconds)
     head = f"{'':<20}" + "".join(f"{found.database:>14}" for found in all_figures)
     return "\n".join([head, *(f"{name:<20}" + "".join(f"{value:>14}" for value in values) for name, values in rows)])
 
@@ -94,4 +94,5 @@ def _next(moments: list[float], at: float, otherwise: float) -> float:
 
 
 def _moment(records: list[Record], what: str) -> float:
-    return next((record["at"] for record in records if record["what"] == what), records[-1]["at"])
+    found: float = next((record["at"] for record in records if record["what"] == what), records[-1]["at"])
+    return found

@@ -24,9 +24,11 @@ class Proxy:
         self.mode: Mode = "open"
         self._target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._passing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
+        self.set("open")
         self._server: asyncio.Server = self._do(asyncio.start_server(self._connected, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
@@ -46,6 +48,10 @@ class Proxy:
 
     async def _set(self, mode: Mode) -> None:
         self.mode = mode
+        if mode == "black_hole":
+            self._passing.clear()
+        else:
+            self._passing.set()
         if mode == "cut":
             for writer in self._writers:
                 writer.transport.abort()
@@ -93,5 +99,4 @@ class Proxy:
     async def _held(self) -> None:
         if self.mode == "delay":
             await asyncio.sleep(_DELAY_SECONDS)
-        while self.mode == "black_hole":
-            await asyncio.sleep(0.05)
+        await self._passing.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from service.cli.redis_server import find_server
+from tests.support.postgres import binaries
 
 POSTGRESQL_USER = "postgres"
 
@@ -28,7 +29,7 @@ def make_postgresql(folder: Path) -> None:
     if user is not None:
         shutil.chown(folder, user)
     words = ["-U", POSTGRESQL_USER, "--auth=trust", "--no-sync", "-E", "UTF8"]
-    command = [_program("initdb"), "-D", str(folder / "files"), *words]
+    command = [str(binaries() / "initdb"), "-D", str(folder / "files"), *words]
     subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
 
 
@@ -44,7 +45,7 @@ def start_postgresql(folder: Path, port: int, log: IO[bytes]) -> subprocess.Pope
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return subprocess.Popen(
-        [_program("postgres"), "-D", str(folder / "files"), *words],
+        [str(binaries() / "postgres"), "-D", str(folder / "files"), *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -56,7 +57,7 @@ def start_postgresql(folder: Path, port: int, log: IO[bytes]) -> subprocess.Pope
 
 def postgresql_answers(folder: Path, port: int) -> bool:
     """Whether the server takes connections."""
-    command = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    command = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(command, check=False, cwd=folder).returncode == 0
 
 
@@ -74,11 +75,3 @@ def children(pid: int) -> list[int]:
 def _user() -> str | None:
     """PostgreSQL refuses to run as root."""
     return POSTGRESQL_USER if os.getuid() == 0 else None
-
-
-def _program(name: str) -> str:
-    places = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    found = shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", "")]))
-    if found is None:
-        raise FileNotFoundError(f"PostgreSQL's {name} was not found.")
-    return found

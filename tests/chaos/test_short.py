@@ -1,0 +1,24 @@
+"""The short form of `make chaos`: a few faults of every sort over each database."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.cluster import DatabaseKind
+from tests.chaos.controller import run
+from tests.chaos.figures import figures
+
+pytestmark = pytest.mark.processes
+SEEDS = {"sqlite": 3, "postgresql": 4}
+FAULTS = 8
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_faults_lose_double_and_change_nothing(database: DatabaseKind, tmp_path: Path) -> None:
+    records = run(tmp_path, database=database, seed=SEEDS[database], count=FAULTS, every=0.7)
+    assert check(records) == []
+    found = figures(records, [], database=database, seed=SEEDS[database])
+    assert sum(found.faults.values()) >= FAULTS - 2
+    assert found.labels > 0
+    assert found.jobs_ended > 0
