@@ -172,10 +172,8 @@ def test_no_secret_is_found_after_a_session_and_a_revoked_key_ends_in_every_proc
             other = _second_api(stack, admin)
             _check_revocation(stack.client, other)
             other.http.close()
-            server.stop()
-            told.append(stack.client.http.get("/readyz"))
-            server.start()
             assert {answer.status_code for answer in told} >= {201, 200, 202, 400, 401, 404, 405, 422}
+            assert queue.dbsize() > 0
             sought = _spellings(secrets)
             leaks = [
                 (place, secret) for place, held in _places(stack, queue, told) for secret in sought if secret in held
