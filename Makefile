@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz bench lock clean
+.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench lock clean
 
 setup: $(STAMP)
 
@@ -49,6 +49,10 @@ openapi-lint:
 SEED ?= 1
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.run --seed $(SEED)
+
+# Kills, freezes, cuts and fills the processes at random for about 12 minutes; SEED=n repeats a run's faults.
+chaos: setup
+	$(BIN)/python -m tests.chaos --seed $(SEED)
 
 bench: setup
 	$(BIN)/gleaner bench
