@@ -13,6 +13,14 @@ from service.db.tables import SCHEMA
 from service.errors import UnavailableError
 
 _BUSY_MILLISECONDS = 15_000
+# A server that vanished without a word is given up after about 15 seconds, in a connection that waits or sends.
+_POSTGRESQL_CONNECTION = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 
 
 class Database:
@@ -24,9 +32,15 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = create_engine(url, pool_size=pool_size, max_overflow=20, pool_pre_ping=not sqlite)
+        self.engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=20,
+            pool_pre_ping=not sqlite,
+            connect_args={} if sqlite else _POSTGRESQL_CONNECTION,
+        )
+        event.listen(self.engine, "connect", _prepare_sqlite if sqlite else _prepare_postgresql)
         if sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writes = self.engine.execution_options(gleaner_write=True)
         # SQLite has one writer at a time, and those who wait poll. Threads of one process queue here instead.
@@ -46,6 +60,7 @@ class Database:
                 session.connection(
                     execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
                 )
+                session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             yield session
 
     @contextmanager
@@ -94,6 +109,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "mmap_size=0",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    """Wait for locks as long as on SQLite, and let the server free those that a frozen process of ours holds."""
+    connection.execute(f"SET lock_timeout = {_BUSY_MILLISECONDS}")
+    connection.execute(f"SET idle_in_transaction_session_timeout = {2 * _BUSY_MILLISECONDS}")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:
