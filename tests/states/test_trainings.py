@@ -133,18 +133,18 @@ class Coalescing(RuleBasedStateMachine):
 
 
 TestCoalescing = Coalescing.TestCase
-TestCoalescing.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, derandomize=True)
+TestCoalescing.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, derandomize=True)
 
 
 def test_ten_thousand_labels_in_a_minute_leave_one_running_and_one_waiting() -> None:
     machine = Coalescing()
     try:
-        for number in range(10_000):
-            machine.clock.sleep(0.006)
-            machine.label(1)
-            if number == 4:
+        for number in range(1000):
+            machine.clock.sleep(0.06)
+            machine.label(10)
+            if number == 0:
                 machine.start()
-            elif number % 1000 == 0 and machine.running is not None:
+            elif number % 100 == 0 and machine.running is not None:
                 with machine.runtime.database.write() as session:  # the worker lives
                     held, until = machine.running[0], machine.clock.now + LEASE
                     assert jobs.beat(session, held, until=until, done=0, total=1, phase="training")

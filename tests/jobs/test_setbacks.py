@@ -1,0 +1,154 @@
+"""What is done about attempts that end without a result."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from service.actions import jobs
+from service.api.deps.runtime import Runtime, utc_now
+from service.db.queries import jobs as queries
+from service.db.tables import Job
+from service.dispatcher.lost_jobs import LostJobs
+from service.errors import UnavailableError
+from tests.support.pools import ask
+from tests.support.runtime import Api
+from tests.support.working import run_job
+from workers.jobs import runner
+from workers.jobs.context import JobContext
+from workers.jobs.horse import TIMED_OUT, Loss, cause_of
+from workers.jobs.memory import limited_memory
+from workers.jobs.runner import Workshop
+
+
+def works(monkeypatch: pytest.MonkeyPatch, work: Callable[[JobContext], None]) -> None:
+    monkeypatch.setattr(runner, "JOBS", {"query": work})
+
+
+def job(runtime: Runtime, job_id: str) -> Job:
+    with runtime.database.read() as session:
+        return session.get_one(Job, job_id)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OperationalError("SELECT 1", {}, Exception("the server closed the connection")),
+        UnavailableError("The database is busy with another request."),
+        OSError(errno.ENOSPC, "No space left on device"),
+        ConnectionResetError(),
+    ],
+)
+def test_passing_faults_burn_no_attempts(api: Api, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    job_id = ask(api, api.project(), k=1)
+
+    def fail(_: JobContext) -> None:
+        raise fault
+
+    works(monkeypatch, fail)
+    for number in range(1, 11):
+        run_job(api.runtime, job_id)
+        found = job(api.runtime, job_id)
+        assert (found.state, found.attempt, found.passing_faults) == ("queued", number, number)
+
+
+def test_faults_that_stay_come_to_an_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = ask(api, api.project(), k=1)
+    monkeypatch.setattr(jobs, "_MOST_PASSING_FAULTS", 2)
+
+    def fail(_: JobContext) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    works(monkeypatch, fail)
+    for _ in range(3):
+        run_job(api.runtime, job_id)
+    assert (job(api.runtime, job_id).error or {})["name"] == "unavailable"
+
+
+def allocate(_: JobContext) -> None:
+    np.ones(1024**3, dtype=np.uint8)
+
+
+def map_too_much(_: JobContext) -> None:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+@pytest.mark.parametrize("work", [allocate, map_too_much])
+def test_too_much_memory_is_said_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, work: Callable[[JobContext], None]
+) -> None:
+    job_id = ask(api, api.project(), k=1)
+    works(monkeypatch, work)
+    monkeypatch.setattr(runner, "memory_limits", lambda _: {"interactive": 900})
+    run_job(api.runtime, job_id)
+    found = api.http.get(f"/v1/jobs/{job_id}").json()
+    assert (found["state"], found["attempts"]) == ("failed", 1)
+    assert found["error"]["type"].endswith("/job-out-of-memory")
+    assert "900 MiB" in found["error"]["detail"]
+
+
+def test_the_limit_of_memory_ends_with_the_job() -> None:
+    with pytest.raises(MemoryError), limited_memory(900):
+        np.ones(1024**3, dtype=np.uint8)
+    assert np.empty(1024**3, dtype=np.uint8).size == 1024**3
+
+
+def hold(api: Api, workshop: Workshop, pid: int) -> str:
+    job_id = ask(api, api.project(), k=1)
+    with api.runtime.database.write() as session:
+        holder = f"{workshop.name}.{pid}."
+        assert jobs.claim(session, job_id, lease=timedelta(seconds=60), now=utc_now(), holder=holder)
+    return job_id
+
+
+def test_a_parent_gives_back_what_its_dead_horse_had_and_nothing_else(api: Api) -> None:
+    workshop = Workshop(api.runtime.settings)
+    job_id = hold(api, workshop, 7)
+    workshop.record_loss(Loss(job_id, 77, "its process was ended by SIGSEGV"))
+    Workshop(api.runtime.settings).record_loss(Loss(job_id, 7, "its process was ended by SIGSEGV"))
+    assert job(api.runtime, job_id).state == "running"
+    workshop.record_loss(Loss(job_id, 7, "its worker was stopped", passing=True))
+    found = job(api.runtime, job_id)
+    assert (found.state, found.attempt, found.passing_faults) == ("queued", 1, 1)
+    late = hold(api, workshop, 8)
+    workshop.record_loss(Loss(late, 8, TIMED_OUT))
+    assert (job(api.runtime, late).error or {})["name"] == "job-timed-out"
+
+
+def test_causes_name_signals_and_exit_codes() -> None:
+    causes = []
+    for end in (lambda: os._exit(0), lambda: os._exit(3), lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        if (pid := os.fork()) == 0:
+            end()
+        causes.append(cause_of(os.waitpid(pid, 0)[1]))
+    assert causes == [None, "its process ended with exit code 3", "its process was ended by SIGKILL"]
+
+
+def test_while_the_database_is_away_silence_means_nothing(api: Api) -> None:
+    workshop = Workshop(api.runtime.settings)
+    job_id = hold(api, workshop, 7)
+    lease = api.runtime.settings.job_lease_seconds
+    clock = [0.0]
+    finder = LostJobs(lambda: clock[0])
+    finder.give_back(api.runtime)
+
+    def expire(session: Session) -> None:
+        found = queries.get(session, job_id)
+        assert found is not None
+        found.lease_until = utc_now() - timedelta(seconds=1)
+
+    clock[0] = 60.0  # it could not write for a minute, so neither could workers
+    with api.runtime.database.write() as session:
+        expire(session)
+    finder.give_back(api.runtime)
+    assert job(api.runtime, job_id).state == "running"
+    for _ in range(int(lease) + 1):
+        clock[0] += 1.0
+        finder.give_back(api.runtime)
+    assert job(api.runtime, job_id).state == "queued"
