@@ -6,7 +6,8 @@ from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.db.tables import SCHEMA
@@ -40,6 +41,7 @@ class Database:
             connect_args={} if sqlite else _POSTGRESQL_CONNECTION,
         )
         event.listen(self.engine, "connect", _prepare_sqlite if sqlite else _prepare_postgresql)
+        event.listen(self.engine, "handle_error", _lost_is_passing, retval=True)
         if sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
         self._writes = self.engine.execution_options(gleaner_write=True)
@@ -116,6 +118,14 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     connection.execute(f"SET lock_timeout = {_BUSY_MILLISECONDS}")
     connection.execute(f"SET idle_in_transaction_session_timeout = {2 * _BUSY_MILLISECONDS}")
     connection.commit()
+
+
+def _lost_is_passing(context: ExceptionContext) -> BaseException | None:
+    """A lost connection is an OperationalError, as which the driver does not know every way to lose one."""
+    known = context.sqlalchemy_exception
+    if context.is_disconnect and isinstance(known, DBAPIError) and not isinstance(known, OperationalError):
+        return OperationalError(known.statement, known.params, context.original_exception, connection_invalidated=True)
+    return None
 
 
 def _begin_sqlite(connection: Connection) -> None:
