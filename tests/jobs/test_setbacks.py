@@ -123,7 +123,12 @@ def test_a_parent_gives_back_what_its_dead_horse_had_and_nothing_else(api: Api) 
 
 def test_causes_name_signals_and_exit_codes() -> None:
     causes = []
-    for end in (lambda: os._exit(0), lambda: os._exit(3), lambda: os.kill(os.getpid(), signal.SIGKILL)):
+    ends: list[Callable[[], None]] = [
+        lambda: os._exit(0),
+        lambda: os._exit(3),
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+    ]
+    for end in ends:
         if (pid := os.fork()) == 0:
             end()
         causes.append(cause_of(os.waitpid(pid, 0)[1]))

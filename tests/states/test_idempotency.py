@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
 
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
@@ -42,7 +42,7 @@ class OneKey(RuleBasedStateMachine):
         self.clock.sleep(seconds)
 
     @rule(target=held, body=st.sampled_from(["a", "b"]))
-    def ask(self, body: str) -> object:
+    def ask(self, body: str) -> Reservation | MultipleResults[Reservation]:
         try:
             with self.runtime.database.write() as session:
                 got = idempotency.reserve(

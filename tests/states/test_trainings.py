@@ -13,6 +13,7 @@ from service.api.deps.runtime import Runtime
 from service.api.schemas.projects import ProjectIn
 from service.db.queries import jobs as job_queries
 from service.db.queries import projects as queries
+from service.db.tables import Job
 from tests.states.clock import Clock, quick_runtime
 
 LEASE = timedelta(seconds=10)
@@ -109,7 +110,7 @@ class Coalescing(RuleBasedStateMachine):
                 trainings.after_end(session, job, now=self.clock.now, share=SHARE, succeeded=False)
         self.running = None
 
-    def unfinished(self) -> list[jobs.Job]:
+    def unfinished(self) -> list[Job]:
         with self.runtime.database.read() as session:
             return list(job_queries.trainings(session, self.project_id))
 
