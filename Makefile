@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench lock clean
+.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench load lock clean
 
 setup: $(STAMP)
 
@@ -56,6 +56,11 @@ chaos: setup
 
 bench: setup
 	$(BIN)/gleaner bench
+
+# Minutes of work from 64 clients; `make load LOAD_SECONDS=60` is a shorter form. Needs PostgreSQL's server programs.
+LOAD_SECONDS ?= 600
+load: setup
+	$(BIN)/python -m tests.load --seconds $(LOAD_SECONDS)
 
 # The lock file holds hashes and names no index host.
 lock:

@@ -83,7 +83,7 @@ class Phase:
 
         async def client(number: int) -> None:
             due = began + period * number / len(connections)
-            while due < began + seconds:
+            while max(due, time.monotonic()) < began + seconds:  # calls that could not leave in time are not made up
                 await asyncio.sleep(max(due - time.monotonic(), 0.0))
                 await act(connections[number], due)
                 due = due + period if rate else time.monotonic()
