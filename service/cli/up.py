@@ -91,7 +91,7 @@ class Instance:
                 if self._serve.deaths:
                     click.echo("Error: the API did not start; its messages are above.", err=True)
                     return 1
-                ready = self._is_ready()
+                ready = self._is_ready() and (self._redis is None or self._redis.adopted())
                 if ready:
                     click.echo(f"Gleaner is ready at {self.url}")
                     self._children += self._later  # not before: on few cores they would hold the API up
