@@ -44,13 +44,14 @@ def reserve(
     token = secrets.token_hex(16)
     row = queries.get(session, owner, key)
     if row is None:
-        session.add(
-            IdempotentAnswer(
-                owner=owner, key=key, request_hash=request_hash, token=token, lease_until=now + lease, created_at=now
-            )
+        fresh = IdempotentAnswer(
+            owner=owner, key=key, request_hash=request_hash, token=token, lease_until=now + lease, created_at=now
         )
-        session.flush()
-        return Reservation(owner, key, token)
+        if queries.add(session, fresh):
+            return Reservation(owner, key, token)
+        row = queries.get(session, owner, key)
+    if row is None:  # another request was faster, and has failed since
+        raise IdempotencyInProgressError("Another request with this key was running.", headers={"Retry-After": "1"})
     if row.request_hash != request_hash:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
     if row.lease_until is None:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
@@ -13,6 +14,17 @@ from service.db.tables import IdempotentAnswer
 def get(session: Session, owner: str, key: str) -> IdempotentAnswer | None:
     """The reservation or answer."""
     return session.get(IdempotentAnswer, (owner, key), populate_existing=True)
+
+
+def add(session: Session, row: IdempotentAnswer) -> bool:
+    """Reserve a key that nobody used; false when another was faster."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+    except IntegrityError:
+        return False
+    return True
 
 
 def complete(session: Session, owner: str, key: str, token: str, **answer: Any) -> bool:
