@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from workers.learning.estimators.committee import Committee
 from workers.learning.estimators.model import TrainedModel
 
 
-def archive(node: dict[str, object], **files: bytes) -> bytes:
+def archive(node: Mapping[str, object], **files: bytes) -> bytes:
     """A file in the form of skops, with this as its object."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as packed:
