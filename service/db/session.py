@@ -50,18 +50,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads; it ends with a rollback."""
+        """A transaction that only reads, all of it from one moment; it ends with a rollback."""
         with Session(self.engine, autoflush=False) as session:
+            if self._turn is None:  # SQLite reads so by itself
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
-        """A transaction that only reads, all of it from one moment, however long it takes."""
-        with Session(self.engine, autoflush=False) as session:
-            if self._turn is None:  # SQLite reads so by itself
-                session.connection(
-                    execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-                )
+        """A transaction that only reads, however long it takes."""
+        with self.read() as session:
+            if self._turn is None:
                 session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             yield session
 
