@@ -1,4 +1,4 @@
-"""What a frozen process holds in PostgreSQL is freed, and who waits for it is told in time."""
+"""What the faults of PostgreSQL taught: locks of frozen processes are freed, and a read sees one moment."""
 
 import time
 
@@ -34,3 +34,22 @@ def _freeze(frozen: Database, other: Database) -> None:
         time.sleep(0.4)  # twice the wait for a lock is the longest that a transaction may idle
         with other.write() as second:
             second.execute(LOCK)
+
+
+def test_a_read_sees_one_moment(postgres: PostgresServer) -> None:
+    url = postgres.create_empty_database()
+    database = Database(url)
+    count = text("SELECT count(*) FROM seen")
+    try:
+        with database.write() as session:
+            session.execute(text("CREATE TABLE seen (number INTEGER)"))
+        with database.read() as reading:
+            assert reading.execute(count).scalar() == 0
+            with database.write() as session:
+                session.execute(text("INSERT INTO seen VALUES (1)"))
+            assert reading.execute(count).scalar() == 0
+        with database.read() as reading:
+            assert reading.execute(count).scalar() == 1
+    finally:
+        database.close()
+        postgres.drop_database(url)
