@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench load lock clean
+.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench load lock sbom audit clean
 
 setup: $(STAMP)
 
@@ -47,8 +47,9 @@ openapi-lint:
 
 # Attacks the real service by its document, at this seed and at a fresh one.
 SEED ?= 1
+FUZZ_SECONDS ?= 75
 fuzz: setup
-	$(BIN)/python -m tests.fuzz.run --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.run --seed $(SEED) --seconds $(FUZZ_SECONDS)
 
 # Kills, freezes, cuts and fills the processes at random for about 12 minutes; SEED=n repeats a run's faults.
 chaos: setup
@@ -66,6 +67,14 @@ load: setup
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+# What a build contains, with hashes, in the form of CycloneDX.
+sbom: setup
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-file sbom.json
+
+# Asks the package index for known vulnerabilities; says which packages it knew nothing of.
+audit: setup
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
