@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test lint types contracts check openapi openapi-lint fuzz chaos bench load lock sbom audit clean
+.PHONY: setup demo up test test-postgres lint types contracts check openapi openapi-lint fuzz chaos bench load lock sbom audit clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ up: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What touches the tables, on PostgreSQL. Needs its server programs.
+test-postgres: setup
+	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/api tests/jobs tests/dispatcher
 
 lint: setup
 	$(BIN)/ruff check .
