@@ -25,7 +25,8 @@ def test_a_signal_ends_it_soon_and_gives_the_lead_up(runtime: Runtime, tmp_path:
     with runtime.database.write() as session:
         jobs.enqueue(session, project_id="prj_a", kind="merge", message=MergeMessage(), now=utc_now(), share=0)
     gleaner = Path(sys.executable).with_name("gleaner")
-    environment = {**os.environ, "GLEANER_DATA_DIR": str(tmp_path)}
+    url = runtime.settings.sql_url
+    environment = {**os.environ, "GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": url}
     with subprocess.Popen([gleaner, "dispatcher"], env=environment, stderr=subprocess.PIPE, text=True) as process:
         started = time.monotonic()
         while not leaders(runtime):
