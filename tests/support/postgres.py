@@ -133,7 +133,7 @@ class PostgresServer:
 
 
 def binaries() -> Path:
-    """The folder of the server's programs: Debian's newest, else that of the PATH, else of a package that ships them."""
+    """The folder of the server's programs: Debian's newest, that of the PATH, or of a package that ships them."""
     found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found:
         return found[-1].parent
