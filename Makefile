@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test test-postgres lint types contracts check openapi openapi-lint fuzz chaos bench load lock sbom audit clean
+.PHONY: setup demo up test test-postgres lint types contracts check openapi openapi-lint fuzz chaos bench load slow lock sbom audit clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,10 @@ bench: setup
 LOAD_SECONDS ?= 600
 load: setup
 	$(BIN)/python -m tests.load --seconds $(LOAD_SECONDS)
+
+# What 500 connections that never finish their requests cost a healthy client.
+slow: setup
+	$(BIN)/python -m tests.load.slow
 
 # The lock file holds hashes and names no index host.
 lock:
