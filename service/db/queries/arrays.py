@@ -6,7 +6,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
-from service.db.results import changed
+from service.db.results import added, changed
 from service.db.tables import ArrayBuild, Chunk, Example, Job, LooseVector, Upload
 
 _IN = 500  # parameters of one IN list
@@ -78,13 +78,12 @@ def builder(session: Session, project_id: str, array: str) -> str | None:
 
 def take_build(session: Session, project_id: str, array: str, *, token: str) -> bool:
     """Become the one that fills an array; false when another running job does."""
-    if builder(session, project_id, array) not in {None, token}:
-        return False
     build = session.get(ArrayBuild, (project_id, array), populate_existing=True, with_for_update=True)
     if build is None:
-        session.add(ArrayBuild(project_id=project_id, array=array, token=token))
-    else:
-        build.token = token
+        return added(session, ArrayBuild(project_id=project_id, array=array, token=token))
+    if builder(session, project_id, array) not in {None, token}:  # asked while the row is held
+        return False
+    build.token = token
     session.flush()
     return True
 

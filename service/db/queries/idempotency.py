@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.db.results import changed
+from service.db.results import added, changed
 from service.db.tables import IdempotentAnswer
 
 
@@ -18,13 +17,7 @@ def get(session: Session, owner: str, key: str) -> IdempotentAnswer | None:
 
 def add(session: Session, row: IdempotentAnswer) -> bool:
     """Reserve a key that nobody used; false when another was faster."""
-    try:
-        with session.begin_nested():
-            session.add(row)
-            session.flush()
-    except IntegrityError:
-        return False
-    return True
+    return added(session, row)
 
 
 def complete(session: Session, owner: str, key: str, token: str, **answer: Any) -> bool:

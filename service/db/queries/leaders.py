@@ -3,10 +3,9 @@
 from datetime import datetime
 
 from sqlalchemy import delete, or_, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.db.results import changed
+from service.db.results import added, changed
 from service.db.tables import Leader
 
 
@@ -23,13 +22,7 @@ def prolong(session: Session, name: str, *, holder: str, until: datetime, now: d
 
 def add(session: Session, name: str, *, holder: str, until: datetime) -> bool:
     """Lead as the first ever; false when another was faster."""
-    try:
-        with session.begin_nested():
-            session.add(Leader(name=name, holder=holder, until=until))
-            session.flush()
-    except IntegrityError:
-        return False
-    return True
+    return added(session, Leader(name=name, holder=holder, until=until))
 
 
 def remove(session: Session, name: str, *, holder: str) -> None:
