@@ -14,6 +14,7 @@ from service.api import problems, routes
 from service.api.deps import callers
 from service.api.deps.runtime import Runtime, open_runtime
 from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
+from service.api.recent_callers import RecentCallers
 from service.api.schemas import openapi
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -49,6 +50,7 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
+    app.state.recent_callers = RecentCallers(runtime.authenticate)
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
     app.state.routes = []  # each on its own, which the application holds by routers
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
@@ -65,7 +67,7 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
 def _wrap(app: FastAPI, runtime: Runtime) -> None:
     """Add the middleware, the innermost first."""
     settings = runtime.settings
-    app.add_middleware(Authentication, authenticate=runtime.authenticate)
+    app.add_middleware(Authentication, callers=app.state.recent_callers)
     app.add_middleware(
         BodyLimit,
         ordinary=settings.max_body_bytes,

@@ -32,6 +32,7 @@ class Caller:
     owner: str
     scopes: frozenset[str]
     project_id: str | None  # the only project that the key may see
+    expires_at: datetime | None
     use_recorded: bool
 
     def may(self, *scopes: str) -> bool:
@@ -54,7 +55,7 @@ def authenticate(session: Session, secret: str, *, now: datetime) -> Caller:
     if key is None or not _is_live(key, now):
         raise UnauthenticatedError("The API key is unknown, expired or revoked.")
     recorded = key.last_used_at is not None and now - key.last_used_at < _USE_RECORDED_EVERY
-    return Caller(key.id, key.owner, frozenset(key.scopes), key.project_id, recorded)
+    return Caller(key.id, key.owner, frozenset(key.scopes), key.project_id, key.expires_at, recorded)
 
 
 def check_live(session: Session, key_id: str, *, now: datetime) -> None:

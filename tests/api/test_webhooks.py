@@ -249,7 +249,7 @@ def test_a_rolled_back_change_tells_nothing(api: Api) -> None:
     with api.runtime.database.read() as session:
         events.training_succeeded(session, job_of(project_id, "training"), model=None, now=utc_now())
     assert told(api, webhook_id) == []
-    who = Caller("key_1", "key_1", frozenset({"admin"}), None, use_recorded=True)
+    who = Caller("key_1", "key_1", frozenset({"admin"}), None, None, use_recorded=True)
     with api.runtime.database.write() as session:
         sent = webhooks.send_test(session, who, webhook_id, now=utc_now())
     assert sent.delivery.sequence == 1

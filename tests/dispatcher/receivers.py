@@ -14,7 +14,7 @@ from service.db.tables import Delivery
 from service.dispatcher.deliveries import Sender
 from service.security.outbound import GuardedTransport
 
-ADMIN = Caller("key_1", "key_1", frozenset({"admin"}), None, use_recorded=True)
+ADMIN = Caller("key_1", "key_1", frozenset({"admin"}), None, None, use_recorded=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.routing import BaseRoute
 
 from service.actions.keys import Caller
+from service.api.recent_callers import RecentCallers
 from service.errors import (
     ForbiddenError,
     NotFoundError,
@@ -22,10 +23,16 @@ from service.errors import (
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, `gln_...`.")
 
 
-def identified(request: Request) -> Caller:
+async def identified(request: Request) -> Caller:
     """The caller as the key says, before any rule: what a request is done for."""
     who: Caller = request.state.caller
     return who
+
+
+async def recent_callers(request: Request) -> RecentCallers:
+    """The callers that this process remembers."""
+    remembered: RecentCallers = request.app.state.recent_callers
+    return remembered
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,11 @@ class Access:
     scopes: tuple[str, ...]
     bound: Literal["own", "refused"]
 
-    def __call__(self, request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
         """The caller, if the rule allows the call."""
         if "\0" in request.url.path:
             raise NotFoundError("There is nothing at this path.")  # no store could look for it
-        who = identified(request)
+        who = await identified(request)
         project_id = request.path_params.get("project_id")
         if who.project_id is not None and project_id not in {None, who.project_id}:
             raise NotFoundError("There is no such project.")
@@ -59,6 +66,7 @@ def _needs(*scopes: str, bound: Literal["own", "refused"] = "own") -> Any:
     return Security(Access(scopes, bound), scopes=list(scopes))
 
 
+Recent = Annotated[RecentCallers, Depends(recent_callers)]
 Identified = Annotated[Caller, Depends(identified)]
 AnyCaller = Annotated[Caller, _needs()]
 Reader = Annotated[Caller, _needs("read")]

@@ -13,7 +13,7 @@ from service.errors import (
 )
 
 
-def _no_fields(body: Nothing | None = None) -> None:
+async def _no_fields(body: Nothing | None = None) -> None:
     """Refuse a body with anything in it."""
 
 

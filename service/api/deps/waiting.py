@@ -42,7 +42,7 @@ async def wait_for_job(
     Raises:
         UnauthenticatedError: the key was revoked or has expired while the request waited.
     """
-    held, stopping = runtime(request), request.app.state.stopping
+    held, stopping = await runtime(request), request.app.state.stopping
     wait = parse_wait(prefer)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
     began = time.monotonic()

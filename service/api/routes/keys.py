@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from service.actions import keys
-from service.api.deps.callers import Admin
+from service.api.deps.callers import Admin, Recent
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken
 from service.api.deps.runtime import Reading
@@ -78,11 +78,13 @@ def get_key(key_id: KeyId, _: Admin, session: Reading) -> KeyOut:
     status_code=204,
     responses=responses(NotFoundError, ConflictError),
 )
-def revoke_key(key_id: KeyId, _: Admin, writing: Writing) -> Response:
+def revoke_key(key_id: KeyId, _: Admin, writing: Writing, recent: Recent) -> Response:
     """It ends at once. Revoking twice is no error. The last admin key cannot be revoked, only rotated."""
-    return writing.answer(
+    answer = writing.answer(
         lambda session: keys.revoke(session, key_id, now=writing.now), render=lambda _: None, status=204
     )
+    recent.forget()
+    return answer
 
 
 @router.post(
@@ -93,13 +95,17 @@ def revoke_key(key_id: KeyId, _: Admin, writing: Writing) -> Response:
     response_model=KeyWithSecret,
     responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
-def rotate_key(key_id: KeyId, _: Admin, writing: Writing, body: RotationIn | None = None) -> Response:
+def rotate_key(
+    key_id: KeyId, _: Admin, writing: Writing, recent: Recent, body: RotationIn | None = None
+) -> Response:
     """A successor with the same rights; the old key lives on for `overlap_seconds`."""
     overlap = (body or RotationIn()).overlap_seconds
-    return writing.answer(
+    answer = writing.answer(
         lambda session: keys.rotate(session, key_id, overlap_seconds=overlap, now=writing.now),
         render=_with_secret,
         status=201,
         headers=_location,
         secrets=_SECRET,
     )
+    recent.forget()
+    return answer
