@@ -10,12 +10,15 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
 
+from service.actions import labels
 from service.api import problems, routes
 from service.api.deps import callers
 from service.api.deps.runtime import Runtime, open_runtime
+from service.api.grouping import Groups
 from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
 from service.api.recent_callers import RecentCallers
 from service.api.schemas import openapi
+from service.codecs.media import CHUNK_BYTES
 from service.settings import Settings
 from service.telemetry import configure_logging
 
@@ -50,6 +53,7 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
+    app.state.label_groups = Groups(labels.submit, most=64, most_bytes=CHUNK_BYTES)
     app.state.recent_callers = RecentCallers(runtime.authenticate)
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
     app.state.routes = []  # each on its own, which the application holds by routers

@@ -88,7 +88,6 @@ class RowSpool(Generic[SpooledRow]):
     """Checked rows in frames, in memory while they are few and then in a file without a name."""
 
     def __init__(self, row_type: type[SpooledRow], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed by `__exit__`
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[tuple[list[SpooledRow], bytes]] = msgspec.msgpack.Decoder(

@@ -1,23 +1,27 @@
 """Labels: one current answer of each annotator for each example."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from service.actions import bulk, label_rows, projects, trainings
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.label_rows import Answer
-from service.actions.recording import Recorded, Recorder
+from service.actions.recording import Part, Recorded, Recorder
 from service.actions.trainings import TrainingNote
 from service.codecs.bodies import decode_labels
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
 from service.db.queries.projects import lock_pool
 from service.db.tables import Label, Project
-from service.errors import NotFoundError
+from service.errors import NotFoundError, UnavailableError
+
+_WAVE_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,68 +32,159 @@ class Submitted:
     training: TrainingNote
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A body of labels; `keep` is called with the result in the transaction that records it."""
+
+    request: BulkRequest
+    keep: Callable[[Session, Submitted], None]
+
+
+@dataclass(slots=True)
+class _Checked:
+    """A body whose rows were read; `result` is set as soon as it is known."""
+
+    submission: Submission
+    errors: RowErrors
+    spool: RowSpool[Answer]
+    received: int = 0
+    result: Submitted | Exception | None = None
+
+    @property
+    def atomic(self) -> bool:
+        return self.submission.request.mode == "atomic"
+
+
 class _RejectedError(Exception):
-    """Rows turned out to be bad in the transaction: roll it back."""
+    """Rows turned out to be bad when others of their body were recorded: roll it back."""
 
 
-def submit(request: BulkRequest, *, keep: Callable[[Session, Submitted], None]) -> Submitted:
-    """Check a body of labels and record it in one transaction, in which `keep` is called with the result."""
+def submit(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
+    """Check bodies of labels for one project and record them in one transaction, each one as if it came alone.
+
+    Returns:
+        What became of each one, in their order: a bad one leaves the others as they are.
+
+    Raises:
+        NotFoundError: There is no such project.
+        OperationalError: The database does not answer, so that none was recorded.
+    """
+    request = submissions[0].request
     with request.read() as session:
         project = projects.get(session, request.project_id)
-    with (
-        RowErrors(request.objects) as errors,
-        RowSpool(Answer, request.settings.spool_dir) as spool,
-    ):
-        # All of them go into one transaction, which must not keep other writers waiting for long.
-        limits = replace(request.limits, max_rows=min(request.limits.max_rows, request.settings.max_labels))
-        blocks = decode_labels(request.body, request.media, limits=limits)
-        received = label_rows.read(blocks, project, spool=spool, errors=errors, now=request.clock())
-        if errors.count and request.mode == "atomic":
-            raise bulk.reject(request, errors, received=received)
+    with ExitStack() as stack:
+        bodies = [_check(stack, submission, project) for submission in submissions]
         try:
-            with request.write() as session:
-                submitted = _record(session, request, spool, errors, received=received)
-                keep(session, submitted)
-        except _RejectedError:
-            raise bulk.reject(request, errors, received=received) from None
-    return submitted
+            _write(request, [body for body in bodies if body.result is None])
+        except (OperationalError, UnavailableError):
+            raise
+        except Exception:
+            if len(submissions) == 1:
+                raise
+            return _one_by_one(submissions)
+        return [body.result or _reject(body) for body in bodies]
 
 
-def _record(
-    session: Session, request: BulkRequest, spool: RowSpool[Answer], errors: RowErrors, *, received: int
-) -> Submitted:
+def _one_by_one(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
+    """One of them cannot be recorded, which only the database could tell: the others shall not suffer from it."""
+    results: list[Submitted | Exception] = []
+    for submission in submissions:
+        try:
+            results += submit([submission])
+        except Exception as error:  # noqa: BLE001 - the result of this one
+            results.append(error)
+    return results
+
+
+def _check(stack: ExitStack, submission: Submission, project: Project) -> _Checked:
+    request = submission.request
+    body = _Checked(
+        submission,
+        stack.enter_context(RowErrors(request.objects)),
+        stack.enter_context(RowSpool(Answer, request.settings.spool_dir)),
+    )
+    # All of them go into one transaction, which must not keep other writers waiting for long.
+    limits = replace(request.limits, max_rows=min(request.limits.max_rows, request.settings.max_labels))
+    request.body.seek(0)
+    try:
+        blocks = decode_labels(request.body, request.media, limits=limits)
+        body.received = label_rows.read(blocks, project, spool=body.spool, errors=body.errors, now=request.clock())
+        if body.errors.count and body.atomic:
+            body.result = _reject(body)
+    except Exception as error:  # noqa: BLE001 - the result of this one
+        body.result = error
+    return body
+
+
+def _reject(body: _Checked) -> Exception:
+    return bulk.reject(body.submission.request, body.errors, received=body.received)
+
+
+def _write(request: BulkRequest, bodies: Sequence[_Checked]) -> None:
+    """Record all of them; without a result stay those which must be rejected."""
+    if not bodies:
+        return
+    try:
+        with request.write() as session:
+            _record(session, request, bodies)
+    except _RejectedError:
+        if len(bodies) > 1:
+            raise
+
+
+def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) -> None:
     now = request.clock()
     project = projects.get(session, request.project_id)
-    parts = (answers for answers, _ in spool.frames())
-    recorded, note = record_labels(session, project, parts, now=now, share=request.share)
-    errors.add(recorded.errors)
-    if recorded.errors and request.mode == "atomic":
-        raise _RejectedError
-    outcome = Outcome(
-        received=received,
-        created=recorded.created,
-        updated=recorded.updated,
-        unchanged=recorded.unchanged,
-        rejected=errors.count,
-        errors=sorted(errors.first, key=lambda error: error.line or 0),
-        errors_url=errors.save(session, project.id, now=now),
-    )
-    return Submitted(outcome, note)
+    records = [Recorded() for _ in bodies]
+    note = _record_waves(session, project, _waves(bodies, records), now=now, share=request.share)
+    for body, recorded in zip(bodies, records, strict=True):
+        body.errors.add(recorded.errors)
+        if recorded.errors and body.atomic:
+            if recorded.did_something:
+                raise _RejectedError
+            continue
+        outcome = Outcome(
+            received=body.received,
+            created=recorded.created,
+            updated=recorded.updated,
+            unchanged=recorded.unchanged,
+            rejected=body.errors.count,
+            errors=sorted(body.errors.first, key=lambda error: error.line or 0),
+            errors_url=body.errors.save(session, project.id, now=now),
+        )
+        body.result = Submitted(outcome, note)
+        body.submission.keep(session, body.result)
 
 
-def record_labels(
-    session: Session, project: Project, parts: Iterable[Sequence[Answer]], *, now: datetime, share: int
-) -> tuple[Recorded, TrainingNote]:
-    """Record answers, of which no two are of one annotator for one example; then apply the retraining policy."""
+def _waves(bodies: Sequence[_Checked], records: Sequence[Recorded]) -> Iterator[list[Part]]:
+    """The answers of some bodies in order, gathered while no two are of one annotator for one example."""
+    wave: list[Part] = []
+    pairs: set[tuple[str, str]] = set()
+    for body, recorded in zip(bodies, records, strict=True):
+        for answers, _ in body.spool.frames():
+            own = {(answer.example_id, answer.annotator) for answer in answers}
+            if wave and (len(pairs) + len(own) > _WAVE_ROWS or not pairs.isdisjoint(own)):
+                yield wave
+                wave, pairs = [], set()
+            wave.append(Part(answers, recorded, atomic=body.atomic))
+            pairs |= own
+    if wave:
+        yield wave
+
+
+def _record_waves(
+    session: Session, project: Project, waves: Iterable[Sequence[Part]], *, now: datetime, share: int
+) -> TrainingNote:
+    """Record answers, then apply the retraining policy once."""
     pool = lock_pool(session, project.id)
     generation = pool.label_generation
     recorder = Recorder(session, project, pool, now=now)
-    for answers in parts:
-        recorder.add(answers)
-    recorded = recorder.finish()
+    for wave in waves:
+        recorder.add(wave)
+    recorder.finish()
     if pool.label_generation == generation:
-        return recorded, trainings.note(session, project, pool)
-    return recorded, trainings.after_labels(session, project, pool, now=now, share=share)
+        return trainings.note(session, project, pool)
+    return trainings.after_labels(session, project, pool, now=now, share=share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Recording answers: labels and skips, and what they change in the pool."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,20 @@ class Recorded:
     unchanged: int = 0
     errors: list[FieldError] = field(default_factory=list)
 
+    @property
+    def did_something(self) -> bool:
+        """Whether a row was found good."""
+        return self.created + self.updated + self.unchanged > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Answers of one request, and where it is counted what they did; an atomic part is not recorded with a bad one."""
+
+    answers: Sequence[Answer]
+    recorded: Recorded
+    atomic: bool = False
+
 
 @dataclass(slots=True)
 class _Standing:
@@ -48,14 +62,13 @@ class Recorder:
         self._pool = pool
         self._now = now
         self._moves = moves or Moves()
-        self.recorded = Recorded()
 
-    def add(self, answers: Sequence[Answer]) -> None:
-        """Record some answers; no two are of one annotator for one example."""
-        ids = list({answer.example_id for answer in answers})
+    def add(self, parts: Sequence[Part]) -> None:
+        """Record some answers; no two of all are of one annotator for one example."""
+        ids = list({answer.example_id for part in parts for answer in part.answers})
         known = example_queries.find(self._session, self._project_id, ids)
-        answers = self._without_bad(answers, known)
-        if not answers:
+        good = self._without_bad(parts, known)
+        if not good:
             return
         standings = {key: _Standing(found, found.label_count, found.skip_count) for key, found in known.items()}
         current = {
@@ -63,17 +76,19 @@ class Recorder:
             for label in queries.of_examples(self._session, self._project_id, ids)
         }
         writes = _Writes(self._project_id, self._now)
-        for answer in answers:
+        for answer, recorded in good:
             old = current.get((answer.example_id, answer.annotator))
-            self._count(writes.decide(answer, old), answer, old, standings[answer.example_id])
+            change = writes.decide(answer, old)
+            setattr(recorded, change, getattr(recorded, change) + 1)
+            if change != "unchanged":
+                self._count(answer, old, standings[answer.example_id])
         writes.flush(self._session)
         self._settle(standings.values())
-        self._end_leases(answers, standings)
+        self._end_leases([answer for answer, _ in good], standings)
 
-    def finish(self) -> Recorded:
+    def finish(self) -> None:
         """Write the changes of the candidates and the counters."""
         self._moves.write(self._session, self._pool)
-        return self.recorded
 
     def forget(self, labels: Sequence[Any], known: Known) -> None:
         """Remove labels of one example; they stay in the history."""
@@ -85,26 +100,18 @@ class Recorder:
             self._pool.label_generation += trains(known.split) and not label.skip
         self._settle([standing])
 
-    def _without_bad(self, answers: Sequence[Answer], known: dict[str, Known]) -> list[Answer]:
-        wanted = list({answer.batch_id for answer in answers if answer.batch_id is not None})
+    def _without_bad(self, parts: Sequence[Part], known: dict[str, Known]) -> list[tuple[Answer, Recorded]]:
+        wanted = list({answer.batch_id for part in parts for answer in part.answers if answer.batch_id is not None})
         batches = queries.known_batches(self._session, self._project_id, wanted)
         good = []
-        for answer in answers:
-            if answer.example_id not in known:
-                self._bad(answer, "/example_id", "unknown_example", "The project has no such example.")
-            elif answer.batch_id is not None and answer.batch_id not in batches:
-                self._bad(answer, "/batch_id", "unknown_batch", "The project has no such query.")
-            else:
-                good.append(answer)
+        for part in parts:
+            problems = {i: bad for i, answer in enumerate(part.answers) if (bad := _problem(answer, known, batches))}
+            part.recorded.errors.extend(problems.values())
+            if not (problems and part.atomic):
+                good += [(answer, part.recorded) for i, answer in enumerate(part.answers) if i not in problems]
         return good
 
-    def _bad(self, answer: Answer, pointer: str, code: str, detail: str) -> None:
-        self.recorded.errors.append(FieldError(pointer, code, detail, line=answer.line, id=answer.example_id))
-
-    def _count(self, change: str, answer: Answer, old: Any, standing: _Standing) -> None:
-        setattr(self.recorded, change, getattr(self.recorded, change) + 1)
-        if change == "unchanged":
-            return
+    def _count(self, answer: Answer, old: Any, standing: _Standing) -> None:
         if old is not None:
             self._shift(standing, old, -1)
         self._shift(standing, answer, 1)
@@ -167,6 +174,16 @@ class Recorder:
                     (example_id, holder) for answer in by_example[example_id] for holder in _served(answer, held)
                 )
         queries.end_leases(self._session, self._project_id, sorted(ended))
+
+
+def _problem(answer: Answer, known: Container[str], batches: Container[str]) -> FieldError | None:
+    if answer.example_id not in known:
+        pointer, code, detail = "/example_id", "unknown_example", "The project has no such example."
+    elif answer.batch_id is not None and answer.batch_id not in batches:
+        pointer, code, detail = "/batch_id", "unknown_batch", "The project has no such query."
+    else:
+        return None
+    return FieldError(pointer, code, detail, line=answer.line, id=answer.example_id)
 
 
 def _served(answer: Answer, held: Sequence[tuple[str, str | None]]) -> list[str]:

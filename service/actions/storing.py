@@ -11,7 +11,7 @@ from service.actions.bulk import Outcome
 from service.actions.candidates import Moves, is_candidate
 from service.actions.example_rows import StoredRow
 from service.actions.label_rows import Answer
-from service.actions.recording import Recorder, trains
+from service.actions.recording import Part, Recorded, Recorder, trains
 from service.db.queries import examples as queries
 from service.db.queries.examples import Known, New
 from service.db.tables import Pool, Project
@@ -47,7 +47,7 @@ class Store:
         self.outcome.created += len(new)
         self.outcome.updated += len(changed)
         self.outcome.unchanged += len(rows) - len(new) - len(changed)
-        self._recorder.add([answer_of(row) for row in rows if row.label is not None])
+        self._recorder.add([Part([answer_of(row) for row in rows if row.label is not None], Recorded())])
 
     def finish(self, *, share: int) -> Outcome:
         """Write the changes of the candidates and the counters; ask for the jobs that follow."""

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import idempotency
-from service.actions.bulk import BulkRequest, Mode
-from service.actions.idempotency import Answer, Reservation
+from service.actions.bulk import BulkRequest, Mode, Transaction
+from service.actions.idempotency import Answer
+from service.actions.labels import Submission, Submitted
 from service.api.deps.callers import Identified
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
 from service.api.deps.parameters import BulkMode, IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
+from service.api.grouping import Groups
 from service.api.schemas.base import Schema
 from service.codecs.media import CHUNK_BYTES, Media, parse_media
 
@@ -29,6 +31,7 @@ class BulkBody:
     file: IO[bytes]
     media: Media
     mode: Mode
+    size: int
 
 
 class BulkEdge(Edge):
@@ -53,21 +56,42 @@ class BulkEdge(Edge):
         def keep(session: Session, made: Made) -> None:
             self.keep(session, reserved, Answer(200, {}, render(made).render()))
 
+        @contextmanager
+        def write() -> Iterator[Session]:
+            with self.held.write() as session:
+                if reserved is not None:  # storing takes several transactions
+                    idempotency.renew(session, reserved, until=utc_now() + self.lease)
+                yield session
+
         try:
-            made = action(self._request(project_id, reserved), keep)
+            made = action(self._request(project_id, write), keep)
         except BaseException:
             self.release(reserved)
             raise
         return respond(Answer(200, {}, render(made).render()))
 
-    def _request(self, project_id: str, reserved: Reservation | None) -> BulkRequest:
-        @contextmanager
-        def write() -> Iterator[Session]:
-            with self.held.write() as session:
-                if reserved is not None:
-                    idempotency.renew(session, reserved, until=utc_now() + self.lease)
-                yield session
+    async def submit_labels(
+        self, groups: Groups[Submission, Submitted], project_id: str, *, render: Callable[[Submitted], Schema]
+    ) -> Response:
+        """Record a body of labels together with those that come at the same time."""
+        reserved = None if self.key is None else await run_in_threadpool(self.reserve)
+        if isinstance(reserved, Answer):
+            return replay(reserved)
 
+        def keep(session: Session, made: Submitted) -> None:
+            if reserved is not None:
+                self.keep(session, reserved, Answer(200, {}, render(made).render()))
+
+        try:
+            submission = Submission(self._request(project_id, self.held.write), keep)
+            made = await groups.submit(project_id, submission, size=self.body.size)
+        except BaseException:
+            if reserved is not None:
+                await run_in_threadpool(self.release, reserved)
+            raise
+        return respond(Answer(200, {}, render(made).render()))
+
+    def _request(self, project_id: str, write: Transaction) -> BulkRequest:
         return BulkRequest(
             project_id=project_id,
             body=self.body.file,
@@ -91,16 +115,15 @@ async def bulk_edge(
     """The edge of a request with a bulk body, which is spooled: into a file without a name once it is not small."""
     media = parse_media(request.headers.get("content-type"), request.headers.get("content-encoding"))
     folder = held.settings.spool_dir
-    await run_in_threadpool(folder.mkdir, parents=True, exist_ok=True)
     with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(folder)) as file:
-        digest = await _spool(request, file)
-        body = BulkBody(file, media, mode)
+        digest, size = await _spool(request, file)
+        body = BulkBody(file, media, mode, size)
         hashed = request_hash(request, b"", digest=digest)
         yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
 
 
-async def _spool(request: Request, file: IO[bytes]) -> str:
-    """Write the body as it comes; returns its hash."""
+async def _spool(request: Request, file: IO[bytes]) -> tuple[str, int]:
+    """Write the body as it comes; returns its hash and its size."""
     digest = hashlib.sha256()
     held = bytearray()
 
@@ -114,8 +137,17 @@ async def _spool(request: Request, file: IO[bytes]) -> str:
         if len(held) >= CHUNK_BYTES:
             await run_in_threadpool(write)
     write()
+    size = file.tell()
     file.seek(0)
-    return digest.hexdigest()
+    return digest.hexdigest(), size
 
 
 BulkWriting = Annotated[BulkEdge, Depends(bulk_edge, scope="function")]
+
+
+async def _label_groups(request: Request) -> Groups[Submission, Submitted]:
+    groups: Groups[Submission, Submitted] = request.app.state.label_groups
+    return groups
+
+
+LabelGroups = Annotated[Groups[Submission, Submitted], Depends(_label_groups)]

@@ -38,6 +38,10 @@ class Runtime:
     sealer: Sealer
     guard: AddressGuard
 
+    def __post_init__(self) -> None:
+        """See that large bodies have their place."""
+        self.settings.spool_dir.mkdir(parents=True, exist_ok=True)
+
     def authenticate(self, secret: str) -> Caller:
         """The caller of a key."""
         now = utc_now()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from service.actions import labels, projects
-from service.api.deps.bulk import BulkWriting
+from service.api.deps.bulk import BulkWriting, LabelGroups
 from service.api.deps.callers import LabelWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
@@ -54,11 +54,9 @@ _JSON = ("application/json", "application/*", "*/*", "")
         IdempotencyMismatchError,
     ),
 )
-def record_labels(project_id: ProjectId, _: LabelWriter, writing: BulkWriting) -> Response:
+async def record_labels(project_id: ProjectId, _: LabelWriter, writing: BulkWriting, together: LabelGroups) -> Response:
     """One current label of each annotator for each example; another value updates it and keeps the history."""
-    return writing.submit(
-        lambda request, keep: labels.submit(request, keep=keep), project_id, render=LabelsAnswer.of_labels
-    )
+    return await writing.submit_labels(together, project_id, render=LabelsAnswer.of_labels)
 
 
 @router.get(
