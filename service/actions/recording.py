@@ -71,9 +71,10 @@ class Recorder:
         if not good:
             return
         standings = {key: _Standing(found, found.label_count, found.skip_count) for key, found in known.items()}
+        answered = [key for key, found in known.items() if found.label_count or found.skip_count]
         current = {
             (label.example_id, label.annotator): label
-            for label in queries.of_examples(self._session, self._project_id, ids)
+            for label in queries.of_examples(self._session, self._project_id, answered)
         }
         writes = _Writes(self._project_id, self._now)
         for answer, recorded in good:
@@ -216,7 +217,7 @@ class _Writes:
             return "unchanged"
         if (old.value, old.skip, old.source) == (answer.value, answer.skip, answer.source):
             if at > told:
-                self._again.append({"of_label": old.id, "at": at})
+                self._again.append({"id": old.id, "labeled_at": at})
             return "unchanged"
         self._replaced.append(old)
         self._changed.append({"id": old.id, **self._values(answer, at)})

@@ -83,7 +83,8 @@ class Example(Table):
     """One item of a pool. `row` is its place in every array; a new row is taken when its features change."""
 
     __tablename__ = "examples"
-    __table_args__ = (Index(None, "project_id", "row", unique=True),)
+    # room for the counts to change in place: no index needs to know
+    __table_args__ = (Index(None, "project_id", "row", unique=True), {"postgresql_with": {"fillfactor": 85}})
 
     project_id: Mapped[str] = _project()
     example_id: Mapped[str] = mapped_column(String(256), primary_key=True)

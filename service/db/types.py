@@ -10,12 +10,14 @@ from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _BASE32 for low in _BASE32]
 
 
 def new_id(prefix: str) -> str:
     """A typed opaque id that sorts by time of creation: `prefix_` and 26 characters (ULID layout)."""
+    # 26 digits are thirteen pairs, 130 bits of which 128 are used
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return f"{prefix}_" + "".join(_BASE32[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 class UtcTime(TypeDecorator[datetime]):

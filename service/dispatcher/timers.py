@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from service.actions import bulk, large_uploads, relay, retention, trainings
 from service.api.deps.runtime import Runtime, utc_now
+from service.db.queries import planner
 from service.dispatcher.lost_jobs import LostJobs
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
@@ -41,6 +42,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_deliveries", 300.0, _forget_deliveries),
         Task("forget_error_lists", 300.0, _forget_error_lists),
         Task("recover_uploads", 15.0, _recover_uploads),
+        Task("analyze_young_tables", settings.sweep_seconds, _analyze_young_tables),
         Task("clear_scratch", 600.0, _clear_scratch),
     )
 
@@ -73,6 +75,11 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 def _request_trainings(runtime: Runtime) -> None:
     with runtime.write() as session:
         trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
+
+
+def _analyze_young_tables(runtime: Runtime) -> None:
+    with runtime.write() as session:
+        planner.analyze_young_tables(session)
 
 
 def _forget_leases(runtime: Runtime) -> None:

@@ -95,9 +95,7 @@ def revoke_key(key_id: KeyId, _: Admin, writing: Writing, recent: Recent) -> Res
     response_model=KeyWithSecret,
     responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
-def rotate_key(
-    key_id: KeyId, _: Admin, writing: Writing, recent: Recent, body: RotationIn | None = None
-) -> Response:
+def rotate_key(key_id: KeyId, _: Admin, writing: Writing, recent: Recent, body: RotationIn | None = None) -> Response:
     """A successor with the same rights; the old key lives on for `overlap_seconds`."""
     overlap = (body or RotationIn()).overlap_seconds
     answer = writing.answer(

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session
 
+from service.db.many import among, insert_many, update_many
 from service.db.results import changed
 from service.db.tables import CandidateChange, Example, Lease, LooseVector, Upload
 
@@ -51,12 +52,9 @@ def staging_uploads(session: Session, project_id: str) -> set[str]:
 
 def find(session: Session, project_id: str, ids: Sequence[str], *, hidden: bool = False) -> dict[str, Known]:
     """Those of the examples that exist; with `hidden`, also those of an upload that is not published."""
-    found: dict[str, Known] = {}
-    for part in parts_of(ids):
-        query = select(*_KNOWN).where(Example.project_id == project_id, Example.example_id.in_(part))
-        query = query if hidden else query.where(visible(project_id))
-        found.update((row[0], Known._make(row)) for row in session.execute(query))
-    return found
+    query = select(*_KNOWN).where(Example.project_id == project_id, among(session, Example.example_id, ids))
+    query = query if hidden else query.where(visible(project_id))
+    return {row[0]: Known._make(row) for row in session.execute(query)}
 
 
 def parts_of(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -99,13 +97,7 @@ def add(session: Session, project_id: str, new: Sequence[New], *, upload_id: str
 
 def change(session: Session, project_id: str, rows: list[dict[str, Any]]) -> None:
     """Change examples: each of the rows has `example_id` and new values of the same columns."""
-    if not rows:
-        return
-    names = [name for name in rows[0] if name != "example_id"]
-    mine = (_EXAMPLES.c.project_id == project_id) & (_EXAMPLES.c.example_id == bindparam("of_example"))
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-    parameters = [{"of_example": row["example_id"], **{f"new_{name}": row[name] for name in names}} for row in rows]
-    session.execute(update(_EXAMPLES).where(mine).values(values), parameters)
+    update_many(session, _EXAMPLES, rows, key="example_id", project_id=project_id)
 
 
 def remove(session: Session, project_id: str, example_id: str) -> None:
@@ -117,23 +109,19 @@ def remove(session: Session, project_id: str, example_id: str) -> None:
 def add_vectors(session: Session, project_id: str, vectors: Sequence[tuple[int, bytes]]) -> None:
     """Keep vectors as blobs, by row."""
     made = [{"project_id": project_id, "row": row, "vector": vector} for row, vector in vectors]
-    if made:
-        session.execute(insert(_VECTORS), made)
+    insert_many(session, _VECTORS, made)
 
 
 def drop_vectors(session: Session, project_id: str, rows: Sequence[int]) -> int:
     """Remove the blobs of rows that became holes; how many there were."""
     mine = delete(LooseVector).where(LooseVector.project_id == project_id)
-    return sum(changed(session, mine.where(LooseVector.row.in_(part))) for part in parts_of(rows))
+    return changed(session, mine.where(among(session, LooseVector.row, rows)))
 
 
 def move_leases(session: Session, project_id: str, new_rows: dict[str, int]) -> None:
     """Tell leases the new rows of their examples."""
-    if not new_rows:
-        return
-    mine = (_LEASES.c.project_id == project_id) & (_LEASES.c.example_id == bindparam("of_example"))
-    parameters = [{"of_example": example_id, "new_row": row} for example_id, row in new_rows.items()]
-    session.execute(update(_LEASES).where(mine).values(row=bindparam("new_row")), parameters)
+    moved = [{"example_id": example_id, "row": row} for example_id, row in new_rows.items()]
+    update_many(session, _LEASES, moved, key="example_id", project_id=project_id)
 
 
 def add_changes(session: Session, project_id: str, *, first: int, made: Sequence[dict[str, Any]]) -> None:
@@ -175,11 +163,8 @@ def _has_status(status: Status, *, overlap: int, now: datetime) -> ColumnElement
 
 def leased(session: Session, project_id: str, ids: Sequence[str], *, now: datetime) -> set[str]:
     """Which of the examples are promised to somebody."""
-    found: set[str] = set()
-    for part in parts_of(ids):
-        live = select(Lease.example_id).where(Lease.project_id == project_id, Lease.expires_at > now)
-        found.update(session.scalars(live.where(Lease.example_id.in_(part))))
-    return found
+    live = select(Lease.example_id).where(Lease.project_id == project_id, Lease.expires_at > now)
+    return set(session.scalars(live.where(among(session, Lease.example_id, ids))))
 
 
 def answered(session: Session, project_id: str) -> list[tuple[int, str, int, int]]:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Row, and_, delete, select, tuple_
 from sqlalchemy.orm import Session
 
+from service.db.many import among, insert_many, update_many
 from service.db.queries.examples import parts_of, visible
 from service.db.results import changed
 from service.db.tables import Batch, BatchItem, Example, Job, Label, LabelHistory, Lease
@@ -17,20 +18,17 @@ _KEPT = ("project_id", "example_id", "annotator", "value", "skip", "source", "la
 
 def of_examples(session: Session, project_id: str, ids: Sequence[str]) -> Sequence[Row[Any]]:
     """The current labels of some examples, in no order."""
-    found: list[Row[Any]] = []
-    for part in parts_of(ids):
-        query = select(_LABELS).where(_LABELS.c.project_id == project_id, _LABELS.c.example_id.in_(part))
-        found.extend(session.execute(query))
-    return found
+    if not ids:
+        return []
+    query = select(_LABELS).where(_LABELS.c.project_id == project_id, among(session, _LABELS.c.example_id, ids))
+    return session.execute(query).all()
 
 
 def leases_of(session: Session, project_id: str, ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
     """Leases of some examples: example id, holder and annotator."""
-    found: list[tuple[str, str, str | None]] = []
-    for part in parts_of(ids):
-        query = select(Lease.example_id, Lease.holder, Lease.annotator).where(Lease.project_id == project_id)
-        found.extend((row[0], row[1], row[2]) for row in session.execute(query.where(Lease.example_id.in_(part))))
-    return found
+    query = select(Lease.example_id, Lease.holder, Lease.annotator).where(Lease.project_id == project_id)
+    found = session.execute(query.where(among(session, Lease.example_id, ids)))
+    return [(example_id, holder, annotator) for example_id, holder, annotator in found]
 
 
 def end_leases(session: Session, project_id: str, ended: Sequence[tuple[str, str]]) -> None:
@@ -42,17 +40,15 @@ def end_leases(session: Session, project_id: str, ended: Sequence[tuple[str, str
 
 def known_batches(session: Session, project_id: str, ids: Sequence[str]) -> set[str]:
     """Which of the ids are queries of the project."""
-    found: set[str] = set()
-    for part in parts_of(ids):
-        mine = select(Job.id).where(Job.project_id == project_id, Job.kind == "query")
-        found.update(session.scalars(mine.where(Job.id.in_(part))))
-    return found
+    if not ids:
+        return set()
+    mine = select(Job.id).where(Job.project_id == project_id, Job.kind == "query")
+    return set(session.scalars(mine.where(among(session, Job.id, ids))))
 
 
 def add(session: Session, rows: list[dict[str, Any]]) -> None:
     """Insert labels."""
-    if rows:
-        session.execute(insert(_LABELS), rows)
+    insert_many(session, _LABELS, rows)
 
 
 def replace(session: Session, old: Sequence[Any], new: list[dict[str, Any]]) -> None:
@@ -60,10 +56,7 @@ def replace(session: Session, old: Sequence[Any], new: list[dict[str, Any]]) -> 
     if not new:
         return
     keep(session, old, replaced_at=new[0]["updated_at"])
-    names = [name for name in new[0] if name != "id"]
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
-    parameters = [{"of_label": row["id"], **{f"new_{name}": row[name] for name in names}} for row in new]
-    session.execute(update(_LABELS).where(_LABELS.c.id == bindparam("of_label")).values(values), parameters)
+    update_many(session, _LABELS, new, key="id")
 
 
 def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
@@ -72,21 +65,17 @@ def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
         {"label_id": label.id, "replaced_at": replaced_at, **{name: getattr(label, name) for name in _KEPT}}
         for label in old
     ]
-    if rows:
-        session.execute(insert(_HISTORY), rows)
+    insert_many(session, _HISTORY, rows)
 
 
 def said_again(session: Session, rows: list[dict[str, Any]]) -> None:
-    """Note that labels were given again, later: each of the rows has `of_label` and `at`."""
-    if rows:
-        mine = update(_LABELS).where(_LABELS.c.id == bindparam("of_label"))
-        session.execute(mine.values(labeled_at=bindparam("at")), rows)
+    """Note that labels were given again, later: each of the rows has `id` and `labeled_at`."""
+    update_many(session, _LABELS, rows, key="id")
 
 
 def remove(session: Session, ids: Sequence[str]) -> None:
     """Delete labels."""
-    for part in parts_of(ids):
-        changed(session, delete(Label).where(Label.id.in_(part)))
+    changed(session, delete(Label).where(among(session, Label.id, ids)))
 
 
 def get(session: Session, project_id: str, label_id: str) -> Label | None:

@@ -1,0 +1,84 @@
+"""Statements over many values at once: PostgreSQL takes them as arrays, as which they cost it a third of the time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Table,
+    any_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from service.db.types import Json
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def among(session: Session, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
+    """The condition that a column has one of the values, however many they are."""
+    if _has_arrays(session):
+        one: ColumnElement[bool] = column == any_(literal(list(values), ARRAY(column.type)))
+        return one
+    known = func.json_each(literal(list(values), Json)).table_valued("value")
+    among_them: ColumnElement[bool] = column.in_(select(known.c.value))
+    return among_them
+
+
+def insert_many(session: Session, table: Table, rows: Rows) -> None:
+    """Insert rows that have the same columns."""
+    if not rows:
+        return
+    if not _has_arrays(session):
+        session.execute(insert(table), list(rows))
+        return
+    names = list(rows[0])
+    values = _as_table(table, names, rows)
+    session.execute(insert(table).from_select(names, select(*(values[name] for name in names))))
+
+
+def update_many(session: Session, table: Table, rows: Rows, *, key: str, **where: Any) -> None:
+    """Change rows that are found by the column `key` among those `where` other columns have these values.
+
+    All of `rows` have `key` and new values of the same columns.
+    """
+    if not rows:
+        return
+    names = [name for name in rows[0] if name != key]
+    mine = update(table).where(*(table.c[name] == value for name, value in where.items()))
+    if _has_arrays(session):
+        values = _as_table(table, [key, *names], rows)
+        session.execute(mine.where(table.c[key] == values[key]).values({name: values[name] for name in names}))
+        return
+    # an UPDATE keeps the names of its columns for itself
+    renamed = [{f"of_{key}": row[key], **{f"new_{name}": row[name] for name in names}} for row in rows]
+    each = mine.where(table.c[key] == bindparam(f"of_{key}"))
+    session.connection().execute(each.values({name: bindparam(f"new_{name}") for name in names}), renamed)
+
+
+def _has_arrays(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def _as_table(table: Table, names: Sequence[str], rows: Rows) -> dict[str, ColumnElement[Any]]:
+    """The columns of rows as a table; what is the same in all of them is sent once."""
+    columns: dict[str, ColumnElement[Any]] = {}
+    arrays: dict[str, ColumnElement[Any]] = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        kind = table.c[name].type
+        if arrays and all(value is values[0] for value in values):
+            columns[name] = literal(values[0], kind)
+        else:
+            arrays[name] = literal(values, ARRAY(kind))
+    found: FromClause = func.unnest(*arrays.values()).table_valued(*arrays).render_derived()
+    columns.update((name, found.c[name]) for name in arrays)
+    return columns
