@@ -1,7 +1,7 @@
 """Recording answers: labels and skips, and what they change in the pool."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,24 @@ class Part:
 
 
 @dataclass(slots=True)
+class _Gained:
+    """What the counters of the pool gain; its own attributes are watched, which costs more than counting."""
+
+    label_generation: int = 0
+    labels_human: int = 0
+    labels_automated: int = 0
+    examples_labeled: int = 0
+    examples_skipped: int = 0
+
+    def give(self, pool: Pool) -> None:
+        for counter in fields(self):
+            gained = getattr(self, counter.name)
+            if gained:
+                setattr(pool, counter.name, getattr(pool, counter.name) + gained)
+                setattr(self, counter.name, 0)
+
+
+@dataclass(slots=True)
 class _Standing:
     """How an example stands while answers for it are being recorded."""
 
@@ -62,6 +80,7 @@ class Recorder:
         self._pool = pool
         self._now = now
         self._moves = moves or Moves()
+        self._gained = _Gained()
 
     def add(self, parts: Sequence[Part]) -> None:
         """Record some answers; no two of all are of one annotator for one example."""
@@ -89,6 +108,7 @@ class Recorder:
 
     def finish(self) -> None:
         """Write the changes of the candidates and the counters."""
+        self._gained.give(self._pool)
         self._moves.write(self._session, self._pool)
 
     def forget(self, labels: Sequence[Any], known: Known) -> None:
@@ -98,7 +118,7 @@ class Recorder:
         standing = _Standing(known, known.label_count, known.skip_count)
         for label in labels:
             self._shift(standing, label, -1)
-            self._pool.label_generation += trains(known.split) and not label.skip
+            self._gained.label_generation += trains(known.split) and not label.skip
         self._settle([standing])
 
     def _without_bad(self, parts: Sequence[Part], known: dict[str, Known]) -> list[tuple[Answer, Recorded]]:
@@ -119,9 +139,9 @@ class Recorder:
         if not trains(standing.known.split):
             return
         if old is None:
-            self._pool.label_generation += not answer.skip
+            self._gained.label_generation += not answer.skip
         else:
-            self._pool.label_generation += (old.value, old.skip) != (answer.value, answer.skip)
+            self._gained.label_generation += (old.value, old.skip) != (answer.value, answer.skip)
 
     def _shift(self, standing: _Standing, label: Any, by: int) -> None:
         if label.skip:
@@ -129,9 +149,9 @@ class Recorder:
             return
         standing.label_count += by
         if label.source == "human":
-            self._pool.labels_human += by
+            self._gained.labels_human += by
         else:
-            self._pool.labels_automated += by
+            self._gained.labels_automated += by
 
     def _settle(self, standings: Iterable[_Standing]) -> None:
         """Write the counts of the examples, and what follows from them for the pool."""
@@ -142,8 +162,8 @@ class Recorder:
                 continue
             counts = {"label_count": after.label_count, "skip_count": after.skip_count}
             changed.append({"example_id": before.example_id, **counts})
-            self._pool.examples_labeled += (after.label_count > 0) - (before.label_count > 0)
-            self._pool.examples_skipped += self._is_skipped(after) - self._is_skipped(before)
+            self._gained.examples_labeled += (after.label_count > 0) - (before.label_count > 0)
+            self._gained.examples_skipped += self._is_skipped(after) - self._is_skipped(before)
             stays = self._is_candidate(before.split, after)
             if stays != self._is_candidate(before.split, before):
                 self._moves.add(before.row, value=stays)

@@ -42,7 +42,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_deliveries", 300.0, _forget_deliveries),
         Task("forget_error_lists", 300.0, _forget_error_lists),
         Task("recover_uploads", 15.0, _recover_uploads),
-        Task("analyze_young_tables", settings.sweep_seconds, _analyze_young_tables),
+        Task("analyze_changed_tables", settings.sweep_seconds, _analyze_changed_tables),
         Task("clear_scratch", 600.0, _clear_scratch),
     )
 
@@ -77,9 +77,9 @@ def _request_trainings(runtime: Runtime) -> None:
         trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
 
 
-def _analyze_young_tables(runtime: Runtime) -> None:
+def _analyze_changed_tables(runtime: Runtime) -> None:
     with runtime.write() as session:
-        planner.analyze_young_tables(session)
+        planner.analyze_changed_tables(session)
 
 
 def _forget_leases(runtime: Runtime) -> None:

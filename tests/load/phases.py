@@ -14,6 +14,7 @@ CLIENTS = 64
 LABELS_PER_SECOND = 220
 QUERIES_PER_SECOND = 3.3
 READS_PER_SECOND = 20
+_CORRECTED_EVERY = 20
 
 Act = Callable[[Connection, float], Awaitable[None]]
 
@@ -30,11 +31,14 @@ class Phase:
     project_id: str
     rows: int
     acknowledged: dict[tuple[str, str], str] = field(default_factory=dict)
-    doubtful: set[tuple[str, str]] = field(default_factory=set)  # sent, and not acknowledged
+    doubtful: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # sent, and not acknowledged
+    corrected: int = 0
+    wrong: int = 0  # answers that say something else than what was done
     figures: dict[str, Figures] = field(default_factory=dict)
     seconds: float = 0.0
     _sent: int = 0
     _reads: int = 0
+    _last: dict[Connection, tuple[str, str, str]] = field(default_factory=dict)
 
     def of(self, kind: str) -> Figures:
         """The figures of one kind of call."""
@@ -45,12 +49,29 @@ class Phase:
         numbers = range(self._sent, self._sent + count)
         self._sent += count
         rows = [(f"e{n % self.rows}", f"a{n // self.rows}", str(n * 7 % CLASSES)) for n in numbers]
+        if await self._send(connection, due, rows, done="created"):
+            self._last[connection] = rows[-1]
+
+    async def label_or_correct(self, connection: Connection, due: float) -> None:
+        """Send a label; now and then another value for the one before, which then is the one that counts."""
+        if connection not in self._last or self.of("labels").statuses.total() % _CORRECTED_EVERY:
+            await self.label(connection, due)
+            return
+        example, annotator, value = self._last.pop(connection)
+        if await self._send(connection, due, [(example, annotator, str((int(value) + 1) % CLASSES))], done="updated"):
+            self.corrected += 1
+
+    async def _send(self, connection: Connection, due: float, rows: list[tuple[str, str, str]], *, done: str) -> bool:
         path = f"/v1/projects/{self.project_id}/labels"
         content = await connection.timed(self.of("labels"), "POST", path, labels_body(rows), due=due)
-        if content and orjson.loads(content)["created"] == count:
+        if content:
+            counts = orjson.loads(content)
+            self.wrong += (counts[done], counts["received"], counts["rejected"]) != (len(rows), len(rows), 0)
             self.acknowledged.update(((example, annotator), value) for example, annotator, value in rows)
-        else:
-            self.doubtful.update((example, annotator) for example, annotator, _ in rows)
+            return True
+        for example, annotator, value in rows:
+            self.doubtful.setdefault((example, annotator), set()).add(value)
+        return False
 
     async def batch(self, connection: Connection, due: float) -> None:
         """Ask for a batch, wait for it and read it."""
@@ -110,7 +131,7 @@ async def mixed(phase: Phase, connections: list[Connection], *, seconds: float) 
     """Single labels, batches and reads at a steady rate; a call that leaves late is late from when it was due."""
     cut, end = len(connections) - len(connections) // 4, len(connections) - len(connections) // 8
     await asyncio.gather(
-        phase.run(connections[:cut], phase.label, seconds=seconds, rate=LABELS_PER_SECOND),
+        phase.run(connections[:cut], phase.label_or_correct, seconds=seconds, rate=LABELS_PER_SECOND),
         phase.run(connections[cut:end], phase.batch, seconds=seconds, rate=QUERIES_PER_SECOND),
         phase.run(connections[end:], phase.read, seconds=seconds, rate=READS_PER_SECOND),
     )

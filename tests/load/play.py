@@ -3,16 +3,18 @@
 import asyncio
 import os
 import socket
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import orjson
 
-from tests.load.client import Connection
+from tests.load.client import Connection, Figures
 from tests.load.phases import CLIENTS, Phase, hundreds, mixed, singles
 from tests.support import processes
 from tests.support.redis_server import wait_until
@@ -20,6 +22,8 @@ from tests.support.stack import PATIENCE_SECONDS, Stack, points, running
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ROLES = ("serve", "dispatcher", "worker")
+Pair = tuple[str, str]
+_LOOKS = 40
 Load = Callable[..., Awaitable[None]]
 PHASES: dict[str, Load] = {"singles": singles, "hundreds": hundreds, "mixed": mixed}
 
@@ -31,8 +35,8 @@ class Played:
     name: str
     phase: Phase
     labels: int
-    cpu_seconds: float  # of the API processes
-    memory: dict[str, list[float]]  # MiB by role: at the start, after a quarter of the time, at the end
+    cpu: dict[str, float]  # seconds of processor time by role
+    memory: list[dict[str, float]]  # MiB by role, as time went on
     lost: int
     duplicated: int
     unasked: int  # labels in the export that nobody sent
@@ -48,15 +52,28 @@ class Played:
             "p50_ms": labels.milliseconds(50),
             "p95_ms": labels.milliseconds(95),
             "p99_ms": labels.milliseconds(99),
-            "api_cpu_ms_per_request": round(1000 * self.cpu_seconds / max(labels.statuses.total(), 1), 2),
             "lost": self.lost,
             "duplicated": self.duplicated,
             "unasked": self.unasked,
+            "wrong": self.phase.wrong,
+            "corrected": self.phase.corrected,
             "errors": sum(kind.errors for kind in self.phase.figures.values()),
-            "statuses": {name: dict(kind.statuses) for name, kind in self.phase.figures.items()},
-            "p99_ms_by_kind": {name: kind.milliseconds(99) for name, kind in self.phase.figures.items()},
-            "memory_mib": self.memory,
+            "kinds": {name: _figures_of(kind) for name, kind in self.phase.figures.items()},
+            "cpu_seconds": self.cpu,
+            "memory_mib": {role: [at[role] for at in self.memory[:: max(len(self.memory) // 8, 1)]] for role in _ROLES},
+            "memory_growth": max(self._growth("serve"), self._growth("dispatcher")),
         }
+
+    def _growth(self, role: str) -> float:
+        """Memory in the last quarter over that in the second one, when everything has been used once."""
+        quarter = max(len(self.memory) // 4, 1)
+        second, last = self.memory[quarter : 2 * quarter] or self.memory, self.memory[-quarter:]
+        return round(float(np.median([at[role] for at in last]) / np.median([at[role] for at in second])), 3)
+
+
+def _figures_of(kind: Figures) -> dict[str, Any]:
+    percentiles = {f"p{percent}_ms": kind.milliseconds(percent) for percent in (50, 95, 99)}
+    return {"statuses": dict(kind.statuses), **percentiles}
 
 
 @contextmanager
@@ -75,17 +92,30 @@ def play(stack: Stack, urls: list[str], name: str, *, seconds: float, rows: int)
     project_id = stack.client.project(name=name, retraining={"automatic": name == "mixed"})
     assert stack.client.upload(project_id, points(rows)[0]).json()["created"] == rows
     phase = Phase(project_id, rows)
-    memory, cpu = [_memory(stack.folder)], _api_seconds(stack.folder)
+    memory, cpu = [_memory(stack.folder)], _seconds(stack.folder)
     asyncio.run(_load(phase, name, urls, _key(stack), seconds=seconds, memory=memory, folder=stack.folder))
-    cpu = _api_seconds(stack.folder) - cpu
-    memory.append(_memory(stack.folder))
-    by_role = {role: [at[role] for at in memory] for role in _ROLES}
-    exported = _export(stack, project_id)
-    lost = sum(exported.get((*key, value), 0) == 0 for key, value in phase.acknowledged.items())
-    seen = Counter(row[:2] for row in exported.elements())
-    unasked = sum(key not in phase.acknowledged and key not in phase.doubtful for key in seen)
-    duplicated = sum(count - 1 for count in seen.values())
-    return Played(name, phase, len(phase.acknowledged), cpu, by_role, lost, duplicated, unasked)
+    used = {role: round(seconds - cpu[role], 1) for role, seconds in _seconds(stack.folder).items()}
+    exported = list(_export(stack, project_id))
+    checked = check(phase.acknowledged, phase.doubtful, exported)
+    return Played(name, phase, len(phase.acknowledged), used, memory, *checked)
+
+
+def check(
+    acknowledged: Mapping[Pair, str], doubtful: Mapping[Pair, Collection[str]], exported: Sequence[tuple[str, str, str]]
+) -> tuple[int, int, int]:
+    """How many labels were lost, duplicated, and exported though nobody sent them.
+
+    Args:
+        acknowledged: The value that was last acknowledged, by example and annotator.
+        doubtful: Values that were sent and not acknowledged: they may have been recorded.
+        exported: Example, annotator and value of each label.
+    """
+    found = {row[:2]: row[2] for row in exported}
+    lost = sum(key not in found for key in acknowledged)
+    unasked = 0
+    for key, value in found.items():
+        unasked += value not in {acknowledged.get(key), *doubtful.get(key, ())}
+    return lost, len(exported) - len(found), unasked
 
 
 async def _load(
@@ -94,21 +124,26 @@ async def _load(
     connections = [Connection(urls[n % len(urls)], key) for n in range(CLIENTS)]
 
     async def look() -> None:
-        await asyncio.sleep(seconds / 4)
-        memory.append(await asyncio.to_thread(_memory, folder))
+        while True:
+            await asyncio.sleep(seconds / _LOOKS)
+            memory.append(await asyncio.to_thread(_memory, folder))
 
+    looking = asyncio.create_task(look())
     try:
-        await asyncio.gather(PHASES[name](phase, connections, seconds=seconds), look())
+        await PHASES[name](phase, connections, seconds=seconds)
     finally:
+        looking.cancel()
         for connection in connections:
             connection.close()
 
 
-def _export(stack: Stack, project_id: str) -> Counter[tuple[str, str, str]]:
-    answer = stack.client.http.get(f"/v1/projects/{project_id}/labels", headers={"Accept": "application/x-ndjson"})
-    assert answer.status_code == 200, answer.text
-    rows = httpx.Response(200, text=f"[{','.join(answer.text.splitlines())}]").json()
-    return Counter((row["example_id"], row["annotator"], row["label"]) for row in rows)
+def _export(stack: Stack, project_id: str) -> Iterator[tuple[str, str, str]]:
+    path, wanted = f"/v1/projects/{project_id}/labels", {"Accept": "application/x-ndjson"}
+    with stack.client.http.stream("GET", path, headers=wanted) as answer:
+        assert answer.status_code == httpx.codes.OK
+        for line in answer.iter_lines():
+            row = orjson.loads(line)
+            yield row["example_id"], row["annotator"], row["label"]
 
 
 def _memory(folder: Path) -> dict[str, float]:
@@ -124,12 +159,14 @@ def _memory(folder: Path) -> dict[str, float]:
     return found
 
 
-def _api_seconds(folder: Path) -> float:
-    """Processor time of the API processes."""
-    fields = (
-        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes.role(folder, "serve")
-    )
-    return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS
+def _seconds(folder: Path) -> dict[str, float]:
+    """Processor time by role, work-horses that have ended with their workers; of the client too."""
+    used = dict.fromkeys(_ROLES, 0.0)
+    for role in _ROLES:
+        for pid in processes.role(folder, role):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used[role] += sum(int(ticks) for ticks in fields[11:15]) / _TICKS
+    return {**used, "client": time.process_time()}
 
 
 def _key(stack: Stack) -> str:

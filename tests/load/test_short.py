@@ -12,5 +12,5 @@ def test_no_acknowledged_label_is_lost_or_doubled_under_load() -> None:
         for name in PHASES:
             figures = play(stack, urls, name, seconds=1.5, rows=2000).figures()
             assert figures["labels"] > 0
-            wrong = {kind: figures[kind] for kind in ("errors", "lost", "duplicated", "unasked")}
-            assert wrong == dict.fromkeys(wrong, 0), figures["statuses"]
+            wrong = {kind: figures[kind] for kind in ("errors", "wrong", "lost", "duplicated", "unasked")}
+            assert wrong == dict.fromkeys(wrong, 0), figures["kinds"]

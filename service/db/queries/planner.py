@@ -1,23 +1,24 @@
-"""What PostgreSQL's planner knows of tables that have just filled up."""
+"""What PostgreSQL's planner knows of the tables."""
 
-from sqlalchemy import column, func, select, table, text
+from sqlalchemy import column, select, table, text
 from sqlalchemy.orm import Session
 
-_KNOWS_FROM_BYTES = 500_000
+_CHANGED_ROWS = 1000
+_CHANGED_PART = 0.1
 
 
-def analyze_young_tables(session: Session) -> list[str]:
-    """Analyze the tables of PostgreSQL that have grown and were never analyzed; which ones.
+def analyze_changed_tables(session: Session) -> list[str]:
+    """Analyze the tables of PostgreSQL that have changed by a tenth since it last looked; which ones.
 
-    Its own housekeeping comes to that after a minute, and until then it looks 1,000 keys up by reading whole projects.
+    Its own housekeeping comes to that after minutes. Until then it takes a new project for an empty one, and looks
+    1,000 keys up by reading all that the project has.
     """
     if session.get_bind().dialect.name != "postgresql":
         return []
-    tables = table("pg_class", column("oid"), column("relname"), column("relkind"), column("reltuples"))
-    young = select(tables.c.relname).where(tables.c.relkind == "r", tables.c.reltuples <= 0)
-    mine = young.where(func.pg_table_is_visible(tables.c.oid), tables.c.relname.not_like("pg_%"))
-    grown: list[str] = list(session.scalars(mine.where(func.pg_relation_size(tables.c.oid) > _KNOWS_FROM_BYTES)))
+    known = table("pg_stat_user_tables", column("relname"), column("n_mod_since_analyze"), column("n_live_tup"))
+    enough = _CHANGED_ROWS + _CHANGED_PART * known.c.n_live_tup
+    changed = list(session.scalars(select(known.c.relname).where(known.c.n_mod_since_analyze > enough)))
     quote = session.get_bind().dialect.identifier_preparer.quote
-    for name in grown:
+    for name in changed:
         session.execute(text(f"ANALYZE {quote(name)}"))
-    return grown
+    return changed
