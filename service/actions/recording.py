@@ -114,7 +114,7 @@ class Recorder:
     def forget(self, labels: Sequence[Any], known: Known) -> None:
         """Remove labels of one example; they stay in the history."""
         queries.keep(self._session, labels, replaced_at=self._now)
-        queries.remove(self._session, [label.id for label in labels])
+        queries.remove(self._session, self._project_id, [label.id for label in labels])
         standing = _Standing(known, known.label_count, known.skip_count)
         for label in labels:
             self._shift(standing, label, -1)
@@ -256,8 +256,8 @@ class _Writes:
     def flush(self, session: Session) -> None:
         """Write it."""
         queries.add(session, self._new)
-        queries.replace(session, self._replaced, self._changed)
-        queries.said_again(session, self._again)
+        queries.replace(session, self._project_id, self._replaced, self._changed)
+        queries.said_again(session, self._project_id, self._again)
 
 
 def trains(split: str) -> bool:

@@ -15,7 +15,8 @@ from service.codecs.row_errors import explain_syntax, explain_type, id_of, named
 from service.codecs.rows import Row, RowKind, pointer_to
 from service.errors import FieldError, InvalidRequestError, MalformedRequestError, PayloadTooLargeError
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACES = " \t\r\n"
+_SPACE = re.compile(rf"[{_SPACES}]*")
 # numbers become floats: whole numbers of many digits would be slow to convert, and only the extent counts here
 _lenient = json.JSONDecoder(parse_int=float)
 # the longest token that an error near the end of the text may be about
@@ -163,6 +164,8 @@ class _Window:
 
     def peek(self) -> str:
         """The next character that is not white space; empty at the end."""
+        if self._at < len(self._text) and self._text[self._at] not in _SPACES:
+            return self._text[self._at]
         while True:
             space = _SPACE.match(self._text, self._at)
             self._at = space.end() if space else self._at

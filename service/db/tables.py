@@ -180,13 +180,10 @@ class Label(Table):
     """One annotator's current answer for one example: a value, or a skip."""
 
     __tablename__ = "labels"
-    __table_args__ = (
-        Index(None, "project_id", "example_id", "annotator", unique=True),
-        Index(None, "project_id", "id"),
-    )
+    __table_args__ = (Index(None, "project_id", "example_id", "annotator", unique=True),)
 
+    project_id: Mapped[str] = _project()
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     example_id: Mapped[str] = mapped_column(String(256))
     annotator: Mapped[str]  # empty: not told
     value: Mapped[str | None]  # a class; none for a skip

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from service.db.queries.planner import analyze_changed_tables
 from service.api.deps.runtime import Runtime
+from service.db.queries.planner import analyze_changed_tables
 
 PATIENCE_SECONDS = 10.0
 CREATE = "CREATE TABLE grown AS SELECT n, n % 7 AS m FROM generate_series(1, 5000) AS n"

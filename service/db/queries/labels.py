@@ -51,12 +51,12 @@ def add(session: Session, rows: list[dict[str, Any]]) -> None:
     insert_many(session, _LABELS, rows)
 
 
-def replace(session: Session, old: Sequence[Any], new: list[dict[str, Any]]) -> None:
+def replace(session: Session, project_id: str, old: Sequence[Any], new: list[dict[str, Any]]) -> None:
     """Change labels: `new` has `id` and the values; what they were goes to the history."""
     if not new:
         return
     keep(session, old, replaced_at=new[0]["updated_at"])
-    update_many(session, _LABELS, new, key="id")
+    update_many(session, _LABELS, new, key="id", project_id=project_id)
 
 
 def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
@@ -68,14 +68,14 @@ def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
     insert_many(session, _HISTORY, rows)
 
 
-def said_again(session: Session, rows: list[dict[str, Any]]) -> None:
+def said_again(session: Session, project_id: str, rows: list[dict[str, Any]]) -> None:
     """Note that labels were given again, later: each of the rows has `id` and `labeled_at`."""
-    update_many(session, _LABELS, rows, key="id")
+    update_many(session, _LABELS, rows, key="id", project_id=project_id)
 
 
-def remove(session: Session, ids: Sequence[str]) -> None:
+def remove(session: Session, project_id: str, ids: Sequence[str]) -> None:
     """Delete labels."""
-    changed(session, delete(Label).where(among(session, Label.id, ids)))
+    changed(session, delete(Label).where(Label.project_id == project_id, among(session, Label.id, ids)))
 
 
 def get(session: Session, project_id: str, label_id: str) -> Label | None:

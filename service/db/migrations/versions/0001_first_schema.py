@@ -225,8 +225,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_label_history_project_id"), "label_history", ["project_id"], unique=False)
     op.create_table(
         "labels",
-        sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("example_id", sa.String(length=256), nullable=False),
         sa.Column("annotator", sa.String(), nullable=False),
         sa.Column("value", sa.String(), nullable=True),
@@ -237,7 +237,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_labels_project_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_labels")),
+        sa.PrimaryKeyConstraint("project_id", "id", name=op.f("pk_labels")),
     )
     op.create_index(
         op.f("ix_labels_project_id_example_id_annotator"),
@@ -245,7 +245,6 @@ def upgrade() -> None:
         ["project_id", "example_id", "annotator"],
         unique=True,
     )
-    op.create_index(op.f("ix_labels_project_id_id"), "labels", ["project_id", "id"], unique=False)
     op.create_table(
         "leases",
         sa.Column("project_id", sa.String(length=40), nullable=False),
@@ -438,7 +437,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_leases_project_id_annotator"), table_name="leases")
     op.drop_index(op.f("ix_leases_job_id"), table_name="leases")
     op.drop_table("leases")
-    op.drop_index(op.f("ix_labels_project_id_id"), table_name="labels")
     op.drop_index(op.f("ix_labels_project_id_example_id_annotator"), table_name="labels")
     op.drop_table("labels")
     op.drop_index(op.f("ix_label_history_project_id"), table_name="label_history")
