@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, MetaData, String, text
+from sqlalchemy import ForeignKey, Index, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.db.types import Json, UtcTime
+from service.db.types import Json, UtcTime, string
 
 SCHEMA = "0001"
 """The revision that this code needs, or a later one."""
@@ -23,7 +23,13 @@ class Table(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=_NAMING)
-    type_annotation_map = {datetime: UtcTime, dict[str, Any]: Json, list[str]: Json, list[dict[str, Any]]: Json}  # noqa: RUF012 - declared by SQLAlchemy
+    type_annotation_map = {  # noqa: RUF012 - declared by SQLAlchemy
+        str: string(),
+        datetime: UtcTime,
+        dict[str, Any]: Json,
+        list[str]: Json,
+        list[dict[str, Any]]: Json,
+    }
 
 
 def _project() -> Mapped[str]:
@@ -35,7 +41,7 @@ class Project(Table):
 
     __tablename__ = "projects"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     name: Mapped[str]
     state: Mapped[str]  # active | deleting
     version: Mapped[int]  # the ETag
@@ -87,7 +93,7 @@ class Example(Table):
     __table_args__ = (Index(None, "project_id", "row", unique=True), {"postgresql_with": {"fillfactor": 85}})
 
     project_id: Mapped[str] = _project()
-    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     row: Mapped[int]
     data: Mapped[str | None]  # JSON text, as sent
     split: Mapped[str]  # pool | test
@@ -158,7 +164,7 @@ class Upload(Table):
 
     __tablename__ = "uploads"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     state: Mapped[str]  # staging | publishing | published
     start: Mapped[int]
@@ -182,9 +188,10 @@ class Label(Table):
     __tablename__ = "labels"
     __table_args__ = (Index(None, "project_id", "example_id", "annotator", unique=True),)
 
-    project_id: Mapped[str] = _project()
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    example_id: Mapped[str] = mapped_column(String(256))
+    # no foreign key: it costs a third of an insert, and labels are written only under the lock of their pool
+    project_id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    example_id: Mapped[str] = mapped_column(string(256))
     annotator: Mapped[str]  # empty: not told
     value: Mapped[str | None]  # a class; none for a skip
     skip: Mapped[bool]
@@ -203,7 +210,7 @@ class LabelHistory(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     label_id: Mapped[str] = mapped_column(index=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
-    example_id: Mapped[str] = mapped_column(String(256))
+    example_id: Mapped[str] = mapped_column(string(256))
     annotator: Mapped[str]
     value: Mapped[str | None]
     skip: Mapped[bool]
@@ -223,7 +230,7 @@ class Lease(Table):
     )
 
     project_id: Mapped[str] = _project()
-    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     holder: Mapped[str] = mapped_column(primary_key=True)  # `annotator:<name>` or the batch's job id
     annotator: Mapped[str | None]
     job_id: Mapped[str]
@@ -248,8 +255,8 @@ class Job(Table):
         _one_training("waiting", "kind = 'training' AND state = 'queued' AND attempt = 0"),
     )
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(String(40))  # outlives its project: a deletion can be followed to its end
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(string(40))  # outlives its project: a deletion can be followed to its end
     kind: Mapped[str]
     queue: Mapped[str]
     state: Mapped[str]  # queued | running | succeeded | failed | cancelled
@@ -307,7 +314,7 @@ class BatchItem(Table):
     __tablename__ = "batch_items"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("batches.job_id", ondelete="CASCADE"), primary_key=True)
-    example_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     rank: Mapped[int]
     propensity: Mapped[float | None]
 
@@ -335,7 +342,7 @@ class Webhook(Table):
 
     __tablename__ = "webhooks"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     url: Mapped[str]
     events: Mapped[list[str]]
@@ -355,7 +362,7 @@ class Delivery(Table):
     __tablename__ = "deliveries"
     __table_args__ = (Index(None, "state", "next_attempt_at"), Index(None, "webhook_id", "sequence", unique=True))
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     event: Mapped[str]
     sequence: Mapped[int]
@@ -386,7 +393,7 @@ class Key(Table):
 
     __tablename__ = "keys"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     name: Mapped[str]
     fingerprint: Mapped[str] = mapped_column(unique=True)
     hint: Mapped[str]
@@ -421,7 +428,7 @@ class ErrorList(Table):
 
     __tablename__ = "error_lists"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     key: Mapped[str]
     expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy import DateTime, Dialect, String, Text
 from sqlalchemy.types import TypeDecorator
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -18,6 +18,11 @@ def new_id(prefix: str) -> str:
     # 26 digits are thirteen pairs, 130 bits of which 128 are used
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def string(length: int | None = None) -> String:
+    """Text that PostgreSQL too orders by its bytes: pages go on behind an id, and comparing is several times faster."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class UtcTime(TypeDecorator[datetime]):
