@@ -187,7 +187,7 @@ def upgrade() -> None:
             ["project_id"], ["projects.id"], name=op.f("fk_examples_project_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("project_id", "example_id", name=op.f("pk_examples")),
-        postgresql_with={"fillfactor": 85},
+        postgresql_with={"fillfactor": 50},
     )
     op.create_index(op.f("ix_examples_project_id_row"), "examples", ["project_id", "row"], unique=True)
     op.create_table(
