@@ -80,9 +80,11 @@ lock:
 sbom: setup
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-file sbom.json
 
-# Asks the package index for known vulnerabilities; says which packages it knew nothing of.
+# Asks the package index for known vulnerabilities; says how many packages it knew nothing of.
+audit: SHELL := /bin/bash
 audit: setup
-	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
+	set -o pipefail; $(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off | \
+	  awk '/could not be audited/ {unknown++; next} {print} END {if (unknown) print unknown " packages are unknown to the index"}'
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from service.queue.lifeline import die_with_parent
+from service.queue.messages import INTERACTIVE
 from service.telemetry import logger
 
 TIMED_OUT = "it ran too long"
+# on shared cores, a training gives way to those who wait for an answer
+_GIVES_WAY = 10
 _log = logger(__name__)
 
 
@@ -98,4 +101,7 @@ def _wait(reader: int, parent: int, warm: Callable[[], None], work: Callable[[As
     with os.fdopen(reader, "rb") as pipe:
         told = pipe.read()
     if told:
-        work(Assignment(*json.loads(told)))
+        assignment = Assignment(*json.loads(told))
+        if assignment.queue != INTERACTIVE:
+            os.nice(_GIVES_WAY)
+        work(assignment)
