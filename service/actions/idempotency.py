@@ -59,9 +59,7 @@ def reserve(
     if row.lease_until > now:
         raise IdempotencyInProgressError("The first request with this key is running.", headers={"Retry-After": "1"})
     if not queries.take_over(session, owner, key, row.token, token, until=now + lease):
-        raise IdempotencyInProgressError(
-            "The first request with this key just ended.", headers={"Retry-After": "1"}
-        )
+        raise IdempotencyInProgressError("The first request with this key just ended.", headers={"Retry-After": "1"})
     return Reservation(owner, key, token)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -14,21 +15,32 @@ Result = TypeVar("Result")
 class Groups(Generic[Item, Result]):
     """While one group of a key is done in a thread, what comes for the same key gathers for the next.
 
-    Nobody waits for a group to fill up: alone, an item is done at once. Used from one event loop.
+    What comes alone is done at once. Behind a group of several, the next one waits a moment until it is as large, or
+    has `enough`: many clients then cost few transactions, and one client never waits. Used from one event loop.
 
     Args:
         do: Does some items of one key; gives each one's result or error in their order, or raises for all of them.
         most: Items of a group.
         most_bytes: Size of a group; what is larger alone is done beside the groups, as it takes longer.
+        enough: Items for which a group waits at most.
+        patience: Seconds that it waits at most.
     """
 
     def __init__(
-        self, do: Callable[[Sequence[Item]], Sequence[Result | Exception]], *, most: int, most_bytes: int
+        self,
+        do: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        *,
+        most: int,
+        most_bytes: int,
+        enough: int = 8,
+        patience: float = 0.03,
     ) -> None:
         self._do = do
         self._most = most
         self._most_bytes = most_bytes
-        self._waiting: dict[str, deque[tuple[Item, int, asyncio.Future[Result]]]] = {}
+        self._enough = enough
+        self._patience = patience
+        self._lines: dict[str, _Line[Item, Result]] = {}
         self._serving: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
 
     async def submit(self, key: str, item: Item, *, size: int) -> Result:
@@ -38,21 +50,20 @@ class Groups(Generic[Item, Result]):
             if isinstance(result, Exception):
                 raise result
             return result
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if key in self._waiting:
-            self._waiting[key].append((item, size, future))
-        else:
-            self._waiting[key] = deque([(item, size, future)])
+        if key not in self._lines:
+            self._lines[key] = _Line()
             task = asyncio.create_task(self._serve(key))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
-        return await future
+        return await self._lines[key].join(item, size)
 
     async def _serve(self, key: str) -> None:
-        """Do group after group until nobody waits."""
-        waiting = self._waiting[key]
-        while waiting:
-            items, futures = self._next(waiting)
+        """Do group after group until nobody comes any more."""
+        line = self._lines[key]
+        before = 1
+        while await line.gather(min(before, self._enough), patience=self._patience):
+            items, futures = line.take(most=self._most, most_bytes=self._most_bytes)
+            before = len(items)
             try:
                 results = await run_in_threadpool(self._do, items)
             except Exception as error:  # noqa: BLE001 - each of those who wait raises it
@@ -64,16 +75,41 @@ class Groups(Generic[Item, Result]):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
-        del self._waiting[key]
+        del self._lines[key]
 
-    def _next(
-        self, waiting: deque[tuple[Item, int, asyncio.Future[Result]]]
-    ) -> tuple[list[Item], list[asyncio.Future[Result]]]:
+
+class _Line(Generic[Item, Result]):
+    """Those who wait for the next group of a key."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
+        self._wanted = 1
+        self._enough = asyncio.Event()
+
+    def join(self, item: Item, size: int) -> asyncio.Future[Result]:
+        """Wait in line; the future is that of the result."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, size, future))
+        if len(self._waiting) >= self._wanted:
+            self._enough.set()
+        return future
+
+    async def gather(self, wanted: int, *, patience: float) -> bool:
+        """Wait a moment until so many are in line; whether anybody is."""
+        self._wanted = wanted
+        self._enough.clear()
+        if len(self._waiting) < wanted and wanted > 1:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), patience)
+        return bool(self._waiting)
+
+    def take(self, *, most: int, most_bytes: int) -> tuple[list[Item], list[asyncio.Future[Result]]]:
+        """Those who are first in line, up to the bounds of a group."""
         items: list[Item] = []
         futures: list[asyncio.Future[Result]] = []
         total = 0
-        while waiting and len(items) < self._most and total + waiting[0][1] <= self._most_bytes:
-            item, size, future = waiting.popleft()
+        while self._waiting and len(items) < most and total + self._waiting[0][1] <= most_bytes:
+            item, size, future = self._waiting.popleft()
             items.append(item)
             futures.append(future)
             total += size

@@ -97,3 +97,39 @@ def test_a_cancelled_request_takes_nobody_with_it() -> None:
         return await stays
 
     assert asyncio.run(play()) == "STAYS"
+
+
+def test_behind_a_group_of_several_the_next_waits_for_as_many() -> None:
+    done = Recorded()
+
+    async def play() -> None:
+        groups = Groups(done, most=64, most_bytes=100, patience=PATIENCE_SECONDS)
+        first = asyncio.create_task(groups.submit("a", "first", size=1))
+        await asyncio.to_thread(done.started.wait, PATIENCE_SECONDS)
+        pair = [asyncio.create_task(groups.submit("a", item, size=1)) for item in "xy"]
+        await asyncio.sleep(0)
+        done.go.set()
+        await asyncio.gather(first, *pair)
+        third = asyncio.create_task(groups.submit("a", "z", size=1))
+        await asyncio.sleep(0.05)
+        assert done.groups == [["first"], ["x", "y"]], "it waits for a fourth"
+        await asyncio.gather(third, groups.submit("a", "w", size=1))
+        assert done.groups[2:] == [["z", "w"]]
+
+    asyncio.run(play())
+
+
+def test_nobody_waits_long_for_others_who_do_not_come() -> None:
+    done = Recorded()
+
+    async def play() -> None:
+        groups = Groups(done, most=64, most_bytes=100, patience=0.01)
+        first = asyncio.create_task(groups.submit("a", "first", size=1))
+        await asyncio.to_thread(done.started.wait, PATIENCE_SECONDS)
+        pair = [asyncio.create_task(groups.submit("a", item, size=1)) for item in "xy"]
+        await asyncio.sleep(0)
+        done.go.set()
+        await asyncio.gather(first, *pair)
+        assert await asyncio.wait_for(groups.submit("a", "alone", size=1), PATIENCE_SECONDS) == "ALONE"
+
+    asyncio.run(play())

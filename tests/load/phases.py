@@ -15,6 +15,7 @@ LABELS_PER_SECOND = 220
 QUERIES_PER_SECOND = 3.3
 READS_PER_SECOND = 20
 _CORRECTED_EVERY = 20
+_POLL_SECONDS = 0.25
 
 Act = Callable[[Connection, float], Awaitable[None]]
 
@@ -87,7 +88,7 @@ class Phase:
                 if time.monotonic() > until:
                     self.of("batches").add(504, time.monotonic() - due)
                     return
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_POLL_SECONDS)
             self.of("batches").add(200, time.monotonic() - due)
 
     async def read(self, connection: Connection, due: float) -> None:
