@@ -117,7 +117,10 @@ def _check(stack: ExitStack, submission: Submission, project: Project) -> _Check
 
 
 def _reject(body: _Checked) -> Exception:
-    return bulk.reject(body.submission.request, body.errors, received=body.received)
+    try:
+        return bulk.reject(body.submission.request, body.errors, received=body.received)
+    except Exception as error:  # noqa: BLE001 - the result of this one: others of its group are recorded
+        return error
 
 
 def _write(request: BulkRequest, bodies: Sequence[_Checked]) -> None:

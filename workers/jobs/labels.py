@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +42,19 @@ def consensus(answers: Iterable[tuple[str, int, str, str]], classes: Sequence[st
         classes: the project's classes in order.
     """
     code_of = {name: code for code, name in enumerate(classes)}
-    rows, codes, test, digest = [], [], [], hashlib.blake2b(digest_size=16)
-    for example_id, group in groupby(answers, key=lambda answer: answer[0]):
-        given = list(group)
-        said = [code_of[value] for _, _, _, value in given]
-        counts, place = Counter(said), {code: i for i, code in enumerate(said)}
-        code = max(counts, key=lambda code: (counts[code], place[code]))
-        rows.append(given[0][1])
+    rows, codes, test, said = [], [], [], []
+    for example_id, group in groupby(answers, key=itemgetter(0)):
+        (_, row, split, value), *others = group
+        code = _majority([code_of[value], *(code_of[other[3]] for other in others)]) if others else code_of[value]
+        rows.append(row)
         codes.append(code)
-        test.append(given[0][2] == "test")
-        digest.update(f"{len(example_id)}:{example_id}={code};".encode())
-    return Labelled(
-        np.array(rows, dtype=np.int64), np.array(codes, dtype=np.int64), np.array(test, dtype=bool), digest.hexdigest()
-    )
+        test.append(split == "test")
+        said.append(f"{len(example_id)}:{example_id}={code};")
+    digest = hashlib.blake2b("".join(said).encode(), digest_size=16).hexdigest()
+    return Labelled(np.array(rows, dtype=np.int64), np.array(codes, dtype=np.int64), np.array(test, dtype=bool), digest)
+
+
+def _majority(said: Sequence[int]) -> int:
+    """The most frequent code; of those said equally often, the one that was said last."""
+    counts, place = Counter(said), {code: i for i, code in enumerate(said)}
+    return max(counts, key=lambda code: (counts[code], place[code]))
