@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from service.actions import bulk, large_uploads, relay, retention, trainings
+from service.actions import bulk, large_uploads, relay, retention, statistics, trainings
 from service.api.deps.runtime import Runtime, utc_now
-from service.db.queries import planner
 from service.dispatcher.lost_jobs import LostJobs
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
@@ -42,7 +41,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_deliveries", 300.0, _forget_deliveries),
         Task("forget_error_lists", 300.0, _forget_error_lists),
         Task("recover_uploads", 15.0, _recover_uploads),
-        Task("analyze_changed_tables", settings.sweep_seconds, _analyze_changed_tables),
+        Task("refresh_statistics", settings.sweep_seconds, _refresh_statistics),
         Task("clear_scratch", 600.0, _clear_scratch),
     )
 
@@ -77,9 +76,9 @@ def _request_trainings(runtime: Runtime) -> None:
         trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
 
 
-def _analyze_changed_tables(runtime: Runtime) -> None:
+def _refresh_statistics(runtime: Runtime) -> None:
     with runtime.write() as session:
-        planner.analyze_changed_tables(session)
+        statistics.refresh(session)
 
 
 def _forget_leases(runtime: Runtime) -> None:

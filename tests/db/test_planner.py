@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from service.actions import statistics
 from service.api.deps.runtime import Runtime
-from service.db.queries.planner import analyze_changed_tables
 
 PATIENCE_SECONDS = 10.0
 CREATE = "CREATE TABLE grown AS SELECT n, n % 7 AS m FROM generate_series(1, 5000) AS n"
@@ -26,14 +26,14 @@ def test_a_table_that_has_grown_is_analyzed_once(runtime: Runtime) -> None:
     found: list[str] = []
     while "grown" not in found and time.monotonic() < until:
         with runtime.database.write() as session:
-            found = analyze_changed_tables(session)
+            found = statistics.refresh(session)
         time.sleep(0.1)
     with runtime.database.write() as session:
         assert analyzed_rows(session) == 5000
-        assert "grown" not in analyze_changed_tables(session)
+        assert "grown" not in statistics.refresh(session)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_sqlite_has_nothing_to_analyze(runtime: Runtime) -> None:
     with runtime.database.write() as session:
-        assert analyze_changed_tables(session) == []
+        assert statistics.refresh(session) == []
