@@ -13,10 +13,10 @@ from starlette.middleware.cors import CORSMiddleware
 from service.actions import labels
 from service.api import problems, routes
 from service.api.deps import callers
+from service.api.deps.grouping import Groups
+from service.api.deps.recent_callers import RecentCallers
 from service.api.deps.runtime import Runtime, open_runtime
-from service.api.grouping import Groups
 from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
-from service.api.recent_callers import RecentCallers
 from service.api.schemas import openapi
 from service.codecs.media import CHUNK_BYTES
 from service.settings import Settings
@@ -71,7 +71,8 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
 def _wrap(app: FastAPI, runtime: Runtime) -> None:
     """Add the middleware, the innermost first."""
     settings = runtime.settings
-    app.add_middleware(Authentication, callers=app.state.recent_callers)
+    recent: RecentCallers = app.state.recent_callers
+    app.add_middleware(Authentication, find=recent.find, authenticate=recent.authenticate)
     app.add_middleware(
         BodyLimit,
         ordinary=settings.max_body_bytes,

@@ -3,6 +3,7 @@
 import re
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 
 import structlog
@@ -13,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.actions.keys import Caller
 from service.api.problems import on_database, respond
-from service.api.recent_callers import RecentCallers
 from service.api.schemas.base import natural
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
@@ -146,9 +147,12 @@ class BodyLimit:
 class Authentication:
     """Everything under /v1 needs a key; who calls is known before a byte of the body is read."""
 
-    def __init__(self, app: ASGIApp, *, callers: RecentCallers) -> None:
+    def __init__(
+        self, app: ASGIApp, *, find: Callable[[str], Caller | None], authenticate: Callable[[str], Caller]
+    ) -> None:
         self.app = app
-        self.callers = callers
+        self.find = find  # at once, or not at all
+        self.authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -157,7 +161,7 @@ class Authentication:
             return
         try:
             secret = _bearer(Headers(scope=scope).get("authorization", ""))
-            who = self.callers.find(secret) or await run_in_threadpool(self.callers.authenticate, secret)
+            who = self.find(secret) or await run_in_threadpool(self.authenticate, secret)
             scope["state"]["caller"] = who
         except UnauthenticatedError as error:
             error.headers["WWW-Authenticate"] = "Bearer"

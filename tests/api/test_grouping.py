@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from service.api.grouping import Groups
+from service.api.deps.grouping import Groups
 
 PATIENCE_SECONDS = 10
 

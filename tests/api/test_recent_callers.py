@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.actions.keys import Caller
-from service.api.recent_callers import RecentCallers
+from service.api.deps.recent_callers import RecentCallers
 from service.errors import UnauthenticatedError
 
 SECRET = "gln_not_a_real_one"  # noqa: S105 - it opens nothing

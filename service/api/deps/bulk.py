@@ -17,9 +17,9 @@ from service.actions.idempotency import Answer
 from service.actions.labels import Submission, Submitted
 from service.api.deps.callers import Identified
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
+from service.api.deps.grouping import Groups
 from service.api.deps.parameters import BulkMode, IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
-from service.api.grouping import Groups
 from service.api.schemas.base import Schema
 from service.codecs.media import CHUNK_BYTES, Media, parse_media
 

@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.routing import BaseRoute
 
 from service.actions.keys import Caller
-from service.api.recent_callers import RecentCallers
+from service.api.deps.recent_callers import RecentCallers
 from service.errors import (
     ForbiddenError,
     NotFoundError,

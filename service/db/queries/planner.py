@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 
 def changed_tables(session: Session, *, rows: int, part: float) -> list[str]:
-    """The tables in which more than `rows` rows and a `part` of all changed since they were analyzed; none on SQLite."""
+    """Tables in which more than `rows` rows and a `part` of all changed since they were analyzed; none on SQLite."""
     if session.get_bind().dialect.name != "postgresql":
         return []
     known = table("pg_stat_user_tables", column("relname"), column("n_mod_since_analyze"), column("n_live_tup"))
