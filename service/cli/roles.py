@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # The supervisor of `gleaner up` kills what has not stopped after 8 seconds.
 GRACEFUL_SHUTDOWN_SECONDS = 7
 FILES_OF_ITS_OWN = 512
-_COLLECT_AFTER = (2_000, 10, 10)  # Python's own 700 cost time on large bodies; 20,000 let garbage pile up by 5 MiB a second
+_COLLECT_AFTER = (2_000, 10, 10)  # Python's 700 cost time on large bodies; at 20,000 garbage piled up
 KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep an idle connection
 
 
