@@ -98,10 +98,13 @@ class Recorder:
         writes = _Writes(self._project_id, self._now)
         for answer, recorded in good:
             old = current.get((answer.example_id, answer.annotator))
+            standing = standings[answer.example_id]
             change = writes.decide(answer, old)
             setattr(recorded, change, getattr(recorded, change) + 1)
             if change != "unchanged":
-                self._count(answer, old, standings[answer.example_id])
+                self._count(answer, old, standing)
+            elif _decides_tie(answer, old, standing):
+                self._gained.label_generation += 1
         writes.flush(self._session)
         self._settle(standings.values())
         self._end_leases([answer for answer, _ in good], standings)
@@ -195,6 +198,12 @@ class Recorder:
                     (example_id, holder) for answer in by_example[example_id] for holder in _served(answer, held)
                 )
         queries.end_leases(self._session, self._project_id, sorted(ended))
+
+
+def _decides_tie(answer: Answer, old: Any, standing: _Standing) -> bool:
+    """Whether an answer that is given again may change the class of its example: of a tie, the newest one wins."""
+    newer = answer.labeled_at is None or answer.labeled_at > old.labeled_at
+    return newer and standing.label_count > 1 and not answer.skip and trains(standing.known.split)
 
 
 def _problem(answer: Answer, known: Container[str], batches: Container[str]) -> FieldError | None:

@@ -56,6 +56,19 @@ def leases(api: Api) -> set[tuple[str, str]]:
         return {(example_id, holder) for example_id, holder in session.execute(select(Lease.example_id, Lease.holder))}
 
 
+def test_an_answer_given_again_counts_as_a_change_when_it_decides_a_tie(api: Api, project_id: str) -> None:
+    def since(row: dict[str, Any]) -> int:
+        label(api, project_id, row)
+        return int(counts(api, project_id)["labels_since_model"])
+
+    alice, bob = ({"example_id": "e0", "label": name, "annotator": name} for name in "ab")
+    assert since(alice) == 1
+    assert since(alice) == 1  # alone, it changes nothing
+    assert since(bob) == 2
+    assert since(alice) == 3  # the newest of a tie wins: e0 is `a` again
+    assert since({**alice, "labeled_at": "2026-01-01T10:00:00Z"}) == 3  # an old one that came late
+
+
 def test_a_label_is_created_repeated_and_changed(api: Api, project_id: str) -> None:
     row = {"example_id": "e0", "label": "a", "annotator": "alice"}
     first = label(api, project_id, row).json()

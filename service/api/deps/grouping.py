@@ -64,8 +64,11 @@ class Groups(Generic[Item, Result]):
         while await line.gather(min(before, self._enough), patience=self._patience):
             items, futures = line.take(most=self._most, most_bytes=self._most_bytes)
             before = len(items)
+            results: Sequence[Result | Exception]
             try:
                 results = await run_in_threadpool(self._do, items)
+                if len(results) != len(items):
+                    raise RuntimeError(f"{len(items)} items have {len(results)} results.")  # noqa: TRY301 - all raise it
             except Exception as error:  # noqa: BLE001 - each of those who wait raises it
                 results = [error] * len(items)
             for future, result in zip(futures, results, strict=True):

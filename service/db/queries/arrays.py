@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from service.db.many import among
 from service.db.queries.examples import visible
 from service.db.results import added, changed
 from service.db.tables import ArrayBuild, Chunk, Example, Job, LooseVector, Upload
-
-_IN = 500  # parameters of one IN list
 
 
 def live_chunks(session: Session, project_id: str, *, arrays: Sequence[str], generation: int) -> Sequence[Chunk]:
@@ -108,11 +107,8 @@ def existing_rows(session: Session, project_id: str, *, start: int, stop: int) -
 
 def present_rows(session: Session, project_id: str, rows: Sequence[int]) -> list[int]:
     """Those of the rows that hold a visible example, ascending."""
-    found: list[int] = []
-    for first in range(0, len(rows), _IN):
-        query = select(Example.row).where(Example.project_id == project_id, visible(project_id))
-        found += session.scalars(query.where(Example.row.in_(rows[first : first + _IN]))).all()
-    return sorted(found)
+    query = select(Example.row).where(Example.project_id == project_id, visible(project_id))
+    return sorted(session.scalars(query.where(among(session, Example.row, rows))))
 
 
 def overlapping(session: Session, project_id: str, array: str, *, start: int, stop: int) -> set[str]:

@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, cast, delete, select, type_coerce
 from sqlalchemy.orm import Session
 
+from service.db.many import among
 from service.db.queries.examples import visible
 from service.db.tables import CandidateChange, Example, Label, Lease
-
-_IN = 500  # parameters of one IN list
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +52,16 @@ def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence
 
 def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, int]:
     """How many labels the examples of some rows have."""
-    found: dict[int, int] = {}
-    for first in range(0, len(rows), _IN):
-        query = select(Example.row, Example.label_count).where(Example.project_id == project_id)
-        found.update(
-            (row, count) for row, count in session.execute(query.where(Example.row.in_(rows[first : first + _IN])))
-        )
-    return found
+    query = select(Example.row, Example.label_count).where(Example.project_id == project_id)
+    return dict(session.execute(query.where(among(session, Example.row, rows))).tuples().all())
 
 
 def picks(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, Pick]:
     """The visible pool examples of some rows."""
-    found: dict[int, Pick] = {}
-    for first in range(0, len(rows), _IN):
-        query = select(Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count).where(
-            Example.project_id == project_id, Example.split == "pool", Example.row.in_(rows[first : first + _IN])
-        )
-        found.update((line.row, Pick(*line)) for line in session.execute(query.where(visible(project_id))))
-    return found
+    query = select(Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count).where(
+        Example.project_id == project_id, Example.split == "pool", among(session, Example.row, rows)
+    )
+    return {line.row: Pick(*line) for line in session.execute(query.where(visible(project_id)))}
 
 
 def matching_rows(session: Session, project_id: str, wanted: dict[str, Any]) -> Sequence[int]:
