@@ -53,7 +53,7 @@ def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence
 def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, int]:
     """How many labels the examples of some rows have."""
     query = select(Example.row, Example.label_count).where(Example.project_id == project_id)
-    return dict(session.execute(query.where(among(session, Example.row, rows))).tuples().all())
+    return dict(session.execute(query.where(among(session, Example.row, rows))).all())
 
 
 def picks(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, Pick]:
