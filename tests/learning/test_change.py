@@ -41,7 +41,7 @@ def test_expected_gradient_length_is_that_of_the_gradients_themselves(seed: int,
         gradient = np.outer(P[row] - np.eye(classes)[y], [*X[row], 1.0])
         lengths[row] += P[row, y] * np.linalg.norm(gradient)
     scores = ExpectedGradientLength().score(Block(P=P, X=X))
-    np.testing.assert_allclose(scores, lengths / (1 + lengths), atol=1e-4)
+    np.testing.assert_allclose(scores, lengths / (1 + lengths), atol=2e-6)
 
 
 def test_expected_gradient_length_of_huge_rows_stays_a_score() -> None:

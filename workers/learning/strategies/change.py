@@ -40,13 +40,12 @@ class ExpectedGradientLength(Scorer):
     def score(self, block: Block) -> NDArray[np.float32]:
         """The expected length l [n] as l / (1 + l)."""
         p = by_class(block.P)
-        square = np.einsum("ij,ij->j", p, p)
+        # Where a class is nearly certain, the difference of its square and all squares is lost in single precision.
+        square = np.einsum("ij,ij->j", p, p, dtype=np.float64)
         residual = np.zeros_like(square)
-        for column in p:
-            rest = (1 - column) ** 2
-            # Where the class is nearly certain the difference is lost in rounding; it is at least this mean.
-            others = np.maximum(square - column**2, rest / max(p.shape[0] - 1, 1))
-            residual += column * np.sqrt(rest + others)
+        for column in p.astype(np.float64):
+            others = np.maximum(square - column**2, 0)
+            residual += column * np.sqrt((1 - column) ** 2 + others)
         length = np.sqrt(np.einsum("ij,ij->i", block.X, block.X, dtype=np.float64) + 1)
         scores: NDArray[np.float32] = (1 - 1 / (1 + residual * length)).astype(np.float32)
         return scores
