@@ -22,7 +22,7 @@ from workers.learning.estimators.committee import Committee
 from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.matrices import TILE, ArrayReader, grid
 from workers.learning.parallel import Parallel, single_threaded
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 
 K = 100
@@ -100,8 +100,7 @@ def _query(arrays: Arrays, strategy: str, params: Mapping[str, Any]) -> Query:
         features=ArrayReader(arrays.X),
         probabilities=ArrayReader(arrays.P),
         model=arrays.model if "model" in entry.needs else None,
-        labelled_rows=np.arange(LABELLED),
-        labelled_codes=np.asarray(arrays.y[:LABELLED]),
+        labelled=LabelledRows(np.arange(LABELLED), np.asarray(arrays.y[:LABELLED])),
         labels_count=LABELLED,
         parallel=Parallel("threads", os.cpu_count() or 1),
     )

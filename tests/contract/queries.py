@@ -13,7 +13,7 @@ from service.catalog.parameters import CLASS_FORMAT, required, resolve, with_cod
 from service.catalog.strategies import STRATEGIES
 from tests.learning.pools import blobs
 from workers.learning.matrices import ArrayReader, Matrix, Rows
-from workers.learning.query import Query, Ranking
+from workers.learning.query import LabelledRows, Query, Ranking
 from workers.learning.selection import rank
 
 ROWS, CLASSES, LABELLED, MEMBERS, K = 300, 3, 30, 5, 12
@@ -77,8 +77,7 @@ def make_query(strategy: str, X: Matrix | None = None, **changes: Any) -> Query:
         probabilities=ArrayReader(Softmax(classes).predict_proba(X)),
         members=ArrayReader(Softmax(classes, MEMBERS).predict_proba(X)),
         model=Softmax(classes),
-        labelled_rows=labelled,
-        labelled_codes=labelled % classes,
+        labelled=LabelledRows(labelled, labelled % classes),
         labels_count=labelled.size,
     )
     return replace(query, **changes)

@@ -25,7 +25,7 @@ from tests.contract.queries import (
 )
 from tests.learning.pools import SlicedReader, blobs
 from workers.learning.matrices import ArrayReader, Rows
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 from workers.learning.strategies.registry import scorer
 from workers.learning.streaming import ready
@@ -123,13 +123,12 @@ def permuted(query: Query, order: Rows) -> Query:
     """The same pool, in which old row `order[i]` is row i."""
     place = np.argsort(order)
     moved = mapped(query, lambda array: ArrayReader(array[order]))
-    labelled = place[query.labelled_rows]
+    labelled = place[query.labelled().rows]
     ascending = np.argsort(labelled)
     return replace(
         moved,
         candidates=query.candidates[order],
-        labelled_rows=labelled[ascending],
-        labelled_codes=query.labelled_codes[ascending],
+        labelled=LabelledRows(labelled[ascending], query.labelled().codes[ascending]),
     )
 
 

@@ -21,6 +21,8 @@ from tests.contract.queries import (
 from tests.learning.pools import SlicedReader
 from workers.learning import matrices
 from workers.learning.parallel import Parallel
+from workers.learning.plan import plan
+from workers.learning.query import Labelled
 from workers.learning.selection import rank
 from workers.learning.strategies.registry import NAMES
 
@@ -58,7 +60,7 @@ def test_any_chunking_and_engine_same_answer(
 def test_leaves_its_inputs_alone(strategy: str) -> None:
     query = make_query(strategy, pinned=np.array([40, 41]), explore=0.3)
     arrays = [array_of(reader) for reader in (query.features, query.probabilities, query.members)]
-    with untouched(query.candidates, query.labelled_rows, query.labelled_codes, query.pinned, *arrays):
+    with untouched(query.candidates, query.labelled().rows, query.labelled().codes, query.pinned, *arrays):
         rank(query)
 
 
@@ -99,3 +101,22 @@ def test_defaults_of_the_catalogue_are_those_of_the_code(strategy: str) -> None:
     query = make_query(strategy)
     needed = {name: query.params[name] for name in STRATEGIES[strategy].parameters.get("required", ())}
     assert_same(rank(query), rank(replace(query, params=needed)))
+
+
+@every_strategy
+def test_labelled_rows_are_read_only_for_what_compares_with_them(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, reads = make_query(strategy), 0
+
+    def read() -> Labelled:
+        nonlocal reads
+        reads += 1
+        return query.labelled()
+
+    ranking = rank(replace(query, labelled=read))
+    selector = plan(query).selector
+    assert bool(reads) == (selector is not None and selector.compares_labelled)
+    if selector is not None:
+        monkeypatch.setattr(type(selector), "compares_labelled", True)
+        assert_same(rank(query), ranking)

@@ -28,7 +28,7 @@ from tests.contract.queries import (
 )
 from tests.learning.pools import blobs
 from workers.learning.matrices import ArrayReader
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 
 NONE = np.empty(0, dtype=np.int64)
@@ -86,7 +86,7 @@ def test_holes_are_nobodys_business(strategy: str) -> None:
 
 
 NO_MODEL: dict[str, Any] = {"probabilities": None, "members": None, "model": None}
-NO_LABELS: dict[str, Any] = {"labelled_rows": NONE, "labelled_codes": NONE, "labels_count": 0}
+NO_LABELS: dict[str, Any] = {"labelled": LabelledRows(), "labels_count": 0}
 
 
 @every_strategy
@@ -109,8 +109,8 @@ def test_what_is_missing_leads_to_a_named_fallback(strategy: str, missing: dict[
 @pytest.mark.parametrize("model", [{}, NO_MODEL], ids=["a model", "no model"])
 def test_one_class_leads_to_a_named_fallback(strategy: str, model: dict[str, Any]) -> None:
     query = make_query(strategy)
-    labels = np.zeros_like(query.labelled_codes)
-    assert_named(replace(query, labelled_codes=labels, **model), {"one_class"})
+    rows = query.labelled().rows
+    assert_named(replace(query, labelled=LabelledRows(rows, np.zeros_like(rows)), **model), {"one_class"})
     assert_named(make_query(strategy, classes=1, **model), {"one_class"})
 
 

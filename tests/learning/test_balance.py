@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.learning.pools import blobs, probabilities
 from workers.learning.balance import quotas
 from workers.learning.matrices import ArrayReader, Rows
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 
 
@@ -45,7 +45,7 @@ def test_rare_classes_get_their_share(strategy: str) -> None:
         classes=3,
         features=ArrayReader(X),
         probabilities=ArrayReader(P),
-        labelled_codes=np.array([0, 0, 0, 1]),
+        labelled=LabelledRows(np.arange(4), np.array([0, 0, 0, 1])),
         class_balanced=True,
     )
     ranking = rank(query)

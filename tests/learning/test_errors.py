@@ -12,7 +12,7 @@ from workers.learning.confidence import class_thresholds, judge
 from workers.learning.estimators.training import TrainingRequest
 from workers.learning.matrices import ArrayReader
 from workers.learning.metrics import cross_validated_probabilities
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 from workers.learning.strategies.errors import LabelErrors
 
@@ -70,8 +70,7 @@ def test_most_of_the_first_are_flipped_labels(classes: int) -> None:
         candidates=np.ones(400, dtype=bool),
         classes=classes,
         probabilities=ArrayReader(out),
-        labelled_rows=np.arange(400),
-        labelled_codes=given,
+        labelled=LabelledRows(np.arange(400), given),
         labels_count=400,
     )
     ranking = rank(query)

@@ -7,7 +7,7 @@ import pytest
 from tests.learning.pools import blobs, probabilities
 from workers.learning.matrices import ArrayReader
 from workers.learning.plan import plan
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.strategies.hybrid import DiverseMiniBatch
 from workers.learning.strategies.uncertainty_herding import UncertaintyHerding
 
@@ -19,10 +19,10 @@ WARM = Query(
     classes=4,
     features=ArrayReader(blobs(1_000, 4, RNG)[0]),
     probabilities=ArrayReader(probabilities(1_000, 4, RNG)),
-    labelled_rows=np.arange(12),
-    labelled_codes=np.arange(12) % 3,
+    labelled=LabelledRows(np.arange(12), np.arange(12) % 3),
     labels_count=12,
 )
+ONE_CLASS = LabelledRows(np.arange(12), np.zeros(12, dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,11 @@ WARM = Query(
         ({"probabilities": None, "labels_count": 500}, "typiclust", "no_model"),
         ({"probabilities": None, "features": None}, "random", "no_model"),
         ({"features": None}, "margin", "no_features"),
-        ({"probabilities": None, "labelled_codes": np.zeros(12, dtype=np.int64)}, "typiclust", "one_class"),
+        (
+            {"probabilities": None, "labelled": ONE_CLASS},
+            "typiclust",
+            "one_class",
+        ),
         ({"strategy": "entropy", "probabilities": None}, "typiclust", "no_model"),
         ({"strategy": "k_center", "features": None}, "random", "no_features"),
         ({"strategy": "entropy"}, "entropy", None),

@@ -1,7 +1,8 @@
 """A query: rank the candidates, then keep the batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,6 @@ class Loaded:
     training_job_id: str | None
     layout: Layout
     availability: Availability
-    labelled: Labelled
 
 
 def run(context: JobContext) -> None:
@@ -82,7 +82,6 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
         training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
         layout=layout(session, project, pool, names),
         availability=candidates.read(session, context, project, pool, message),
-        labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
     )
 
 
@@ -146,7 +145,7 @@ def _review(
 
     Features are not shown to the ranking: of copies with different labels, one is wrong.
     """
-    labelled, classes = _train_rows(loaded, held_out), loaded.project.task["classes"]
+    labelled, classes = _labelled(context, loaded, held_out)(), loaded.project.task["classes"]
     mask = np.zeros_like(base)
     mask[labelled.rows] = True
     reason = why_not(labelled)
@@ -167,7 +166,7 @@ def _review(
         overlay = Overlay(labelled.rows, found.P)
         P = DenseReader(context.objects, [], rows=base.size, columns=len(classes), overlay=overlay)
     mask, pinned = candidates.for_query(loaded.availability, mask)
-    asked = _asked(context, message, loaded, labelled, mask=mask, pinned=pinned, P=P)
+    asked = _asked(context, message, loaded, lambda: labelled, mask=mask, pinned=pinned, P=P)
     ranking = rank(replace(asked, strategy="random") if reason else asked)
     if reason:
         ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=reason)
@@ -180,11 +179,23 @@ def _review(
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
 
 
-def _train_rows(loaded: Loaded, held_out: NDArray[np.bool_]) -> Labelled:
-    """Labelled examples that models are trained on, by row."""
-    found = loaded.labelled.only(~(loaded.labelled.test | held_out[loaded.labelled.rows]))
-    order = np.argsort(found.rows)
-    return replace(found, rows=found.rows[order], codes=found.codes[order], test=found.test[order])
+def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) -> Callable[[], Labelled]:
+    """Reads, once and when asked, the labelled examples that models are trained on, by row.
+
+    Most strategies never ask, and there may be a million of them.
+    """
+
+    @cache
+    def read() -> Labelled:
+        with context.read() as session:
+            answers = model_queries.answers(session, context.project_id)
+        found = consensus(answers, loaded.project.task["classes"])
+        found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
+        found = found.only(~held_out[found.rows])
+        order = np.argsort(found.rows)
+        return replace(found, rows=found.rows[order], codes=found.codes[order], test=found.test[order])
+
+    return read
 
 
 def _asks_committee(message: QueryMessage) -> bool:
@@ -211,7 +222,8 @@ def _compose(
     # The share of a small batch is rounded at random, anew whenever the candidates have changed.
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
-    asked = _asked(context, message, loaded, _train_rows(loaded, held_out), mask=mask & ~held_out, pinned=pinned, P=P)
+    labelled = _labelled(context, loaded, held_out)
+    asked = _asked(context, message, loaded, labelled, mask=mask & ~held_out, pinned=pinned, P=P)
     chosen = rank(
         replace(
             asked,
@@ -236,7 +248,7 @@ def _asked(
     context: JobContext,
     message: QueryMessage,
     loaded: Loaded,
-    labelled: Labelled,
+    labelled: Callable[[], Labelled],
     *,
     mask: NDArray[np.bool_],
     pinned: NDArray[np.int64],
@@ -253,9 +265,8 @@ def _asked(
         candidates=mask,
         probabilities=P,
         classes=len(classes),
-        labelled_rows=labelled.rows,
-        labelled_codes=labelled.codes,
-        labels_count=labelled.size,
+        labelled=labelled,
+        labels_count=loaded.model.labels_used if loaded.model else 0,
         preselect=_preselect(message, classes),
         explore=message.explore,
         class_balanced=message.class_balanced,

@@ -9,7 +9,7 @@ from workers.learning.copies import contents, first_of_each, no_contents
 from workers.learning.matrices import ChunkReader, Matrix, Rows, is_sparse, numbers, occupied
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
-from workers.learning.query import Query
+from workers.learning.query import Labelled, LabelledRows, Query
 from workers.learning.space import DIMENSIONS, Space, learn_space, row_hashes
 from workers.learning.strategies.base import Predictor, Scorer, Selection, SelectionRequest, Selector, nothing
 from workers.learning.streaming import ReadyScorer, best, ready
@@ -257,7 +257,8 @@ def _request(
     if keep is not None:
         gathered = _Gathered(gathered.X[keep] if gathered.X.size else gathered.X, gathered.hashes, gathered.space)
         rows, scores = rows[keep], None if scores is None else scores[keep]
-    labelled_rows, labelled_y = query.labelled_rows, query.labelled_codes
+    labelled: Labelled = query.labelled() if selector.compares_labelled else LabelledRows()
+    labelled_rows, labelled_y = labelled.rows, labelled.codes
     if gathered.space is not None and labelled_rows.size > _MOST_LABELLED:
         chosen = random_subset(
             np.arange(labelled_rows.size, dtype=np.int64), _MOST_LABELLED, query.seed, purpose="labelled"
@@ -295,7 +296,8 @@ def _codes(query: Query, selector: Selector, rows: Rows) -> NDArray[np.int64]:
     if "labels" not in selector.needs:
         return np.empty(0, dtype=np.int64)
     codes = np.full(query.candidates.size, -1, dtype=np.int64)
-    codes[query.labelled_rows] = query.labelled_codes
+    labelled = query.labelled()
+    codes[labelled.rows] = labelled.codes
     return codes[rows]
 
 

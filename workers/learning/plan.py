@@ -50,7 +50,7 @@ def plan(query: Query) -> Plan:
 def missing(query: Query, needs: tuple[Need, ...]) -> str | None:
     """Why a strategy with these needs cannot rank, or None."""
     if {"predictions", "committee", "model", "labels"} & set(needs) and not _has_predictions(query):
-        return "one_class" if query.classes == 1 or np.unique(query.labelled_codes).size == 1 else "no_model"
+        return "one_class" if query.classes == 1 or np.unique(query.labelled().codes).size == 1 else "no_model"
     if "committee" in needs and query.members is None:
         return "no_committee"
     if "features" in needs and query.features is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,32 @@ def no_rows() -> Rows:
     return np.empty(0, dtype=np.int64)
 
 
+class Labelled(Protocol):
+    """Training rows with labels, ascending [n], and their class codes [n]."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows."""
+        ...
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """The codes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """Labelled rows that are in memory; called, they give themselves, as what reads them would."""
+
+    rows: Rows = field(default_factory=no_rows)
+    codes: NDArray[np.int64] = field(default_factory=no_rows)
+
+    def __call__(self) -> "LabelledRows":
+        """Return itself."""
+        return self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What to rank, and with what.
@@ -33,8 +59,8 @@ class Query:
         members: P of each member of its committee [rows, members x columns of P]; None when it has none.
         model: the serving model itself; None unless the strategy needs it.
         classes: number of the project's classes.
-        labelled_rows: training rows with labels, ascending, with their class codes in `labelled_codes`.
-        labels_count: how many examples have a label.
+        labelled: gives the labelled rows; called only by what compares with them, as reading them takes long.
+        labels_count: how many labelled examples the model has learnt.
         preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
         explore: share of the batch that is drawn at random instead, in [0, 1].
         class_balanced: give each predicted class its share of the batch, classes with few labels first.
@@ -53,8 +79,7 @@ class Query:
     probabilities: ChunkReader | None = None
     members: ChunkReader | None = None
     model: Predictor | None = None
-    labelled_rows: Rows = field(default_factory=no_rows)
-    labelled_codes: NDArray[np.int64] = field(default_factory=no_rows)
+    labelled: Callable[[], Labelled] = LabelledRows()
     labels_count: int = 0
     preselect: tuple[str, Mapping[str, Any], int] | None = None
     explore: float = 0.0

@@ -90,7 +90,7 @@ def _ranked(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[n
 def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
     """Each predicted class's own picks, in turns: as many as `quotas` gives it for the batch, then for the reserve."""
     predicted = _predicted_classes(query, rows)
-    labels = np.bincount(query.labelled_codes, minlength=query.classes)
+    labels = np.bincount(query.labelled().codes, minlength=query.classes)
     available = np.bincount(predicted, minlength=query.classes)
     wanted = quotas(labels, available, min(batch, rows.size))
     everything = quotas(labels, available, min(batch + query.reserve, rows.size))

@@ -17,7 +17,7 @@ from workers.learning.estimators.preprocessing import Background
 from workers.learning.estimators.training import TrainingRequest, learn, train
 from workers.learning.matrices import ArrayReader, Matrix, Rows, sample_rows
 from workers.learning.parallel import Parallel
-from workers.learning.query import Query
+from workers.learning.query import LabelledRows, Query
 from workers.learning.scoring import predict_blocks
 from workers.learning.selection import rank
 from workers.learning.strategies.registry import needs_of
@@ -154,8 +154,7 @@ def _pick(simulation: Simulation, labelled: Rows, model: TrainedModel | None, k:
         probabilities=None if model is None else _predictions(model, simulation.pool),
         members=_members(simulation, model, labelled),
         model=model,
-        labelled_rows=labelled,
-        labelled_codes=simulation.y[labelled],
+        labelled=LabelledRows(labelled, simulation.y[labelled]),
         labels_count=int(labelled.size),
     )
     return rank(query).rows

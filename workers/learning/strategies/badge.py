@@ -153,6 +153,7 @@ class Badge(Selector):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
+    compares_labelled: ClassVar[bool] = False
     max_candidates: int = 1_000_000
 
     def select(self, request: SelectionRequest) -> Selection:

@@ -131,6 +131,8 @@ class Selector(ABC):
     __slots__ = ()
 
     needs: ClassVar[tuple[Need, ...]] = ("features",)
+    compares_labelled: ClassVar[bool] = True
+    """Whether it looks at labelled rows; those of a selector that does not are not read."""
     max_candidates: int
     """The most candidates that it takes; of a larger pool the engine draws a seeded random sample."""
 

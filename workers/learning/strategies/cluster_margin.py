@@ -29,6 +29,7 @@ class ClusterMargin(Selector):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
+    compares_labelled: ClassVar[bool] = False
     oversampling: int = 10
     clusters: float = 0.25
     max_candidates: int = 20_000

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ class KMeansCentroids(Selector):
     O(s k d) an iteration, then O(n k d).
     """
 
+    compares_labelled: ClassVar[bool] = False
     max_candidates: int = 1_000_000
     max_clusters: int = 500
 

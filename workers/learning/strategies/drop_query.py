@@ -61,6 +61,7 @@ class DropQuery(Selector):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions", "model")
+    compares_labelled: ClassVar[bool] = False
     dropout: float = 0.75
     passes: int = 3
     max_candidates: int = 1_000_000

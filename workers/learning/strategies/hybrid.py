@@ -28,6 +28,7 @@ class DiverseMiniBatch(Selector):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
+    compares_labelled: ClassVar[bool] = False
     oversampling: int = 10
     max_candidates: int = 20_000
     max_clusters: int = 256
