@@ -121,9 +121,14 @@ def _post(session: Session, job: Job, *, now: datetime, direct: bool) -> None:
         session.info.setdefault("rings", []).append(ring_of(job))
 
 
-def ring_again(session: Session, job: Job, *, now: datetime) -> None:
-    """Ring a waiting job whose last ring could not be answered, as another of its kind was running."""
-    _post(session, job, now=now, direct=True)
+def ring_again(session: Session, job: Job, *, now: datetime, delay: timedelta = timedelta(0)) -> None:
+    """Ring a waiting job whose last ring could not be answered, as another of its kind was running.
+
+    With a delay it is not begun before.
+    """
+    direct = not delay
+    job.rung_at = now if direct else None
+    _post(session, job, now=now + delay, direct=direct)
 
 
 def ring_of(job: Job) -> Ring:

@@ -3,6 +3,9 @@
 `label_generation` counts the changes of labels, `trained_generation` those that a succeeded training has covered, and
 `attempted_generation` those that any ended training has. At most one training runs and one waits: asking while one
 waits gives the waiting one, which loads the labels of its start.
+
+Where labels come faster than trainings end, the next one that nobody asked for begins after a rest as long as the last
+one took: the processor is then half the time there for those who wait for an answer.
 """
 
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from service.db.tables import Job, Pool, Project
 from service.queue.messages import TrainingMessage
 
 Reason = Literal["requested", "first", "every", "quiet", "idle"]
+_LONGEST_REST = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,13 @@ def request(session: Session, project_id: str, *, now: datetime, share: int, roo
 def _request(
     session: Session, project_id: str, *, reason: Reason, now: datetime, share: int, room: jobs.Room | None = None
 ) -> Job:
+    message = TrainingMessage(reason=reason)
     waiting = job_queries.find(session, project_id, kind="training", state="queued")
     if waiting is not None:
+        if reason == "requested":
+            waiting.payload = message.model_dump(mode="json")
+            jobs.ring_again(session, waiting, now=now)
         return waiting
-    message = TrainingMessage(reason=reason)
     return jobs.enqueue(
         session, project_id=project_id, kind="training", message=message, now=now, share=share, room=room
     )
@@ -93,7 +100,7 @@ def after_end(session: Session, job: Job, *, now: datetime, share: int, succeede
     if succeeded:
         pool.trained_generation = max(pool.trained_generation, covered)
     session.flush()
-    _ring_waiting(session, job.project_id, now=now)
+    _ring_waiting(session, job, now=now)
     project = project_queries.get(session, job.project_id)
     if project is not None and project.state == "active" and pool.label_generation > pool.trained_generation:
         after_labels(session, project, pool, now=now, share=share)
@@ -115,11 +122,14 @@ def policy_changed(session: Session, project: Project, *, now: datetime, share: 
         after_labels(session, project, pool, now=now, share=share)
 
 
-def _ring_waiting(session: Session, project_id: str, *, now: datetime) -> None:
-    """Ring a training whose ring could not be answered, as another was running."""
-    waiting = job_queries.find(session, project_id, kind="training", state="queued")
-    if waiting is not None:
-        jobs.ring_again(session, waiting, now=now)
+def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
+    """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
+    waiting = job_queries.find(session, ended.project_id, kind="training", state="queued")
+    if waiting is None:
+        return
+    took = now - ended.started_at if ended.started_at else timedelta(0)
+    asked = waiting.payload["reason"] == "requested"
+    jobs.ring_again(session, waiting, now=now, delay=timedelta(0) if asked else min(took, _LONGEST_REST))
 
 
 def give_back(

@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from service.actions import jobs, relay, trainings
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import jobs as job_queries
+from service.db.tables import Outbox
+from service.dispatcher.relay import Relay
 from service.queue.messages import QueryMessage, Ring
 from tests.support.pools import add_examples, add_labels, ask
 from tests.support.runtime import Api
@@ -218,5 +221,7 @@ def test_labels_behind_a_failed_training_still_get_theirs(api: Api) -> None:
     assert api.http.get(f"/v1/jobs/{first}").json()["state"] == "failed"
     with api.runtime.write() as session:
         trainings.request_due(session, now=later + timedelta(seconds=61), share=10)
+        session.execute(update(Outbox).values(ring_after=utc_now()))  # the rest behind the failed one is over
+    Relay().ring_due(api.runtime)
     drain(api.runtime)
     assert api.http.get(f"/v1/projects/{project_id}/models/1").json()["labels_used"] == 6

@@ -57,12 +57,15 @@ def is_full(session: Session, limit: int, *, project_id: str | None = None) -> b
 
 
 def claim(session: Session, job_id: str, *, token: str, lease_until: datetime, now: datetime) -> Job | None:
-    """Take a queued job; none when it is not queued, its project goes, or its project trains already."""
+    """Take a queued job; none when it is not queued, its time has not come, or its project trains already."""
     other = aliased(Job)
     busy = exists().where(
         other.project_id == Job.project_id, other.kind == "training", other.state == "running", Job.kind == "training"
     )
-    query = update(Job).where(Job.id == job_id, Job.state == "queued", ~busy)
+    # One that never ran and waits for its time may still have an old ring in Redis.
+    waits = exists().where(Outbox.job_id == Job.id, Outbox.ring_after > now)
+    early = (Job.attempt == 0) & Job.rung_at.is_(None) & waits
+    query = update(Job).where(Job.id == job_id, Job.state == "queued", ~busy, ~early)
     values = {"state": "running", "token": token, "lease_until": lease_until, "progress_phase": "starting"}
     started = func.coalesce(Job.started_at, now)
     query = query.values(**values, attempt=Job.attempt + 1, version=Job.version + 1, started_at=started)
