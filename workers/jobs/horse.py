@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from service.queue.lifeline import die_with_parent
@@ -93,7 +94,7 @@ class SpareHorse:
 
 
 def _wait(reader: int, parent: int, warm: Callable[[], None], work: Callable[[Assignment], None]) -> None:
-    os.setpgrp()
+    os.setsid()  # a session of its own has a share of its own on kernels that share the processor between sessions
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -103,5 +104,12 @@ def _wait(reader: int, parent: int, warm: Callable[[], None], work: Callable[[As
     if told:
         assignment = Assignment(*json.loads(told))
         if assignment.queue != INTERACTIVE:
-            os.nice(_GIVES_WAY)
+            _give_way()
         work(assignment)
+
+
+def _give_way() -> None:
+    """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
+    os.nice(_GIVES_WAY)
+    with suppress(OSError):  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
+        Path("/proc/self/autogroup").write_text(str(_GIVES_WAY))
