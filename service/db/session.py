@@ -1,19 +1,21 @@
 """Transactions: the only module that opens and commits them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.db.tables import SCHEMA
 from service.errors import UnavailableError
 
 _BUSY_MILLISECONDS = 15_000
+_TRUSTED_SECONDS = 1.0  # a connection that was used a moment ago is not asked whether it lives
 # A server that vanished without a word is given up after about 15 seconds, in a connection that waits or sends.
 _POSTGRESQL_CONNECTION = {
     "connect_timeout": 5,
@@ -37,13 +39,14 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=20,
-            pool_pre_ping=not sqlite,
             connect_args={} if sqlite else _POSTGRESQL_CONNECTION,
         )
         event.listen(self.engine, "connect", _prepare_sqlite if sqlite else _prepare_postgresql)
         event.listen(self.engine, "handle_error", _lost_is_passing, retval=True)
         if sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            _ping_idle(self.engine)
         self._writes = self.engine.execution_options(gleaner_write=True)
         # SQLite has one writer at a time, and those who wait poll. Threads of one process queue here instead.
         self._turn = Lock() if sqlite else None
@@ -97,6 +100,25 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _ping_idle(engine: Engine) -> None:
+    """Replace connections that died while nobody used them; a ping costs as much as a small statement."""
+
+    def note_use(_connection: object, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def ping(connection: Any, record: Any, _proxy: object) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", ping)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
