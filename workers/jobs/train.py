@@ -125,7 +125,8 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
 def _background_rows(session: Session, pool: Pool) -> Rows:
     """Rows that hold an example: holes are zeros, which would be learnt from."""
     spread = range(0, pool.next_row, max(1, -(-pool.next_row // _BACKGROUND)))
-    return np.array(arrays.present_rows(session, pool.project_id, spread), dtype=np.int64)
+    present = spread if pool.examples == pool.next_row else arrays.present_rows(session, pool.project_id, spread)
+    return np.array(present, dtype=np.int64)
 
 
 def _train_committee(context: JobContext, request: TrainingRequest, model: TrainedModel, key: str) -> None:
