@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -111,12 +112,11 @@ def _still_free(
     session: Session, job: Job, message: QueryMessage, ranking: Sequence[Ranked], *, overlap: int, now: datetime
 ) -> list[tuple[Ranked, Pick]]:
     """The first k of the ranking that nobody labelled, skipped, deleted or leased since it was made."""
-    found = candidates.picks(session, job.project_id, [ranked.row for ranked in ranking])
-    others: dict[int, int] = {}
+    rows = [ranked.row for ranked in ranking]
+    found = candidates.picks(session, job.project_id, rows)
     holder = holder_of(job.id, message.annotator)
-    for lease in candidates.live_leases(session, job.project_id, now):
-        if lease.holder != holder:
-            others[lease.row] = others.get(lease.row, 0) + 1
+    leases = candidates.live_leases(session, job.project_id, now, rows=rows)
+    others = Counter(row for row, held_by in leases if held_by != holder)
     reviewed = message.strategy == LABEL_ERRORS
     answered = (
         set(candidates.answered_rows(session, job.project_id, message.annotator))
@@ -128,7 +128,7 @@ def _still_free(
         pick = found.get(ranked.row)
         if pick is None or ranked.row in answered:
             continue
-        held = others.get(ranked.row, 0)
+        held = others[ranked.row]
         if _is_reviewable(pick, held) if reviewed else _is_open(pick, held, overlap):
             free.append((ranked, pick))
         if len(free) == message.k:

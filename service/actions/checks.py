@@ -248,5 +248,5 @@ def _wrong_candidates(session: Session, project: Project, pool: Pool, objects: O
     except (ObjectNotFoundError, ValueError):
         return 0  # told as such, or replaced since
     since = candidate_queries.changes(session, project.id, after=pool.snapshot_sequence)
-    apply_changes(mask, (Change(change.start, change.stop, change.bits, change.value) for change in since))
+    apply_changes(mask, (Change(*change) for change in since))
     return int(np.count_nonzero(mask != _right_mask(session, project, pool)))

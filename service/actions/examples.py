@@ -11,7 +11,6 @@ from service.actions import arrays, labels, predictions, projects, trainings
 from service.actions.candidates import Moves, is_out
 from service.actions.recording import Recorder
 from service.db.queries import examples as queries
-from service.db.queries.projects import lock_pool
 from service.db.tables import Example
 from service.errors import NotFoundError
 from service.storage.objects import ObjectStore
@@ -76,8 +75,7 @@ def last_prediction(session: Session, example: Example, *, objects: ObjectStore)
 
 def delete(session: Session, project_id: str, example_id: str, *, now: datetime, share: int) -> None:
     """Remove an example; its labels stay in the history, and its row becomes a hole."""
-    project = projects.get(session, project_id)
-    pool = lock_pool(session, project_id)
+    project, pool = projects.lock(session, project_id)
     (known,) = queries.find(session, project_id, [_example(session, project_id, example_id).example_id]).values()
     moves = Moves()
     recorder = Recorder(session, project, pool, now=now, moves=moves)

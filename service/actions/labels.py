@@ -17,8 +17,7 @@ from service.actions.trainings import TrainingNote
 from service.codecs.bodies import decode_labels
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
-from service.db.queries.projects import lock_pool
-from service.db.tables import Label, Project
+from service.db.tables import Label, Pool, Project
 from service.errors import NotFoundError, UnavailableError
 
 _WAVE_ROWS = 10_000
@@ -137,9 +136,9 @@ def _write(request: BulkRequest, bodies: Sequence[_Checked]) -> None:
 
 def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) -> None:
     now = request.clock()
-    project = projects.get(session, request.project_id)
+    project, pool = projects.lock(session, request.project_id)
     records = [Recorded() for _ in bodies]
-    note = _record_waves(session, project, _waves(bodies, records), now=now, share=request.share)
+    note = _record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
     for body, recorded in zip(bodies, records, strict=True):
         body.errors.add(recorded.errors)
         if recorded.errors and body.atomic:
@@ -176,10 +175,9 @@ def _waves(bodies: Sequence[_Checked], records: Sequence[Recorded]) -> Iterator[
 
 
 def _record_waves(
-    session: Session, project: Project, waves: Iterable[Sequence[Part]], *, now: datetime, share: int
+    session: Session, project: Project, pool: Pool, waves: Iterable[Sequence[Part]], *, now: datetime, share: int
 ) -> TrainingNote:
-    """Record answers, then apply the retraining policy once."""
-    pool = lock_pool(session, project.id)
+    """Record answers, then apply the retraining policy once; the pool is locked."""
     generation = pool.label_generation
     recorder = Recorder(session, project, pool, now=now)
     for wave in waves:
@@ -217,8 +215,7 @@ def of_examples(session: Session, project_id: str, example_ids: Sequence[str]) -
 
 def delete(session: Session, project_id: str, label_id: str, *, now: datetime, share: int) -> None:
     """Remove a label; it stays in the history, and its example may be picked again."""
-    project = projects.get(session, project_id)
-    pool = lock_pool(session, project_id)
+    project, pool = projects.lock(session, project_id)
     label = queries.get(session, project_id, label_id)
     if label is None:
         raise NotFoundError("There is no such label.")

@@ -90,8 +90,7 @@ def _begin(request: BulkRequest, count: int) -> _Hold:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with request.write() as session:
-            projects.get(session, request.project_id)
-            pool = lock_pool(session, request.project_id)
+            _, pool = projects.lock(session, request.project_id)
             now = request.clock()
             if pool.upload_id is None:
                 return _take(session, pool, count, now=now)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from service.actions import candidates, jobs, strategies, trainings
@@ -35,12 +36,21 @@ def create(session: Session, config: dict[str, Any], *, now: datetime) -> Projec
     return view(session, project, now=now)
 
 
-def get(session: Session, project_id: str) -> Project:
-    """An active project."""
-    project = queries.get(session, project_id)
+def get(session: Session, project_id: str, *, anew: bool = False) -> Project:
+    """An active project; read `anew` if the transaction has read it before."""
+    project = queries.get(session, project_id, anew=anew)
     if project is None or project.state != "active":
         raise NotFoundError("There is no such project.")
     return project
+
+
+def lock(session: Session, project_id: str) -> tuple[Project, Pool]:
+    """An active project as it is behind the lock of its pool, and the pool: what changes the pool begins with this."""
+    try:
+        pool = queries.lock_pool(session, project_id)
+    except NoResultFound as error:
+        raise NotFoundError("There is no such project.") from error
+    return get(session, project_id, anew=True), pool
 
 
 def view(session: Session, project: Project, *, now: datetime) -> ProjectView:
@@ -100,7 +110,7 @@ def _check_task(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 def delete(session: Session, project_id: str, *, now: datetime, share: int) -> Job:
     """Close the project at once, cancel its jobs, and remove everything of it by a job."""
-    project = get(session, project_id)
+    project, _ = lock(session, project_id)
     project.state = "deleting"
     session.flush()
     job = jobs.enqueue(session, project_id=project_id, kind="deletion", message=DeletionMessage(), now=now, share=share)

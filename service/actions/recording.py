@@ -1,6 +1,6 @@
 """Recording answers: labels and skips, and what they change in the pool."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.actions.candidates import Moves, is_candidate, is_out
 from service.actions.label_rows import Answer
+from service.db.many import together
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
 from service.db.queries.examples import Known
@@ -85,7 +86,7 @@ class Recorder:
     def add(self, parts: Sequence[Part]) -> None:
         """Record some answers; no two of all are of one annotator for one example."""
         ids = list({answer.example_id for part in parts for answer in part.answers})
-        known = example_queries.find(self._session, self._project_id, ids)
+        known, leases = example_queries.find_promised(self._session, self._project_id, ids)
         good = self._without_bad(parts, known)
         if not good:
             return
@@ -105,9 +106,10 @@ class Recorder:
                 self._count(answer, old, standing)
             elif _decides_tie(answer, old, standing):
                 self._gained.label_generation += 1
-        writes.flush(self._session)
-        self._settle(standings.values())
-        self._end_leases([answer for answer, _ in good], standings)
+        with together(self._session):
+            writes.flush(self._session)
+            self._settle(standings.values())
+            self._end_leases([answer for answer, _ in good], standings, leases)
 
     def finish(self) -> None:
         """Write the changes of the candidates and the counters."""
@@ -144,7 +146,8 @@ class Recorder:
         if old is None:
             self._gained.label_generation += not answer.skip
         else:
-            self._gained.label_generation += (old.value, old.skip) != (answer.value, answer.skip)
+            says_else = (old.value, old.skip) != (answer.value, answer.skip)
+            self._gained.label_generation += says_else or _decides_tie(answer, old, standing)
 
     def _shift(self, standing: _Standing, label: Any, by: int) -> None:
         if label.skip:
@@ -180,23 +183,19 @@ class Recorder:
             split=split, label_count=counts.label_count, skip_count=counts.skip_count, overlap=self._overlap
         )
 
-    def _end_leases(self, answers: Sequence[Answer], standings: dict[str, _Standing]) -> None:
+    def _end_leases(
+        self,
+        answers: Sequence[Answer],
+        standings: dict[str, _Standing],
+        leases: Mapping[str, Sequence[tuple[str, str | None]]],
+    ) -> None:
         """End the leases that the answers were promised under, and all of examples that need no more answers."""
-        by_example: dict[str, list[Answer]] = {}
-        for answer in answers:
-            by_example.setdefault(answer.example_id, []).append(answer)
-        leases: dict[str, list[tuple[str, str | None]]] = {}
-        for example_id, holder, annotator in queries.leases_of(self._session, self._project_id, list(by_example)):
-            leases.setdefault(example_id, []).append((holder, annotator))
         ended: set[tuple[str, str]] = set()
-        for example_id, held in leases.items():
-            counts = standings[example_id]
-            if counts.label_count >= self._overlap or is_out(counts.skip_count, self._overlap):
-                ended.update((example_id, holder) for holder, _ in held)
-            else:
-                ended.update(
-                    (example_id, holder) for answer in by_example[example_id] for holder in _served(answer, held)
-                )
+        for answer in answers:
+            counts, held = standings[answer.example_id], leases.get(answer.example_id, ())
+            enough = counts.label_count >= self._overlap or is_out(counts.skip_count, self._overlap)
+            holders = [holder for holder, _ in held] if enough else _served(answer, held)
+            ended.update((answer.example_id, holder) for holder in holders)
         queries.end_leases(self._session, self._project_id, sorted(ended))
 
 

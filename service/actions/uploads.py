@@ -10,7 +10,7 @@ from service.actions.example_rows import StoredRow
 from service.actions.fields import add_fields
 from service.actions.storing import Store
 from service.codecs.bodies import decode_examples
-from service.db.queries.projects import lock_pool, pool
+from service.db.queries import projects as project_queries
 from service.settings import MIB
 
 # what is stored in one short transaction; anything larger goes in by slices
@@ -34,7 +34,7 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
 
         def complete(session: Session, stored: Outcome) -> Outcome:
             """Fill in the outcome and keep it, in the transaction of the effect."""
-            add_fields(pool(session, project.id), found.fields)
+            add_fields(project_queries.pool(session, project.id), found.fields)
             stored.received, stored.rejected, stored.errors = found.received, errors.count, errors.first
             stored.errors_url = errors.save(session, request.project_id, now=request.clock())
             keep(session, stored)
@@ -49,8 +49,8 @@ def _store_small(
     request: BulkRequest, spool: RowSpool[StoredRow], complete: Callable[[Session, Outcome], Outcome]
 ) -> Outcome:
     with request.write() as session:
-        project = projects.get(session, request.project_id)
-        store = Store(session, project, lock_pool(session, project.id), now=request.clock())
+        project, pool = projects.lock(session, request.project_id)
+        store = Store(session, project, pool, now=request.clock())
         for rows, vectors in spool.frames():
             store.add(rows, example_rows.split_vectors(vectors, len(rows)))
         return complete(session, store.finish(share=request.share))

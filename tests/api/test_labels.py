@@ -67,6 +67,7 @@ def test_an_answer_given_again_counts_as_a_change_when_it_decides_a_tie(api: Api
     assert since(bob) == 2
     assert since(alice) == 3  # the newest of a tie wins: e0 is `a` again
     assert since({**alice, "labeled_at": "2026-01-01T10:00:00Z"}) == 3  # an old one that came late
+    assert since({**bob, "source": "automated"}) == 4  # now `b` is the newest, said by a program
 
 
 def test_a_label_is_created_repeated_and_changed(api: Api, project_id: str) -> None:

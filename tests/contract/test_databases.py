@@ -5,18 +5,27 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import TypeVar
 
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.actions import projects as project_actions
 from service.api.deps.runtime import Runtime, utc_now
-from service.db.queries import arrays
+from service.db.queries import arrays, projects
+from service.db.tables import Label, Project
 from service.db.upgrade import differences
 from service.queue.messages import MergeMessage
+from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
+from tests.support.working import drain
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+T = TypeVar("T")
 _AT_ONCE = 50
+_PATIENCE_SECONDS = 20
 _THREADS = 16
 _UNCOMMITTED_SECONDS = 0.2  # the others come while the first has not committed
 
@@ -93,3 +102,43 @@ def test_many_requests_with_one_key_have_one_effect(api: Api) -> None:
     assert {status for status, _ in answers} <= {201, 409}
     assert len({made for status, made in answers if status == 201}) == 1
     assert len(api.http.get("/v1/projects").json()["items"]) == 1
+
+
+def while_locked(runtime: Runtime, project_id: str, change: Callable[[Session], object], act: Callable[[], T]) -> T:
+    """What `act` gives that began while a transaction which changes the project had not yet committed."""
+    with ThreadPoolExecutor(1) as pool:
+        with runtime.write() as session:
+            projects.lock_pool(session, project_id)
+            change(session)
+            acted = pool.submit(act)
+            time.sleep(_UNCOMMITTED_SECONDS)
+        return acted.result(_PATIENCE_SECONDS)
+
+
+def test_labels_that_wait_for_another_overlap_count_by_it(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 2)
+
+    def raise_overlap(session: Session) -> None:
+        project = session.get_one(Project, project_id)
+        project.annotation = {**project.annotation, "overlap": 3}
+        session.flush()
+
+    while_locked(api.runtime, project_id, raise_overlap, lambda: add_labels(api, project_id, [0]))
+    assert sorted(item["example_id"] for item in batch(api, project_id, k=2)["items"]) == ["e0", "e1"]
+
+
+def test_labels_that_wait_for_a_deletion_find_no_project(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 2)
+    body = {"labels": [{"example_id": "e0", "label": "a"}]}
+    answer = while_locked(
+        api.runtime,
+        project_id,
+        lambda session: project_actions.delete(session, project_id, now=utc_now(), share=10),
+        lambda: api.http.post(f"/v1/projects/{project_id}/labels", json=body),
+    )
+    assert answer.status_code == 404
+    drain(api.runtime)
+    with api.runtime.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Label)) == 0

@@ -8,6 +8,7 @@ import pytest
 from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs import features
 
 WRONG = {3, 8, 21, 34}
 
@@ -175,3 +176,22 @@ def test_text_and_the_held_out_part(api: Api) -> None:
     assert not any(item["reason"]["explore"] for item in found["items"])
     wrong = [f"e{n}" for n in sorted(WRONG) if f"e{n}" in ids(found)]
     assert set(ids(found)[: len(wrong)]) == set(wrong)
+
+
+def test_a_class_that_is_added_while_a_query_ranks_does_not_disturb_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = labelled_project(api)
+    fill = features.fill_features
+
+    def add_a_class(*args: Any) -> None:
+        etag = api.http.get(f"/v1/projects/{project_id}").headers["ETag"]
+        task = {"type": "classification", "classes": ["a", "b", "c"]}
+        path, match = f"/v1/projects/{project_id}", {"If-Match": etag}
+        assert api.http.patch(path, json={"task": task}, headers=match).status_code == 200
+        row = {"example_id": "e59", "label": "c", "annotator": "bob"}
+        assert api.http.post(f"{path}/labels", json={"labels": [row]}).status_code == 200
+        fill(*args)
+
+    monkeypatch.setattr("workers.jobs.query.fill_features", add_a_class)
+    assert set(ids(batch(api, project_id, k=4, strategy="label_errors", annotator="bob"))) == {f"e{n}" for n in WRONG}

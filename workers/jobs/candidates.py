@@ -13,7 +13,7 @@ from service.actions.batches import holder_of
 from service.catalog.families.errors import LABEL_ERRORS
 from service.db.queries import candidates as queries
 from service.db.queries import projects
-from service.db.tables import CandidateChange, Lease, Pool, Project
+from service.db.tables import Pool, Project
 from service.queue.messages import QueryMessage
 from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
@@ -31,7 +31,7 @@ class Availability:
     snapshot_key: str | None
     snapshot_rows: int
     sequence: int
-    changes: Sequence[CandidateChange]
+    changes: list[Change]
     unavailable: list[int]  # leased to others as often as overlap allows, or answered by this annotator
     own: list[int]  # leased to this annotator
     matching: Sequence[int] | None  # what the filter leaves
@@ -50,7 +50,7 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         snapshot_key=pool.snapshot_key,
         snapshot_rows=pool.snapshot_rows,
         sequence=pool.change_sequence,
-        changes=queries.changes(session, project.id, after=pool.snapshot_sequence),
+        changes=[Change(*row) for row in queries.changes(session, project.id, after=pool.snapshot_sequence)],
         unavailable=taken,
         own=own,
         matching=queries.matching_rows(session, project.id, message.filter) if message.filter else None,
@@ -58,12 +58,12 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
 
 
 def _leased(
-    session: Session, context: JobContext, leases: Sequence[Lease], message: QueryMessage, overlap: int
+    session: Session, context: JobContext, leases: Sequence[tuple[int, str]], message: QueryMessage, overlap: int
 ) -> tuple[list[int], list[int]]:
     """Rows leased to this annotator, and rows that others hold as often as they may."""
     holder = holder_of(context.claim.job_id, message.annotator)
-    own = [lease.row for lease in leases if lease.holder == holder]
-    others = Counter(lease.row for lease in leases if lease.holder != holder)
+    own = [row for row, held_by in leases if held_by == holder]
+    others = Counter(row for row, held_by in leases if held_by != holder)
     if overlap == 1:
         return own, list(others)
     labelled = queries.label_counts(session, context.project_id, list(others))
@@ -75,7 +75,7 @@ def base_mask(found: Availability, objects: ObjectStore) -> NDArray[np.bool_]:
     mask = np.zeros(found.rows, dtype=np.bool_)
     if found.snapshot_key is not None:
         mask[: found.snapshot_rows] = unpack(objects.get(found.snapshot_key), found.snapshot_rows)
-    apply_changes(mask, (Change(change.start, change.stop, change.bits, change.value) for change in found.changes))
+    apply_changes(mask, found.changes)
     return mask
 
 

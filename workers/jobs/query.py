@@ -187,9 +187,11 @@ def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) 
 
     @cache
     def read() -> Labelled:
+        known = set(loaded.project.task["classes"])
         with context.read() as session:
             answers = model_queries.answers(session, context.project_id)
-        found = consensus(answers, loaded.project.task["classes"])
+        # classes that were added meanwhile are unknown to everything else that is ranked by
+        found = consensus((a for a in answers if a[3] in known), loaded.project.task["classes"])
         found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
         found = found.only(~held_out[found.rows])
         order = np.argsort(found.rows)
@@ -350,9 +352,9 @@ def _model_note(loaded: Loaded) -> dict[str, Any] | None:
 def _keep(
     context: JobContext, message: QueryMessage, loaded: Loaded, *, ranking: list[Ranked], made: Provenance
 ) -> bool:
-    overlap: int = loaded.project.annotation["overlap"]
     with context.fenced() as (session, job):
-        project_queries.lock_pool(session, context.project_id)
+        project, _ = projects.lock(session, context.project_id)
+        overlap: int = project.annotation["overlap"]
         batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())
         if batch is None:
             return False

@@ -33,7 +33,7 @@ class Groups(Generic[Item, Result]):
         most: int,
         most_bytes: int,
         enough: int = 8,
-        patience: float = 0.03,
+        patience: float = 0.015,
     ) -> None:
         self._do = do
         self._most = most

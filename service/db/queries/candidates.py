@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, cast, delete, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, Row, cast, delete, select, type_coerce
 from sqlalchemy.orm import Session
 
 from service.db.many import among
@@ -24,10 +24,11 @@ class Pick:
     skip_count: int
 
 
-def changes(session: Session, project_id: str, *, after: int) -> Sequence[CandidateChange]:
-    """Changes behind a sequence number, in order."""
-    query = select(CandidateChange).where(CandidateChange.project_id == project_id, CandidateChange.sequence > after)
-    return session.scalars(query.order_by(CandidateChange.sequence)).all()
+def changes(session: Session, project_id: str, *, after: int) -> Sequence[Row[int, int, bytes | None, bool]]:
+    """Changes behind a sequence number, in order: start, stop, bits and value."""
+    table = CandidateChange
+    query = select(table.start, table.stop, table.bits, table.value).where(table.project_id == project_id)
+    return session.execute(query.where(table.sequence > after).order_by(table.sequence)).all()
 
 
 def forget_changes(session: Session, project_id: str, *, until: int) -> None:
@@ -36,10 +37,13 @@ def forget_changes(session: Session, project_id: str, *, until: int) -> None:
     session.execute(query.where(CandidateChange.sequence <= until))
 
 
-def live_leases(session: Session, project_id: str, now: datetime) -> Sequence[Lease]:
-    """Leases that have not run out, the oldest batch first."""
-    query = select(Lease).where(Lease.project_id == project_id, Lease.expires_at > now)
-    return session.scalars(query.order_by(Lease.job_id, Lease.row)).all()
+def live_leases(
+    session: Session, project_id: str, now: datetime, *, rows: Sequence[int] | None = None
+) -> list[tuple[int, str]]:
+    """Row and holder of the leases that have not run out, the oldest batch first; of some rows, or of all."""
+    query = select(Lease.row, Lease.holder).where(Lease.project_id == project_id, Lease.expires_at > now)
+    query = query if rows is None else query.where(among(session, Lease.row, rows))
+    return [(row, holder) for row, holder in session.execute(query.order_by(Lease.job_id, Lease.row))]
 
 
 def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence[int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, delete, exists, insert, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from service.db.many import among, insert_many, update_many
@@ -55,6 +55,23 @@ def find(session: Session, project_id: str, ids: Sequence[str], *, hidden: bool 
     query = select(*_KNOWN).where(Example.project_id == project_id, among(session, Example.example_id, ids))
     query = query if hidden else query.where(visible(project_id))
     return {row[0]: Known._make(row) for row in session.execute(query)}
+
+
+def find_promised(
+    session: Session, project_id: str, ids: Sequence[str]
+) -> tuple[dict[str, Known], dict[str, list[tuple[str, str | None]]]]:
+    """Those of the examples that exist, and holder and annotator of each of their leases."""
+    query = select(*_KNOWN, Lease.holder, Lease.annotator).outerjoin(
+        Lease, (Lease.project_id == Example.project_id) & (Lease.example_id == Example.example_id)
+    )
+    query = query.where(Example.project_id == project_id, among(session, Example.example_id, ids), visible(project_id))
+    known: dict[str, Known] = {}
+    leases: dict[str, list[tuple[str, str | None]]] = {}
+    for *example, holder, annotator in session.execute(query):
+        known[example[0]] = Known._make(example)
+        if holder is not None:
+            leases.setdefault(example[0], []).append((holder, annotator))
+    return known, leases
 
 
 def parts_of(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -129,7 +146,7 @@ def add_changes(session: Session, project_id: str, *, first: int, made: Sequence
     rows = [
         {"project_id": project_id, "sequence": sequence, **change} for sequence, change in enumerate(made, start=first)
     ]
-    session.execute(insert(_CHANGES), rows)
+    insert_many(session, _CHANGES, rows)
 
 
 def get(session: Session, project_id: str, example_id: str) -> Example | None:

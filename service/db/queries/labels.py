@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import Row, and_, delete, select, tuple_
 from sqlalchemy.orm import Session
 
-from service.db.many import among, insert_many, update_many
+from service.db.many import among, insert_many, update_many, write
 from service.db.queries.examples import parts_of, visible
 from service.db.results import changed
 from service.db.tables import Batch, BatchItem, Example, Job, Label, LabelHistory, Lease
 
 _LABELS: Any = Label.__table__
 _HISTORY: Any = LabelHistory.__table__
+_LEASES: Any = Lease.__table__
 _KEPT = ("project_id", "example_id", "annotator", "value", "skip", "source", "labeled_at")
 
 
@@ -24,18 +25,11 @@ def of_examples(session: Session, project_id: str, ids: Sequence[str]) -> Sequen
     return session.execute(query).all()
 
 
-def leases_of(session: Session, project_id: str, ids: Sequence[str]) -> list[tuple[str, str, str | None]]:
-    """Leases of some examples: example id, holder and annotator."""
-    query = select(Lease.example_id, Lease.holder, Lease.annotator).where(Lease.project_id == project_id)
-    found = session.execute(query.where(among(session, Lease.example_id, ids)))
-    return [(example_id, holder, annotator) for example_id, holder, annotator in found]
-
-
 def end_leases(session: Session, project_id: str, ended: Sequence[tuple[str, str]]) -> None:
     """Remove leases, named by example id and holder."""
     for part in parts_of(ended):
-        mine = delete(Lease).where(Lease.project_id == project_id)
-        changed(session, mine.where(tuple_(Lease.example_id, Lease.holder).in_(part)))
+        mine = delete(_LEASES).where(_LEASES.c.project_id == project_id)
+        write(session, mine.where(tuple_(_LEASES.c.example_id, _LEASES.c.holder).in_(part)))
 
 
 def known_batches(session: Session, project_id: str, ids: Sequence[str]) -> set[str]:

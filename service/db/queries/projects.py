@@ -10,9 +10,9 @@ from service.db.results import changed
 from service.db.tables import Example, Label, LabelHistory, Lease, LooseVector, Pool, Project
 
 
-def get(session: Session, project_id: str) -> Project | None:
-    """The project, also one that is being deleted."""
-    return session.get(Project, project_id)
+def get(session: Session, project_id: str, *, anew: bool = False) -> Project | None:
+    """The project, also one that is being deleted; read `anew` if the transaction has read it before."""
+    return session.get(Project, project_id, populate_existing=anew)
 
 
 def page(session: Session, *, only: str | None, after: str | None, size: int) -> Sequence[Project]:
@@ -57,8 +57,11 @@ def generation(session: Session, project_id: str) -> int:
 
 def lock_pool(session: Session, project_id: str) -> Pool:
     """The counters, locked until the transaction ends: writers of one project take turns."""
-    query = select(Pool).where(Pool.project_id == project_id).with_for_update()
-    return session.execute(query.execution_options(populate_existing=True)).scalar_one()
+    locked: dict[str, Pool] = session.info.setdefault("locked_pools", {})
+    if project_id not in locked:
+        query = select(Pool).where(Pool.project_id == project_id).with_for_update()
+        locked[project_id] = session.execute(query.execution_options(populate_existing=True)).scalar_one()
+    return locked[project_id]
 
 
 def leased(session: Session, project_id: str, now: datetime) -> int:
