@@ -73,7 +73,9 @@ def app() -> "FastAPI":
     """Make the application of one API process."""
     from service.app import create_app
 
-    made = create_app(load_settings(), lifespan=_told_to_stop)
+    settings = load_settings()
+    _raise_open_files(settings.max_connections)
+    made = create_app(settings, lifespan=_told_to_stop)
     _collect_seldom()
     return made
 

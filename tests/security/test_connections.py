@@ -1,9 +1,11 @@
 """Slow, greedy and broken clients of a real server process."""
 
+import resource
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -167,3 +169,25 @@ def test_connections_beyond_the_bound_are_told_so(server: Server) -> None:
         assert answer.headers["Retry-After"] == "2"
         assert answer.headers["Content-Type"] == "application/problem+json"
     wait_until(server.is_up, 8)
+
+
+@contextmanager
+def open_files(most: int) -> Iterator[None]:
+    """What starts meanwhile may open so few files, unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_low_limit_of_open_files_is_raised_for_the_connections(tmp_path: Path) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as held:
+        with open_files(most=128):
+            server = held.enter_context(serving(tmp_path))
+        for _ in range(200):
+            made = held.enter_context(server.connect(request))
+            assert made.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert "Too many open files" not in server.log()
