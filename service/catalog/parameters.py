@@ -6,6 +6,7 @@ from typing import Any
 
 from service.catalog.entries import Schema
 from service.errors import FieldError, InvalidRequestError
+from service.telemetry import conceal
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
@@ -114,5 +115,5 @@ def _known(properties: Mapping[str, Schema]) -> str:
 
 def _escape(name: str) -> str:
     """A name as a JSON pointer token (RFC 6901), cut so that an error never carries a long input."""
-    clean = name[:64].encode("utf-8", "replace").decode()
+    clean = conceal(name.encode("utf-8", "replace").decode())[:64]
     return clean.replace("~", "~0").replace("/", "~1")

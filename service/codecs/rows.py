@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.errors import FieldError
+from service.telemetry import conceal
 
 MAX_NAME_LENGTH = 256
 MAX_DEPTH = 64
@@ -135,7 +136,7 @@ def pointer_to(*parts: str | int) -> str:
         name = str(part)
         if len(name) > MAX_NAME_LENGTH or not name.isprintable():
             break
-        pointer += "/" + name.replace("~", "~0").replace("/", "~1")
+        pointer += "/" + conceal(name).replace("~", "~0").replace("/", "~1")
     return pointer
 
 
