@@ -59,40 +59,31 @@ class _RejectedError(Exception):
 
 
 def submit(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
-    """Check bodies of labels for one project and record them in one transaction, each one as if it came alone.
+    """Check bodies of labels for one project and record them, each one as if it came alone.
+
+    They share transactions, of at most `max_labels` rows each: other writers wait for them.
 
     Returns:
-        What became of each one, in their order: a bad one leaves the others as they are.
+        What became of each one, in their order: a bad one leaves the others as they are, and when the database stops to
+        answer, those which were not recorded by then have its error.
 
     Raises:
         NotFoundError: There is no such project.
-        OperationalError: The database does not answer, so that none was recorded.
+        OperationalError: The database does not answer.
     """
     request = submissions[0].request
     with request.read() as session:
         project = projects.get(session, request.project_id)
     with ExitStack() as stack:
         bodies = [_check(stack, submission, project) for submission in submissions]
+        waiting = [body for body in bodies if body.result is None]
         try:
-            _write(request, [body for body in bodies if body.result is None])
-        except (OperationalError, UnavailableError):
-            raise
-        except Exception:
-            if len(submissions) == 1:
-                raise
-            return _one_by_one(submissions)
+            for run in _runs(waiting, most=request.settings.max_labels):
+                _write(request, run)
+        except (OperationalError, UnavailableError) as error:
+            for body in waiting:
+                body.result = body.result or error
         return [body.result or _reject(body) for body in bodies]
-
-
-def _one_by_one(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
-    """One of them cannot be recorded, which only the database could tell: the others shall not suffer from it."""
-    results: list[Submitted | Exception] = []
-    for submission in submissions:
-        try:
-            results += submit([submission])
-        except Exception as error:  # noqa: BLE001 - the result of this one
-            results.append(error)
-    return results
 
 
 def _check(stack: ExitStack, submission: Submission, project: Project) -> _Checked:
@@ -122,28 +113,60 @@ def _reject(body: _Checked) -> Exception:
         return error
 
 
+def _runs(bodies: Iterable[_Checked], *, most: int) -> Iterator[list[_Checked]]:
+    """The bodies in order, as many at a time as have so many rows together; none has more."""
+    run: list[_Checked] = []
+    rows = 0
+    for body in bodies:
+        if run and rows + body.spool.rows > most:
+            yield run
+            run, rows = [], 0
+        run.append(body)
+        rows += body.spool.rows
+    if run:
+        yield run
+
+
 def _write(request: BulkRequest, bodies: Sequence[_Checked]) -> None:
     """Record all of them; without a result stay those which must be rejected."""
-    if not bodies:
-        return
+    results: Sequence[Submitted | Exception | None]
     try:
         with request.write() as session:
-            _record(session, request, bodies)
-    except _RejectedError:
+            results = _record(session, request, bodies)
+    except (OperationalError, UnavailableError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the result of one of them
         if len(bodies) > 1:
-            raise
+            results = _one_by_one([body.submission for body in bodies])
+        else:
+            results = [None if isinstance(error, _RejectedError) else error]
+    for body, result in zip(bodies, results, strict=True):
+        body.result = result
 
 
-def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) -> None:
+def _one_by_one(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
+    """One of them cannot be recorded, which only the database could tell: the others shall not suffer from it."""
+    results: list[Submitted | Exception] = []
+    for submission in submissions:
+        try:
+            results += submit([submission])
+        except Exception as error:  # noqa: BLE001 - the result of this one
+            results.append(error)
+    return results
+
+
+def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) -> list[Submitted | None]:
     now = request.clock()
     project, pool = projects.lock(session, request.project_id)
     records = [Recorded() for _ in bodies]
     note = _record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
+    results: list[Submitted | None] = []
     for body, recorded in zip(bodies, records, strict=True):
         body.errors.add(recorded.errors)
         if recorded.errors and body.atomic:
             if recorded.did_something:
                 raise _RejectedError
+            results.append(None)
             continue
         outcome = Outcome(
             received=body.received,
@@ -154,8 +177,10 @@ def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) 
             errors=sorted(body.errors.first, key=lambda error: error.line or 0),
             errors_url=body.errors.save(session, project.id, now=now),
         )
-        body.result = Submitted(outcome, note)
-        body.submission.keep(session, body.result)
+        submitted = Submitted(outcome, note)
+        body.submission.keep(session, submitted)
+        results.append(submitted)
+    return results
 
 
 def _waves(bodies: Sequence[_Checked], records: Sequence[Recorded]) -> Iterator[list[Part]]:

@@ -1,10 +1,15 @@
 """Bodies of labels that are recorded in one transaction: each fares as if it had come alone, on both databases."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from service.actions import labels
@@ -12,6 +17,7 @@ from service.actions.bulk import BulkRequest, Mode
 from service.actions.labels import Submission, Submitted
 from service.api.deps.runtime import utc_now
 from service.codecs.media import parse_media
+from service.db.tables import Label
 from service.errors import ConflictError, GleanerError, RowsRejectedError
 from tests.support.runtime import Api
 
@@ -34,7 +40,9 @@ def overtaken(_: Session, __: Submitted) -> None:
     raise ConflictError("Another request with this Idempotency-Key took over.")
 
 
-def body(api: Api, project_id: str, content: bytes, *, mode: Mode = "atomic", keep: Any = kept) -> Submission:
+def body(
+    api: Api, project_id: str, content: bytes, *, mode: Mode = "atomic", keep: Any = kept, **changes: Any
+) -> Submission:
     held = api.runtime
     request = BulkRequest(
         project_id=project_id,
@@ -47,7 +55,7 @@ def body(api: Api, project_id: str, content: bytes, *, mode: Mode = "atomic", ke
         settings=held.settings,
         clock=utc_now,
     )
-    return Submission(request, keep)
+    return Submission(replace(request, **changes), keep)
 
 
 def rows(*labelled: tuple[str, str], annotator: str = "anna") -> bytes:
@@ -118,3 +126,61 @@ def test_a_bad_row_after_a_thousand_good_ones_rolls_its_own_body_back(api: Api, 
     assert counts(good) == (1, 0, 0, 0)
     assert isinstance(large, RowsRejectedError)
     assert stored(api, project_id) == {"e0": "a"}
+
+
+class Writing:
+    """Transactions of at most three labels: how many each found and left. One of them may fail to commit."""
+
+    def __init__(self, api: Api, *, failing: int | None = None) -> None:
+        self.held = api.runtime
+        self.settings = api.runtime.settings.model_copy(update={"max_labels": 3})
+        self.failing = failing
+        self.labels: list[tuple[int, int]] = []
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        count = select(func.count()).select_from(Label)
+        with self.held.write() as session:
+            before = session.execute(count).scalar_one()
+            yield session
+            self.labels.append((before, session.execute(count).scalar_one()))
+            if len(self.labels) == self.failing:
+                raise OperationalError("COMMIT", None, OSError("no space left"))
+
+    def bodies(self, api: Api, project_id: str, *sizes: int, keep: Any = kept) -> list[Submission]:
+        """Bodies with so many labels each, of annotators of their own; the last one is kept by `keep`."""
+        return [
+            body(
+                api,
+                project_id,
+                rows(*((f"e{n}", "a") for n in range(size)), annotator=f"ann-{turn}"),
+                keep=keep if turn == len(sizes) - 1 else kept,
+                settings=self.settings,
+                write=self.write,
+            )
+            for turn, size in enumerate(sizes)
+        ]
+
+
+def test_a_transaction_has_no_more_labels_than_a_body_may_have(api: Api, project_id: str) -> None:
+    writing = Writing(api)
+    results = labels.submit(writing.bodies(api, project_id, 3, 1, 2, 2, 2, 1, 1, 1))
+    assert [counts(result) for result in results] == [(n, 0, 0, 0) for n in (3, 1, 2, 2, 2, 1, 1, 1)]
+    assert writing.labels == [(0, 3), (3, 6), (6, 8), (8, 11), (11, 13)]
+
+
+def test_a_transaction_that_fails_leaves_those_before_as_they_are(api: Api, project_id: str) -> None:
+    writing = Writing(api, failing=2)
+    first, *others = labels.submit(writing.bodies(api, project_id, 2, 2, 2))
+    assert counts(first) == (2, 0, 0, 0)
+    assert [type(other) for other in others] == [OperationalError, OperationalError]
+    items = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
+    assert [item["annotator"] for item in items] == ["ann-0", "ann-0"]
+
+
+def test_what_was_recorded_is_not_recorded_again_for_a_later_one(api: Api, project_id: str) -> None:
+    writing = Writing(api)
+    first, second, third = labels.submit(writing.bodies(api, project_id, 2, 2, 1, keep=overtaken))
+    assert counts(first) == (2, 0, 0, 0)
+    assert counts(second) == (2, 0, 0, 0)
+    assert isinstance(third, ConflictError)
