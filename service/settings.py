@@ -86,6 +86,12 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @cached_property
+    def earlier_secrets(self) -> tuple[str, ...]:
+        """The secrets that only open, as they are to be tried."""
+        told = self.old_secret_keys.get_secret_value() if self.old_secret_keys else ""
+        return tuple(part.strip() for part in told.split(",") if part.strip())
+
+    @cached_property
     def sql_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'gleaner.sqlite3'}"

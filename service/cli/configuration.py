@@ -25,7 +25,9 @@ def load_settings(**overrides: Any) -> Settings:
         if settings.admin_key is not None:
             check_admin_key(settings.admin_key.get_secret_value())
         if settings.secret_key is not None:
-            check_secret_key(settings.secret_key.get_secret_value())
+            check_secret_key(settings.secret_key.get_secret_value(), "GLEANER_SECRET_KEY")
+        for earlier in settings.earlier_secrets:
+            check_secret_key(earlier, "GLEANER_OLD_SECRET_KEYS")
     except ValueError as error:
         raise click.ClickException(f"These settings are wrong:\n  {error}") from error
     return settings

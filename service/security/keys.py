@@ -68,8 +68,8 @@ def check_admin_key(value: str) -> None:
         )
 
 
-def check_secret_key(value: str, name: str = "GLEANER_SECRET_KEY") -> None:
-    """Refuse a secret to seal with that could be guessed; `name` is the variable that held it.
+def check_secret_key(value: str, name: str) -> None:
+    """Refuse a secret that seals or opens and could be guessed; `name` is the variable that held it.
 
     Raises:
         ValueError: It is empty, too short, or plainly a default that was never changed.

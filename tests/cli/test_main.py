@@ -53,6 +53,20 @@ def test_no_role_starts_with_a_weak_secret(role: str, value: str, tmp_path: Path
     assert "GLEANER_SECRET_KEY" in result.output
 
 
+@pytest.mark.parametrize("value", ["short", "change-me-change-me-change-me", "a" * 40])
+@pytest.mark.parametrize("role", ["up", "serve", "worker", "dispatcher", "migrate"])
+def test_no_role_opens_with_a_weak_secret_of_before(role: str, value: str, tmp_path: Path) -> None:
+    environment = {
+        "GLEANER_SECRET_KEY": "0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c",
+        "GLEANER_OLD_SECRET_KEYS": f"5c6b7a8f9e0d1c2b3a4f5e6d7c8b9a0f, {value}",
+        "GLEANER_DATA_DIR": str(tmp_path),
+    }
+    result = CliRunner().invoke(main, [role], env=environment)
+    assert result.exit_code == 1
+    assert "GLEANER_OLD_SECRET_KEYS" in result.output
+    assert value not in result.output
+
+
 @pytest.mark.parametrize("role", ["up", "serve", "worker", "dispatcher", "migrate"])
 def test_no_role_starts_in_a_folder_that_is_open_to_all(role: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)

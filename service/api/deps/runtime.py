@@ -70,13 +70,12 @@ def open_runtime(settings: Settings) -> Runtime:
     """Open the stores that the settings name."""
     secret = settings.secret_key
     sealing_key = secret.get_secret_value() if secret else load_or_create(settings.data_dir / "secret-key")
-    earlier = settings.old_secret_keys.get_secret_value().split(",") if settings.old_secret_keys else []
     return Runtime(
         settings=settings,
         database=Database(settings.sql_url),
         queue=RedisQueue(settings.queue_url, timeouts=timeouts(settings)),
         objects=LocalObjects(settings.objects_dir),
-        sealer=Sealer(sealing_key, [old.strip() for old in earlier if old.strip()]),
+        sealer=Sealer(sealing_key, settings.earlier_secrets),
         guard=AddressGuard(settings.webhook_allow),
     )
 
