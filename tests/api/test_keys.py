@@ -1,4 +1,6 @@
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Timer
 from typing import Any
 
@@ -8,8 +10,12 @@ from httpx2 import Response
 from service.actions import keys
 from service.api.deps.runtime import utc_now
 from service.errors import ConflictError
+from tests.support.pools import add_examples, add_labels
 from tests.support.runtime import Api
+from tests.support.working import drain
 
+REVOKED_AFTER_SECONDS = 0.5
+ENDS_WITHIN_SECONDS = 5
 NEW = {"name": "tool", "scopes": ["read", "label:write"]}
 
 
@@ -127,19 +133,40 @@ def test_a_revoked_first_key_stays_revoked_at_the_next_start(api: Api) -> None:
             keys.ensure_admin(session, secret, now=utc_now())
 
 
-def test_a_stream_and_a_waiting_request_end_with_their_key(api: Api) -> None:
-    project_id = api.project()
-    job_id = api.http.post(f"/v1/projects/{project_id}/trainings", json={}).json()["id"]
-    followed = create(api)
-    headers = {"Authorization": f"Bearer {followed['key']}"}
-    revoking = Timer(0.5, lambda: api.http.delete(f"/v1/keys/{followed['id']}"))
+@contextmanager
+def revoked_meanwhile(api: Api, *scopes: str) -> Iterator[dict[str, str]]:
+    """Headers with a key that is revoked half a second later; what goes on then has to end within five."""
+    made = create(api, scopes=list(scopes))
+    revoking = Timer(REVOKED_AFTER_SECONDS, lambda: api.http.delete(f"/v1/keys/{made['id']}"))
     revoking.start()
     began = time.monotonic()
-    stream = api.http.get(f"/v1/jobs/{job_id}/events", headers=headers)
-    assert stream.status_code == 200
-    assert time.monotonic() - began < 5.5
+    yield {"Authorization": f"Bearer {made['key']}"}
     revoking.join()
-    waiting = create(api)
-    Timer(0.5, lambda: api.http.delete(f"/v1/keys/{waiting['id']}")).start()
-    prefer = {"Authorization": f"Bearer {waiting['key']}", "Prefer": "wait=3"}
-    assert api.http.get(f"/v1/jobs/{job_id}", headers=prefer).status_code == 401
+    assert REVOKED_AFTER_SECONDS < time.monotonic() - began < REVOKED_AFTER_SECONDS + ENDS_WITHIN_SECONDS
+
+
+def test_a_stream_and_a_waiting_request_end_with_their_key(api: Api) -> None:
+    job_id = api.http.post(f"/v1/projects/{api.project()}/trainings", json={}).json()["id"]
+    with revoked_meanwhile(api, "read") as headers:
+        assert api.http.get(f"/v1/jobs/{job_id}/events", headers=headers).status_code == 200
+    with revoked_meanwhile(api, "read") as headers:
+        answer = api.http.get(f"/v1/jobs/{job_id}", headers={**headers, "Prefer": "wait=30"})
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("trainings", {}), ("queries", {"k": 1}), ("models/1/predict", {"examples": [{"vector": [1.0, 2.0]}]})],
+)
+def test_a_job_accepted_before_its_key_ended_is_told(api: Api, path: str, body: dict[str, Any]) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(12))
+    api.http.post(f"/v1/projects/{project_id}/trainings", json={})
+    drain(api.runtime)
+    with revoked_meanwhile(api, "query:run") as headers:
+        prefer = {**headers, "Prefer": "wait=30"}
+        answer = api.http.post(f"/v1/projects/{project_id}/{path}", json=body, headers=prefer)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert "Preference-Applied" not in answer.headers
+    assert api.http.get(answer.headers["Location"]).json()["id"] == answer.json()["id"]

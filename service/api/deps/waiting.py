@@ -15,11 +15,12 @@ from service.api.problems import base_url
 from service.api.schemas.base import natural
 from service.api.schemas.jobs import JobOut
 from service.db.tables import Job
+from service.errors import UnauthenticatedError
 
 MOST_WAIT_SECONDS = 30
 _SHORTEST_POLL_SECONDS = 0.006
 _LONGEST_POLL_SECONDS = 0.25
-_KEY_TRUSTED_SECONDS = 2.0
+KEY_TRUSTED_SECONDS = 2.0  # a request that lasts looks again so often whether its key is live
 
 
 def parse_wait(prefer: str | None) -> float | None:
@@ -40,39 +41,42 @@ async def wait_for_job(
     A server that is told to stop waits no longer.
 
     Raises:
-        UnauthenticatedError: the key was revoked or has expired while the request waited.
+        UnauthenticatedError: The key was revoked or has expired, which is looked at every two seconds.
     """
     held, stopping = await runtime(request), request.app.state.stopping
     wait = parse_wait(prefer)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
-    began = time.monotonic()
+    began = checked = time.monotonic()
     until = began + (wait or 0.0)
     while True:
-        job = await run_in_threadpool(_read_job, held, job_id, project_id)
         now = time.monotonic()
         left = until - now
+        key_id = None
+        if now - checked >= KEY_TRUSTED_SECONDS:
+            key_id, checked = request.state.caller.key_id, now
+        job = await run_in_threadpool(look, held, job_id, project_id, key_id=key_id)
         if job.finished_at is not None or left <= 0 or stopping.is_set():
-            if now - began > _KEY_TRUSTED_SECONDS:
-                await run_in_threadpool(_check_key, held, request.state.caller.key_id)
             return job, headers
         # Look again after a tenth of the time waited so far: a short job is not answered late, a long one costs little.
         await asyncio.sleep(min(max((now - began) / 10, _SHORTEST_POLL_SECONDS), _LONGEST_POLL_SECONDS, left))
 
 
-def _check_key(held: Runtime, key_id: str) -> None:
+def look(held: Runtime, job_id: str, project_id: str | None, *, key_id: str | None = None) -> Job:
+    """A job as it is now, for a key that has to be live if it is named."""
     with held.database.read() as session:
-        keys.check_live(session, key_id, now=utc_now())
-
-
-def _read_job(held: Runtime, job_id: str, project_id: str | None) -> Job:
-    with held.database.read() as session:
+        if key_id is not None:
+            keys.check_live(session, key_id, now=utc_now())
         return jobs.get(session, job_id, project_id=project_id)
 
 
 async def accept_job(
     request: Request, writing: Edge, action: Callable[[Session], Job], *, prefer: str | None
 ) -> Response:
-    """Queue a job and answer `202`, with the job as it is after the time of `Prefer`."""
+    """Queue a job and answer `202`, with the job as it is after the time of `Prefer`.
+
+    When the key ends meanwhile, the answer is the job as it was accepted: it will run, and a `401` would say that
+    nothing was done. What became of it since is for keys that are live.
+    """
     base = base_url(request)
     response = await run_in_threadpool(
         writing.answer,
@@ -84,7 +88,10 @@ async def accept_job(
     if parse_wait(prefer) is None:
         return response
     job_id = response.headers["Location"].rpartition("/")[2]
-    job, applied = await wait_for_job(request, job_id, project_id=None, prefer=prefer)
+    try:
+        job, applied = await wait_for_job(request, job_id, project_id=None, prefer=prefer)
+    except UnauthenticatedError:
+        return response
     replayed = {name: value for name, value in response.headers.items() if name == "idempotent-replayed"}
     headers = {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1", **applied, **replayed}
     return Response(JobOut.of(job, base).render(), 202, headers, "application/json")

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import jobs, keys, projects, trainings
+from service.actions import jobs, projects, trainings
 from service.api.deps.callers import Operator, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import NO_FIELDS, JobId, PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading, Runtime, utc_now
-from service.api.deps.waiting import wait_for_job
+from service.api.deps.runtime import Held, Reading, Runtime
+from service.api.deps.waiting import KEY_TRUSTED_SECONDS, look, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, State, decode_token, encode_token, natural
 from service.api.schemas.jobs import JOB_EVENT, TERMINAL, JobOut
@@ -23,7 +23,7 @@ from service.errors import ConflictError, MalformedRequestError, NotFoundError, 
 
 router = APIRouter(tags=["jobs"])
 _POLL_SECONDS = 0.25
-_CHECK_KEY_EVERY = 8  # polls
+_CHECK_KEY_EVERY = round(KEY_TRUSTED_SECONDS / _POLL_SECONDS)  # polls
 _COMMENT_EVERY = 40  # polls: a comment line every ten seconds keeps proxies from closing the stream
 
 
@@ -112,17 +112,10 @@ async def follow_job(
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
     """`progress` events, then one event named like the state in which the job ended. `Last-Event-ID` resumes."""
-    first = await run_in_threadpool(_look, held, job_id, who.project_id)
+    first = await run_in_threadpool(look, held, job_id, who.project_id)
     seen = natural(last_event_id or "") or 0
     stream = _events(held, request, first, seen=seen, key_id=who.key_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-def _look(held: Runtime, job_id: str, project_id: str | None, *, key_id: str | None = None) -> Job:
-    with held.database.read() as session:
-        if key_id is not None:
-            keys.check_live(session, key_id, now=utc_now())
-        return jobs.get(session, job_id, project_id=project_id)
 
 
 async def _events(held: Runtime, request: Request, job: Job, *, seen: int, key_id: str) -> AsyncIterator[bytes]:
@@ -140,7 +133,7 @@ async def _events(held: Runtime, request: Request, job: Job, *, seen: int, key_i
             yield b": still here\n\n"
         try:
             checked = key_id if polls % _CHECK_KEY_EVERY == 0 else None
-            job = await run_in_threadpool(_look, held, job.id, None, key_id=checked)
+            job = await run_in_threadpool(look, held, job.id, None, key_id=checked)
         except (NotFoundError, UnauthenticatedError):
             return  # the project was deleted, and the job with it; or the key is dead
 

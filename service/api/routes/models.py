@@ -26,6 +26,7 @@ from service.errors import (
     JobNotSucceededError,
     MalformedRequestError,
     NotFoundError,
+    UnauthenticatedError,
     UnsupportedFeatureError,
 )
 
@@ -142,7 +143,10 @@ async def predict(
     job_id = accepted.headers["Location"].rpartition("/")[2]
     wait = parse_wait(prefer)
     seconds = _PREDICT_SECONDS if wait is None else wait
-    job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
+    try:
+        job, headers = await wait_for_job(request, job_id, project_id=who.project_id, prefer=f"wait={seconds:g}")
+    except UnauthenticatedError:
+        return accepted  # as every job that was accepted before its key ended
     if job.state in {"failed", "cancelled"}:
         raise JobNotSucceededError(f"The prediction was {job.state}.")
     headers = headers if wait is not None else {}
