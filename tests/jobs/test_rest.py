@@ -20,7 +20,7 @@ def claim(runtime: Runtime, job_id: str, *, now: datetime) -> Claim | None:
         return jobs.claim(session, job_id, lease=LEASE, now=now)
 
 
-def one_behind_another(api: Api) -> tuple[str, str, datetime]:
+def one_behind_another(api: Api, *, took: timedelta = TOOK) -> tuple[str, str, datetime]:
     """A project with a training that waits behind one which has just ended; both, and when it did."""
     project_id = api.project(retraining={"first_at": 4, "every": 4, "idle_seconds": 60})
     add_examples(api, project_id, 20)
@@ -33,9 +33,9 @@ def one_behind_another(api: Api) -> tuple[str, str, datetime]:
     with api.runtime.write() as session:
         job = queries.get(session, first)
         assert job is not None
-        assert jobs.finish(session, held, now=began + TOOK, result={})
-        trainings.after_end(session, job, now=began + TOOK, share=10, succeeded=True)
-    return project_id, waiting, began + TOOK
+        assert jobs.finish(session, held, now=began + took, result={})
+        trainings.after_end(session, job, now=began + took, share=10, succeeded=True)
+    return project_id, waiting, began + took
 
 
 def test_the_next_training_rests_as_long_as_the_last_one_took(api: Api) -> None:
@@ -44,6 +44,12 @@ def test_the_next_training_rests_as_long_as_the_last_one_took(api: Api) -> None:
     Relay().ring_due(api.runtime)
     assert drain(api.runtime) == 2  # the old rings of both, which do nothing
     assert claim(api.runtime, waiting, now=ended + TOOK) is not None
+
+
+def test_no_rest_is_longer_than_a_minute(api: Api) -> None:
+    _, waiting, ended = one_behind_another(api, took=timedelta(hours=1))
+    assert claim(api.runtime, waiting, now=ended + timedelta(seconds=59)) is None
+    assert claim(api.runtime, waiting, now=ended + timedelta(seconds=60)) is not None
 
 
 def test_a_training_that_is_asked_for_does_not_rest(api: Api) -> None:
