@@ -1,35 +1,41 @@
 """Who may do what: a matrix made from the API's own document, so that a new operation is in it by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from fastapi import APIRouter
 from httpx2 import Response
 from sqlalchemy import event
+from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Mount, Route
 
 from service.actions.keys import SCOPES
 from service.api.deps import callers
 from service.api.deps.runtime import utc_now
+from service.app import build
 from service.db.tables import Key
 from service.security.keys import generate
+from tests.support.pools import ask
 from tests.support.runtime import Api, make_api, make_runtime
-from tests.support.tenants import ABSENT, Operation, operations, row_counts, tenant, told
+from tests.support.tenants import ABSENT, Operation, holdings, operations, tenant, told
 
 PUBLIC = {"isLive", "isReady", "explainProblem", "getMetrics"}
 
 
 @dataclass
 class World:
-    """An API with two tenants."""
+    """An API with two tenants; `waiting` is `theirs` with a job that has not begun instead of a finished one."""
 
     api: Api
     guarded: list[Operation]
     public: list[Operation]
     mine: dict[str, str]
     theirs: dict[str, str]
+    waiting: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         found = list(operations(api.http.get("/openapi.json").json()))
         guarded = [operation for operation in found if operation.path.startswith("/v1/")]
         public = [operation for operation in found if operation not in guarded]
-        yield World(api, guarded, public, tenant(api, "mine"), tenant(api, "theirs"))
+        mine, theirs = tenant(api, "mine", models=1), tenant(api, "theirs", models=2)
+        waiting = {**theirs, "job_id": ask(api, theirs["project_id"], k=1)}
+        yield World(api, guarded, public, mine, theirs, waiting)
     runtime.database.close()
 
 
@@ -72,6 +80,52 @@ def test_a_route_without_a_rule_keeps_the_service_from_starting() -> None:
         callers.declare(router.routes)
 
 
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda router: router.add_route("/v1/secrets", endpoint=PlainTextResponse("s")),
+        lambda router: router.mount("/v1", PlainTextResponse("s")),
+        lambda router: router.mount("/", PlainTextResponse("s")),
+        lambda router: router.host("secrets.example", PlainTextResponse("s")),
+        lambda router: router.add_websocket_route("/v1/secrets", endpoint=PlainTextResponse("s")),
+        lambda router: router.include_router(APIRouter()),
+    ],
+    ids=["route", "mount", "mount of all", "host", "socket", "router"],
+)
+def test_a_route_that_can_have_no_rule_keeps_the_service_from_starting(add: Callable[[APIRouter], object]) -> None:
+    router = APIRouter()
+    add(router)
+    with pytest.raises(RuntimeError, match="can have no rule"):
+        callers.declare(router.routes)
+
+
+def test_only_the_document_and_its_page_are_served_without_a_router(world: World) -> None:
+    served = [route for route in build(world.api.runtime).routes if isinstance(route, Route | Mount | Host)]
+    assert [route.path for route in served if isinstance(route, Route)] == ["/openapi.json", "/docs"]
+    assert len(served) == 2
+
+
+def test_changes_in_place_are_seen(api: Api) -> None:
+    """What the matrix compares differs after a change that adds and removes no row."""
+    ids = tenant(api, "mine", models=1)
+    waiting = ask(api, ids["project_id"], k=1)
+    seen = [holdings(api)]
+    for method, path, body in (
+        ("PATCH", "/v1/projects/{project_id}", {"name": "another"}),
+        ("POST", f"/v1/jobs/{waiting}/cancel", {}),
+        ("POST", "/v1/jobs/{job_id}/batch/renew", {"lease_seconds": 7200}),
+        ("POST", "/v1/webhooks/{webhook_id}/rotate-secret", {}),
+        ("DELETE", "/v1/keys/{key_id}", None),
+    ):
+        answer = api.http.request(method, path.format(**ids), json=body, headers={"If-Match": "*"})
+        assert answer.is_success, answer.text
+        seen.append(holdings(api))
+        assert {name: len(rows) for name, rows in seen[-1].items()} == {
+            name: len(rows) for name, rows in seen[0].items()
+        }
+    assert all(before != after for before, after in pairwise(seen))
+
+
 def _dead_key(api: Api, **fields: Any) -> dict[str, str]:
     headers = api.key("admin")
     with api.runtime.database.write() as session:
@@ -96,7 +150,7 @@ def test_without_a_live_key_nothing_is_told_or_done(world: World, kind: str) -> 
         "revoked": _dead_key(api, revoked_at=now),
         "expired": _dead_key(api, expires_at=now - timedelta(seconds=1)),
     }[kind]
-    before, statements = row_counts(api), 0
+    before, statements = holdings(api), 0
 
     def count(*_: object) -> None:
         nonlocal statements
@@ -105,29 +159,29 @@ def test_without_a_live_key_nothing_is_told_or_done(world: World, kind: str) -> 
     event.listen(api.runtime.database.engine, "before_cursor_execute", count)
     try:
         for operation in world.guarded:
-            for ids in (world.theirs, ABSENT):
+            for ids in (world.theirs, world.waiting, ABSENT):
                 answer = operation.call(api, ids, headers)
                 _check(answer, 401, "unauthenticated", operation.name)
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
     finally:
         event.remove(api.runtime.database.engine, "before_cursor_execute", count)
-    assert row_counts(api) == before
+    assert holdings(api) == before
     if kind not in {"unknown", "revoked", "expired"}:
         assert statements == 0, "what is plainly no key is refused without asking the database"
 
 
 def test_a_key_without_the_scope_is_refused(world: World) -> None:
     keys = {scope: world.api.key(scope) for scope in SCOPES}
-    before = row_counts(world.api)
+    before = holdings(world.api)
     refused = 0
     for operation in world.guarded:
         assert operation.rule is not None
         for scope in set(SCOPES) - {"admin", *(operation.rule["scopes"] or SCOPES)}:
-            for ids in (world.theirs, ABSENT):
+            for ids in (world.theirs, world.waiting, ABSENT):
                 _check(operation.call(world.api, ids, keys[scope]), 403, "forbidden", (operation.name, scope))
                 refused += 1
     assert refused > 300
-    assert row_counts(world.api) == before
+    assert holdings(world.api) == before
 
 
 def test_each_scope_that_suffices_is_let_in(world: World) -> None:
@@ -141,7 +195,7 @@ def test_each_scope_that_suffices_is_let_in(world: World) -> None:
 def test_a_key_of_one_project_finds_nothing_of_another(world: World) -> None:
     """Whatever of another project it names, the answer is the one for what never existed."""
     mine = world.api.key(*SCOPES, project_id=world.mine["project_id"])
-    before = row_counts(world.api)
+    before = holdings(world.api)
     for operation in world.guarded:
         assert operation.rule is not None
         if operation.rule["bound_keys"] == "refused":
@@ -149,17 +203,18 @@ def test_a_key_of_one_project_finds_nothing_of_another(world: World) -> None:
         for depth in range(len(operation.ids)):
             own = {name: world.mine[name] for name in operation.ids[:depth]}
             for headers in (mine, {**mine, "Idempotency-Key": f"{operation.name}-{depth}"}):
-                theirs = operation.call(world.api, {**world.theirs, **own}, headers)
                 absent = operation.call(world.api, {**ABSENT, **own}, headers)
-                assert told(theirs, world.theirs) == told(absent, ABSENT), operation.name
-                if operation.rule["bound_keys"] == "own" and operation.name != "uploadPredictions":
-                    _check(theirs, 404, "not-found", (operation.name, depth))
-    assert row_counts(world.api) == before
+                for ids in (world.theirs, world.waiting):
+                    theirs = operation.call(world.api, {**ids, **own}, headers)
+                    assert told(theirs, ids) == told(absent, ABSENT), operation.name
+                    if operation.rule["bound_keys"] == "own" and operation.name != "uploadPredictions":
+                        _check(theirs, 404, "not-found", (operation.name, depth))
+    assert holdings(world.api) == before
 
 
 def test_lists_and_bodies_show_nothing_of_another_project(world: World) -> None:
     mine = world.api.key(*SCOPES, project_id=world.mine["project_id"])
-    secrets = set(world.theirs.values()) - set(world.mine.values())
+    secrets = {value for name, value in world.theirs.items() if name != "version"} - set(world.mine.values())
     for operation in world.guarded:
         if operation.method == "GET" and operation.ids in ([], ["project_id"]):
             text = operation.call(world.api, world.mine, mine).text

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from httpx2 import Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from service.db.tables import Table
+from tests.support.pools import add_examples, add_labels, ask
 from tests.support.runtime import Api
+from tests.support.working import run_job
 
 REQUEST_ID = "the-same"
 ABSENT = {
@@ -69,29 +71,37 @@ def _example(document: dict[str, Any], request_body: dict[str, Any] | None) -> A
     return shown[0]
 
 
-def tenant(api: Api, name: str) -> dict[str, str]:
-    """A project with one thing of every kind; returns their ids as paths name them."""
-    project_id = api.project(name=name)
+def tenant(api: Api, name: str, *, models: int) -> dict[str, str]:
+    """A project with one thing of every kind, a finished batch too, and some models; their ids as paths name them.
+
+    `version` is that of the last model, which a project with fewer of them does not have.
+    """
+    project_id = api.project(name=name, retraining={"automatic": False})
     base = f"/v1/projects/{project_id}"
     example_id = f"{name}-1"
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(12))
+    for _ in range(models):
+        run_job(api.runtime, _made(api, f"{base}/trainings", {}, 202)["id"])
     rows = [{"id": example_id, "vector": [1.0, 2.0]}, {"id": f"{name}-2", "vector": [2.0, 1.0]}]
     _made(api, f"{base}/examples", {"examples": rows}, 200)
     _made(api, f"{base}/labels", {"labels": [{"example_id": example_id, "label": "a"}]}, 200)
     bad = {"examples": [*rows, {"id": "bad", "vector": [1.0]}]}
     error_list = _made(api, f"{base}/examples?mode=partial", bad, 200)["errors_url"]
-    job = _made(api, f"{base}/queries", {"k": 1}, 202)
+    job_id = ask(api, project_id, k=1)
+    run_job(api.runtime, job_id)
     hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"], "project_id": project_id}
     webhook = _made(api, "/v1/webhooks", hook, 201)
     delivery = _made(api, f"/v1/webhooks/{webhook['id']}/test", {}, 202)
     key = _made(api, "/v1/keys", {"name": name, "scopes": ["read"], "project_id": project_id}, 201)
-    label = api.http.get(f"{base}/labels").json()["items"][0]
+    labels = api.http.get(f"{base}/labels").json()["items"]
     return {
         "project_id": project_id,
         "example_id": example_id,
-        "label_id": label["id"],
+        "label_id": next(label["id"] for label in labels if label["example_id"] == example_id),
         "list_id": error_list.rpartition("/")[2],
-        "job_id": job["id"],
-        "version": "1",
+        "job_id": job_id,
+        "version": str(models),
         "key_id": key["id"],
         "webhook_id": webhook["id"],
         "delivery_id": delivery["id"],
@@ -104,11 +114,14 @@ def _made(api: Api, path: str, body: Any, status: int) -> Any:
     return answer.json()
 
 
-def row_counts(api: Api) -> dict[str, int]:
-    """How many rows every table has."""
+def holdings(api: Api) -> dict[str, list[str]]:
+    """Every row of every table but when keys were last used, the names of the objects, and what was rung."""
     with api.runtime.database.read() as session:
-        tables = Table.metadata.sorted_tables
-        return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+        found = {
+            table.name: sorted(map(repr, session.execute(select(*(c for c in table.c if c.name != "last_used_at")))))
+            for table in Table.metadata.sorted_tables
+        }
+    return {**found, "objects": sorted(api.runtime.objects.list("")), "queue": sorted(api.runtime.queue.waiting())}
 
 
 def told(answer: Response, ids: dict[str, str]) -> tuple[int, str, dict[str, str]]:

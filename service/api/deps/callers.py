@@ -4,7 +4,7 @@ Every route under `/v1` takes exactly one of the callers below. Its rule is in t
 which the tests generate the matrix of who may do what. The application does not start with a route that has no rule.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -82,15 +82,15 @@ Operator = Annotated[Caller, _needs("query:run", "project:write")]
 Admin = Annotated[Caller, _needs("admin", bound="refused")]
 
 
-def declare(routes: Iterable[BaseRoute]) -> None:
+def declare(routes: Sequence[BaseRoute]) -> None:
     """Put the rule of each route under `/v1` into its part of the OpenAPI document.
 
     Raises:
-        RuntimeError: One has no rule, or more than one.
+        RuntimeError: One has no rule, or more than one, or is of a kind that cannot have any.
     """
-    for route in routes:
-        if not isinstance(route, APIRoute) or not route.path.startswith("/v1/"):
-            continue
+    if others := [route for route in routes if not isinstance(route, APIRoute)]:
+        raise RuntimeError(f"{others} can have no rule of service.api.deps.callers, whatever they serve.")
+    for route in (found for found in routes if isinstance(found, APIRoute) and found.path.startswith("/v1/")):
         rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Access)]
         if len(rules) != 1:
             raise RuntimeError(f"{route.path} ({route.name}) needs exactly one rule of service.api.deps.callers.")
