@@ -25,7 +25,7 @@ test: setup
 
 # What touches the tables, on PostgreSQL. Needs its server programs.
 test-postgres: setup
-	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/api tests/jobs tests/dispatcher
+	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/api tests/jobs tests/dispatcher tests/states
 
 lint: setup
 	$(BIN)/ruff check .

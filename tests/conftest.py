@@ -1,4 +1,3 @@
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +6,7 @@ import pytest
 import structlog
 
 from service.api.deps.runtime import Runtime
+from tests.support.databases import default_kind
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.runtime import Api, make_api, make_runtime
 
@@ -35,11 +35,9 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where the tables are: SQLite in the test's folder, or what `GLEANER_TEST_DATABASE` or a parameter names."""
-    kind = getattr(request, "param", os.environ.get("GLEANER_TEST_DATABASE", "sqlite"))
-    if kind == "sqlite":
+    if getattr(request, "param", default_kind()) == "sqlite":
         yield ""
         return
-    assert kind == "postgresql", f"GLEANER_TEST_DATABASE is sqlite or postgresql, not {kind}"
     server = request.getfixturevalue("postgres")
     url = server.create_database()
     yield url

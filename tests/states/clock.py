@@ -1,4 +1,4 @@
-"""Time as the tests want it, and a database that is quick because nothing on it must survive the test."""
+"""Time as the tests want it, and databases that are quick because nothing on them must survive the test."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,9 @@ from service.security.addresses import AddressGuard
 from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.memory import MemoryObjects
+from tests.support.postgres import PostgresServer
 
+server: PostgresServer | None = None  # of the tables; SQLite when there is none
 _NAME = "gleaner.sqlite3"
 
 
@@ -36,12 +38,12 @@ class Clock:
 
 @contextmanager
 def quick_runtime(**settings: Any) -> Iterator[Runtime]:
-    """A runtime on a folder of its own, whose SQLite waits for no disk."""
-    with TemporaryDirectory(prefix="gleaner-") as folder:
-        chosen = Settings(data_dir=Path(folder), **settings)
-        (chosen.data_dir / _NAME).write_bytes(_empty())
+    """A runtime on a folder of its own, whose database waits for no disk."""
+    with TemporaryDirectory(prefix="gleaner-") as folder, _empty_database(Path(folder)) as url:
+        chosen = Settings(data_dir=Path(folder), database_url=url, **settings)
         database = Database(chosen.sql_url)
-        event.listen(database.engine, "connect", _hurry)
+        if not url:
+            event.listen(database.engine, "connect", _hurry)
         sealer, guard = Sealer("a secret of the tests"), AddressGuard(chosen.webhook_allow)
         try:
             yield Runtime(chosen, database, MemoryQueue(), MemoryObjects(), sealer, guard)
@@ -49,9 +51,23 @@ def quick_runtime(**settings: Any) -> Iterator[Runtime]:
             database.close()
 
 
+@contextmanager
+def _empty_database(folder: Path) -> Iterator[str]:
+    """The URL of a database that the migrations have made; empty: it is a file of the folder."""
+    if server is None:
+        (folder / _NAME).write_bytes(_empty_file())
+        yield ""
+        return
+    url = server.create_database()
+    try:
+        yield url
+    finally:
+        server.drop_database(url)
+
+
 @cache
-def _empty() -> bytes:
-    """A database that the migrations have made."""
+def _empty_file() -> bytes:
+    """A SQLite database that the migrations have made."""
     with TemporaryDirectory(prefix="gleaner-") as folder:
         path = Path(folder) / _NAME
         database = Database(f"sqlite:///{path}")
