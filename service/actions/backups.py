@@ -30,7 +30,7 @@ from service.storage.parts import Part, blocks, sync_folder, sync_tree, write_pa
 FORMAT = 1
 MANIFEST = "manifest.json"
 RECORD_ARRAY = "vectors"  # the only array that no job can make again
-_PASSING = frozenset({"leaders", "array_builds"})  # say what processes do now
+PASSING = frozenset({"leaders", "array_builds"})  # say what processes do now
 _PAUSE_SECONDS = 0.5
 
 Tell = Callable[[str, int, int], None]
@@ -152,7 +152,7 @@ def _write_tables(
     shutil.rmtree(folder, ignore_errors=True)
     rows: dict[str, int] = {}
     parts: dict[str, Part] = {}
-    found = [table for table in portable.tables(session) if table.name not in _PASSING]
+    found = [table for table in portable.tables(session) if table.name not in PASSING]
     for done, table in enumerate(found):
         tell("tables", done, len(found))
         lines: Iterable[bytes] = portable.lines(session, table)

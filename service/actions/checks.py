@@ -18,7 +18,6 @@ from service.actions import candidates
 from service.actions.backups import RECORD_ARRAY, object_keys
 from service.actions.candidates import is_candidate
 from service.actions.predictions import chunk_of
-from service.actions.restores import MARKER
 from service.db.queries import arrays, upkeep
 from service.db.queries import candidates as candidate_queries
 from service.db.queries.projects import lock_pool
@@ -26,7 +25,7 @@ from service.db.queries.upkeep import Named
 from service.db.tables import Outbox, Pool, Project, Table
 from service.storage.bitmaps import Change, apply_changes, unpack
 from service.storage.chunks import ChunkError, open_csr, open_dense
-from service.storage.objects import ObjectNotFoundError, ObjectStore
+from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore
 
 Repair = Callable[[Session], None]
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -54,14 +53,14 @@ class Finding:
 
 def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -> list[Finding]:
     """Everything that is wrong; objects younger than the grace time may belong to work under way."""
+    if objects.exists(RESTORE_MARKER):
+        detail = "A restore was cut off: repeat it before anything else."
+        return [Finding("unfinished-restore", "", RESTORE_MARKER, detail)]
     old = dict(_old(objects, grace_seconds))
     with snapshot() as session:
         names = list(upkeep.named(session))
         leaving = upkeep.deleting(session)
         found = [*_rows(session), *_counters(session, objects)]
-    if objects.exists(MARKER):
-        detail = "A restore was cut off: repeat it before anything else."
-        return [Finding("unfinished-restore", "", MARKER, detail), *found]
     suspects = [one for one in names if _fault(one, objects) is not None]
     if suspects:
         with snapshot() as session:

@@ -1,8 +1,8 @@
 """Restoring a backup into an empty service.
 
 Nothing is written before every checksum was verified. The objects come first, then all rows in one transaction; the
-object `MARKER` says from the first to the last step which backup is being restored, so that a restore that was cut off
-is known as such and can be repeated.
+object `RESTORE_MARKER` says from the first to the last step which backup is being restored, so that no service starts
+on half of it and a restore that was cut off can be repeated.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from service.actions.backups import FORMAT, MANIFEST, BackupError, Manifest, Tell
+from service.actions.backups import FORMAT, MANIFEST, PASSING, BackupError, Manifest, Tell
 from service.db import portable
-from service.storage.objects import ObjectNotFoundError, ObjectStore, checked_key
+from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore, checked_key
 from service.storage.parts import blocks, part_of, write_part
 
-MARKER = "restore-under-way"
 # What `gleaner migrate` and a dispatcher write without anybody's doing.
 _OWN_TABLES = frozenset({"keys", "leaders"})
 _OBJECTS = "objects/"
+_NOT_EMPTY = "The service is not empty: it has {}. Restore into an empty database and data folder."
 
 
 def read_manifest(folder: Path, *, revisions: set[str]) -> Manifest:
@@ -68,7 +68,7 @@ def verify(folder: Path, manifest: Manifest, *, tell: Tell) -> None:
         raise BackupError(f"The backup is damaged: {len(bad)} files differ or are missing, such as {bad[0]}.")
 
 
-def begin(session: Session, folder: Path, *, objects: ObjectStore) -> bool:
+def begin(session: Session, folder: Path, manifest: Manifest, *, objects: ObjectStore) -> bool:
     """Mark the service as being restored from this backup; false when only the last step of that is missing.
 
     Raises:
@@ -78,21 +78,32 @@ def begin(session: Session, folder: Path, *, objects: ObjectStore) -> bool:
     marked = _marked(objects)
     if marked not in {None, backup_id}:
         raise BackupError("The restore of another backup was cut off here: repeat that, or begin with empty stores.")
-    filled = [t.name for t in portable.tables(session) if t.name not in _OWN_TABLES and portable.size(session, t)]
-    if filled and marked:
+    if marked and _sizes(session) == {name: count for name, count in manifest.rows.items() if count}:
         return False
-    if filled or (marked is None and next(objects.list(), None) is not None):
-        found = f"rows in {', '.join(filled[:3])}" if filled else "objects"
-        raise BackupError(f"The service is not empty: it has {found}. Restore into an empty database and data folder.")
-    objects.put_bytes(MARKER, backup_id)
+    _check_empty(session)
+    if marked is None and next(objects.list(), None) is not None:
+        raise BackupError(_NOT_EMPTY.format("objects"))
+    objects.put_bytes(RESTORE_MARKER, backup_id)
     return True
 
 
 def _marked(objects: ObjectStore) -> bytes | None:
     try:
-        return objects.get(MARKER)
+        return objects.get(RESTORE_MARKER)
     except ObjectNotFoundError:
         return None
+
+
+def _check_empty(session: Session) -> None:
+    filled = [name for name in _sizes(session) if name not in _OWN_TABLES]
+    if filled:
+        raise BackupError(_NOT_EMPTY.format(f"rows in {', '.join(filled[:3])}"))
+
+
+def _sizes(session: Session) -> dict[str, int]:
+    """How many rows each table has that a backup holds; without those that have none."""
+    kept = {table.name: portable.size(session, table) for table in portable.tables(session)}
+    return {name: size for name, size in kept.items() if size and name not in PASSING}
 
 
 def put_objects(folder: Path, manifest: Manifest, *, objects: ObjectStore, tell: Tell) -> None:
@@ -110,10 +121,16 @@ def put_objects(folder: Path, manifest: Manifest, *, objects: ObjectStore, tell:
 
 
 def fill_tables(session: Session, folder: Path, manifest: Manifest, *, now: datetime, tell: Tell) -> None:
-    """Insert every row; jobs that ran are queued again. The schema is the backup's, and one transaction does it all."""
+    """Insert every row; jobs that ran are queued again. The schema is the backup's, and one transaction does it all.
+
+    Raises:
+        BackupError: The database has another schema, or somebody wrote to it since the restore began.
+    """
     if portable.revision(session) != manifest.revision:
         raise BackupError(f"The database is not at revision {manifest.revision}: restore into one without tables.")
     found = portable.tables(session)
+    portable.keep_writers_out(session, found)
+    _check_empty(session)
     for table in reversed(found):
         if table.name in _OWN_TABLES:
             session.execute(table.delete())
@@ -131,7 +148,7 @@ def fill_tables(session: Session, folder: Path, manifest: Manifest, *, now: date
 
 def end(objects: ObjectStore) -> None:
     """The restore is complete."""
-    objects.delete(MARKER)
+    objects.delete(RESTORE_MARKER)
 
 
 def _queued_again(rows: Iterator[dict[str, Any]], *, now: datetime) -> Iterator[dict[str, Any]]:

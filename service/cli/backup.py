@@ -9,12 +9,13 @@ from sqlalchemy.exc import DBAPIError
 
 from service.actions import backups, restores
 from service.actions.backups import BackupError, Manifest
-from service.cli.configuration import load_settings, make_data_folder
+from service.cli.configuration import load_settings, make_data_folder, open_data_folder
 from service.cli.lock import FolderInUseError, hold
 from service.db.session import Database
 from service.db.upgrade import script, upgrade
 from service.settings import Settings
 from service.storage.local import LocalObjects
+from service.storage.parts import sync_folder
 
 _TELL_SECONDS = 2.0
 _KEYS = """Not in the backup, as they open what is in it:
@@ -32,6 +33,7 @@ def backup(folder: Path, data_dir: Path | None, *, without_derived: bool) -> Non
     settings = load_settings(data_dir=data_dir)
     if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
         raise click.ClickException(f"There is no service in {settings.data_dir}.")
+    open_data_folder(settings)
     began = time.monotonic()
     database = Database(settings.sql_url, pool_size=1)
     try:
@@ -81,7 +83,7 @@ def _restore(settings: Settings, folder: Path) -> Manifest:
         restores.verify(folder, manifest, tell=tell)
         objects = LocalObjects(settings.objects_dir)
         with database.read() as session:
-            begun = restores.begin(session, folder, objects=objects)
+            begun = restores.begin(session, folder, manifest, objects=objects)
         if begun:
             restores.put_objects(folder, manifest, objects=objects, tell=tell)
             upgrade(database.engine, manifest.revision)
@@ -89,6 +91,7 @@ def _restore(settings: Settings, folder: Path) -> Manifest:
                 restores.fill_tables(session, folder, manifest, now=datetime.now(UTC), tell=tell)
         upgrade(database.engine)
         restores.end(objects)
+        sync_folder(settings.objects_dir)  # a marker that a power cut brings back would keep the service from starting
     finally:
         database.close()
     return manifest

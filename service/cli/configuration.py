@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.security.keys import check_admin_key, check_secret_key
 from service.settings import Settings
+from service.storage.objects import RESTORE_MARKER
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -50,6 +51,21 @@ def make_data_folder(settings: Settings) -> Path:
         raise click.ClickException(
             f"The data folder {folder} is open to every user of this machine. Run `chmod o-rwx {folder}`, or name a "
             "folder inside it in GLEANER_DATA_DIR, which is then made for this user alone."
+        )
+    return folder
+
+
+def open_data_folder(settings: Settings) -> Path:
+    """Make the data folder as `make_data_folder` does, and refuse one in which a restore was cut off.
+
+    Raises:
+        click.ClickException: It cannot be used.
+    """
+    folder = make_data_folder(settings)
+    if (settings.objects_dir / RESTORE_MARKER).exists():
+        raise click.ClickException(
+            f"A restore into {folder} was cut off, or is under way. Repeat `gleaner restore` with the same backup, or "
+            "begin with an empty database and an empty data folder."
         )
     return folder
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.configuration import load_settings, make_data_folder
+from service.cli.configuration import load_settings, open_data_folder
 from service.queue.messages import QUEUES
 from service.telemetry import configure_logging
 
@@ -121,7 +121,7 @@ def worker(queues: str) -> None:
     if unknown or not names:
         raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
     settings = load_settings()
-    make_data_folder(settings)
+    open_data_folder(settings)
     run(settings, names)
 
 
@@ -145,7 +145,7 @@ def migrate() -> None:
     from service.security.keys import generate
 
     settings = load_settings()
-    key_file = make_data_folder(settings) / "admin-key"
+    key_file = open_data_folder(settings) / "admin-key"
     database = Database(settings.sql_url)
     upgrade(database.engine)
     if settings.admin_key is not None:
@@ -166,8 +166,8 @@ def migrate() -> None:
 
 
 def _check_folder(settings: "Settings") -> None:
-    """Refuse a data folder, or a key in it, that others can read: before the role starts, and in a sentence."""
-    folder = make_data_folder(settings)
+    """Refuse a data folder that cannot be used, or a key in it that others can read: before the role starts."""
+    folder = open_data_folder(settings)
     if settings.secret_key is None:
         _read_key_file(folder / "secret-key")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from service.cli import redis_server
-from service.cli.configuration import load_settings, make_data_folder
+from service.cli.configuration import load_settings, open_data_folder
 from service.cli.lock import FolderInUseError, hold
 from service.cli.supervisor import TICK_SECONDS, Child, StopSignals, end, gleaner_command, start
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
@@ -36,7 +36,7 @@ def up(data_dir: Path | None, host: str, port: int, workers: int) -> None:
     Started again on the same folder, it goes on where it was.
     """
     settings = load_settings(data_dir=data_dir)
-    folder = make_data_folder(settings)
+    folder = open_data_folder(settings)
     try:
         with hold(folder):
             sys.exit(Instance(settings, folder, host=host, port=port, workers=workers).run())

@@ -65,6 +65,14 @@ def size(session: Session, table: Table) -> int:
     return session.execute(select(func.count()).select_from(table)).scalar_one()
 
 
+def keep_writers_out(session: Session, found: Iterable[Table]) -> None:
+    """Let nobody else write to these tables until the transaction ends; on SQLite nobody can."""
+    dialect = session.get_bind().dialect
+    if dialect.name == "postgresql":
+        names = ", ".join(dialect.identifier_preparer.format_table(table) for table in found)
+        session.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def _continue_sequences(session: Session, table: Table) -> None:
     """Let numbers that PostgreSQL gives begin behind those that are there."""
     column = table.autoincrement_column

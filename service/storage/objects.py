@@ -6,6 +6,7 @@ from typing import Protocol
 _SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"
 _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 MAX_KEY_LENGTH = 512
+RESTORE_MARKER = "restore-under-way"  # is there from the first to the last step of a restore
 
 
 class ObjectNotFoundError(LookupError):

@@ -1,124 +1,69 @@
 import json
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from service.actions import backups, jobs, restores
-from service.actions.backups import MANIFEST, BackupError, Manifest
-from service.api.deps.runtime import Runtime
-from service.cli.main import main
-from service.db.session import Database
-from service.settings import Settings
-from service.storage.local import LocalObjects
+from service.actions import jobs, restores
+from service.actions.backups import MANIFEST, BackupError
+from service.db.upgrade import upgrade
+from service.storage.objects import RESTORE_MARKER
+from tests.support import processes
+from tests.support.places import ASKED, Place, Service, quiet, service_at
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.redis_server import wait_until
-from tests.support.runtime import Api, make_api, make_runtime
-from tests.support.stack import Stack, filled, points, running
-from tests.support.working import drain, run_job
+from tests.support.stack import Client, Stack, filled, points, running
+from tests.support.working import run_job
 
-ASKED = {"k": 7, "seed": 3, "lease_seconds": 0, "strategy": "margin"}
-
-
-def quiet(_phase: str, _done: int, _total: int) -> None:
-    """Nobody listens."""
+MakePlace = Callable[..., Place]
 
 
-@dataclass
-class Service:
-    """A service with local files, run in this process."""
-
-    runtime: Runtime
-    api: Api
-
-    def back_up(self, target: Path, *, derived: bool = True, tell: Callable[[str, int, int], None] = quiet) -> Manifest:
-        database = Database(self.runtime.settings.sql_url)
-        try:
-            return backups.back_up(
-                target,
-                snapshot=database.snapshot,
-                objects=self.runtime.objects,
-                derived=derived,
-                now=datetime.now(UTC),
-                tell=tell,
-            )
-        finally:
-            database.close()
-
-    def train(self, project_id: str) -> None:
-        assert self.api.http.post(f"/v1/projects/{project_id}/trainings", json={}).status_code == 202
-        drain(self.runtime)
-
-
-def service_in(folder: Path) -> Iterator[Service]:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    made = make_runtime(folder)
-    runtime = replace(made, objects=LocalObjects(made.settings.objects_dir))
-    api = make_api(runtime)
-    with api.http:
-        yield Service(runtime, api)
-    runtime.database.close()
+@pytest.mark.parametrize(
+    ("source", "target", "derived"),
+    [
+        ("sqlite", "sqlite", True),
+        ("sqlite", "sqlite", False),
+        ("postgresql", "postgresql", True),
+        ("sqlite", "postgresql", True),
+        ("postgresql", "sqlite", True),
+    ],
+)
+def test_a_restored_service_answers_as_before(
+    make_place: MakePlace, tmp_path: Path, *, source: str, target: str, derived: bool
+) -> None:
+    new_place = make_place("new", target)
+    with service_at(make_place("old", source)) as old:
+        project_id, job_id = old.learnt()
+        manifest = old.back_up(tmp_path / "backup", derived=derived)
+        assert any("predictions" in name for name in manifest.parts) == derived
+        paths = [f"/v1/jobs/{job_id}/batch", f"/v1/projects/{project_id}/labels", f"/v1/projects/{project_id}/examples"]
+        answers = [old.api.http.get(path).content for path in paths]
+        again = batch(old.api, project_id, **ASKED)
+        assert new_place.invoke("restore", tmp_path / "backup").exit_code == 0
+        with service_at(new_place, moved_from=old) as new:
+            assert [new.api.http.get(path).content for path in paths] == answers
+            found = batch(new.api, project_id, **ASKED)
+            assert (found["items"], found["model"]) == (again["items"], again["model"])
+            add_labels(new.api, project_id, range(20, 30))
+            add_examples(new.api, project_id, 5, first=1000)
+            assert not new_place.objects.exists(RESTORE_MARKER)
+        assert new_place.invoke("check").output == "Nothing is wrong.\n"
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    yield from service_in(tmp_path / "old")
-
-
-def learnt(service: Service) -> tuple[str, str]:
-    """A project with a model and predictions, and the job of a batch."""
-    project_id = service.api.project()
-    add_examples(service.api, project_id, 120)
-    add_labels(service.api, project_id, range(20))
-    service.train(project_id)
-    return project_id, batch(service.api, project_id, **ASKED)["job_id"]
-
-
-def invoke(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def restored(source: Path, folder: Path) -> Result:
-    return invoke("restore", source, "--data-dir", folder)
-
-
-def moved(service: Service, old: Service) -> None:
-    service.api.http.headers.update(old.api.http.headers)
-
-
-@pytest.mark.parametrize("derived", [True, False])
-def test_a_restored_service_answers_as_before(service: Service, tmp_path: Path, *, derived: bool) -> None:
-    project_id, job_id = learnt(service)
-    manifest = service.back_up(tmp_path / "backup", derived=derived)
-    assert any("predictions" in name for name in manifest.parts) == derived
-    path = f"/v1/jobs/{job_id}/batch"
-    body, again = service.api.http.get(path).content, batch(service.api, project_id, **ASKED)
-    assert restored(tmp_path / "backup", tmp_path / "new").exit_code == 0
-    for new in service_in(tmp_path / "new"):
-        moved(new, service)
-        assert new.api.http.get(path).content == body
-        found = batch(new.api, project_id, **ASKED)
-        assert (found["items"], found["model"]) == (again["items"], again["model"])
-        labels = f"/v1/projects/{project_id}/labels"
-        assert new.api.http.get(labels).content == service.api.http.get(labels).content
-        add_labels(new.api, project_id, range(20, 30))
-        assert list(new.runtime.objects.list("restore-under-way/")) == []
-
-
-def test_unfinished_jobs_go_on_after_a_restore(service: Service, tmp_path: Path) -> None:
-    project_id, _ = learnt(service)
+def test_unfinished_jobs_go_on_after_a_restore(service: Service, make_place: MakePlace, tmp_path: Path) -> None:
+    project_id, _ = service.learnt()
     waiting, held = (ask(service.api, project_id, **ASKED) for _ in range(2))
     with service.runtime.write() as session:
         assert jobs.claim(session, held, lease=timedelta(minutes=5), now=datetime.now(UTC)) is not None
     service.back_up(tmp_path / "backup")
-    assert restored(tmp_path / "backup", tmp_path / "new").exit_code == 0
-    for new in service_in(tmp_path / "new"):
-        moved(new, service)
+    place = make_place("new")
+    assert place.invoke("restore", tmp_path / "backup").exit_code == 0
+    with service_at(place, moved_from=service) as new:
         assert new.api.http.get(f"/v1/jobs/{held}").json()["state"] == "queued"
         for job_id in (waiting, held):
             run_job(new.runtime, job_id)
@@ -126,7 +71,7 @@ def test_unfinished_jobs_go_on_after_a_restore(service: Service, tmp_path: Path)
 
 
 def test_what_is_deleted_during_a_backup_makes_it_read_the_tables_again(service: Service, tmp_path: Path) -> None:
-    project_id, _ = learnt(service)
+    project_id, _ = service.learnt()
     phases: list[str] = []
 
     def tell(phase: str, _done: int, _total: int) -> None:
@@ -143,7 +88,7 @@ def test_what_is_deleted_during_a_backup_makes_it_read_the_tables_again(service:
 
 
 def test_a_backup_refuses_to_overwrite_or_to_leave_out(service: Service, tmp_path: Path) -> None:
-    learnt(service)
+    service.learnt()
     (tmp_path / "there").mkdir()
     with pytest.raises(BackupError, match="overwrites nothing"):
         service.back_up(tmp_path / "there")
@@ -153,9 +98,9 @@ def test_a_backup_refuses_to_overwrite_or_to_leave_out(service: Service, tmp_pat
     assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == []
 
 
-def test_a_damaged_or_newer_backup_writes_nothing(service: Service, tmp_path: Path) -> None:
-    learnt(service)
-    source = tmp_path / "backup"
+def test_a_damaged_or_newer_backup_writes_nothing(service: Service, make_place: MakePlace, tmp_path: Path) -> None:
+    service.learnt()
+    source, place = tmp_path / "backup", make_place("new")
     manifest = service.back_up(source)
     for name in manifest.parts:
         path = source / name
@@ -163,85 +108,94 @@ def test_a_damaged_or_newer_backup_writes_nothing(service: Service, tmp_path: Pa
         if not content:
             continue
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        result = restored(source, tmp_path / "new")
+        result = place.invoke("restore", source)
         assert result.exit_code == 1
         assert f"such as {name}" in result.output
         path.write_bytes(content)
     told = json.loads((source / MANIFEST).read_bytes())
     (source / MANIFEST).write_text(json.dumps({**told, "revision": "9999"}))
-    assert "a later release" in restored(source, tmp_path / "new").output
-    assert not (tmp_path / "new/gleaner.sqlite3").exists()
-    assert list(LocalObjects(tmp_path / "new/objects").list()) == []
+    assert "a later release" in place.invoke("restore", source).output
+    assert not (place.folder / "gleaner.sqlite3").exists()
+    assert list(place.objects.list()) == []
 
 
 def test_a_restore_needs_an_empty_service(service: Service, tmp_path: Path) -> None:
-    learnt(service)
+    service.learnt()
     service.back_up(tmp_path / "backup")
-    result = restored(tmp_path / "backup", tmp_path / "old")
+    result = service.place.invoke("restore", tmp_path / "backup")
     assert result.exit_code == 1
     assert "not empty" in result.output
 
 
-def test_a_cut_off_restore_is_known_and_repeated(service: Service, tmp_path: Path) -> None:
-    project_id, _ = learnt(service)
-    first, second, new = tmp_path / "first", tmp_path / "second", tmp_path / "new"
-    manifest = service.back_up(first)
-    add_labels(service.api, project_id, [50])
-    service.back_up(second)
-    new.mkdir(mode=0o700)
-    settings = Settings(data_dir=new)
-    objects, database = LocalObjects(settings.objects_dir), Database(settings.sql_url)
+def test_rows_that_come_during_a_restore_end_it(service: Service, make_place: MakePlace, tmp_path: Path) -> None:
+    service.learnt()
+    source, place = tmp_path / "backup", make_place("new")
+    manifest = service.back_up(source)
+    with place.database() as database:
+        upgrade(database.engine)
+        with database.read() as session:
+            assert restores.begin(session, source, manifest, objects=place.objects)
+    with service_at(place) as running_already:
+        running_already.api.project()
+    with place.database() as database, pytest.raises(BackupError, match="not empty"), database.write() as session:
+        restores.fill_tables(session, source, manifest, now=datetime.now(UTC), tell=quiet)
+    result = place.invoke("restore", source)
+    assert result.exit_code == 1
+    assert "not empty" in result.output
 
-    def cut_off(phase: str, done: int, _total: int) -> None:
-        if phase == "objects" and done == 1:
-            raise KeyboardInterrupt
 
-    with database.read() as session:
-        assert restores.begin(session, first, objects=objects)
-    database.close()
-    with pytest.raises(KeyboardInterrupt):
-        restores.put_objects(first, manifest, objects=objects, tell=cut_off)
-    assert "restore of another backup was cut off" in restored(second, new).output
-    assert restored(first, new).exit_code == 0
-    assert "not empty" in restored(first, new).output
+class Labelling:
+    """Somebody who labels one example after the other, until the end of the block."""
+
+    def __init__(self, client: Client, project_id: str, truth: dict[str, str]) -> None:
+        self.acknowledged = 0
+        self._stop = threading.Event()
+        self._client, self._project_id, self._truth = client, project_id, truth
+
+    def work(self) -> None:
+        """Label until told to stop."""
+        for name, label in self._truth.items():
+            if self._stop.is_set():
+                return
+            assert self._client.label(self._project_id, {name: label}).json()["created"] == 1
+            self.acknowledged += 1
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """The time in which labels come."""
+        thread = threading.Thread(target=self.work)
+        thread.start()
+        try:
+            wait_until(lambda: self.acknowledged >= 20)
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
 
 
 @pytest.mark.processes
-def test_every_label_acknowledged_before_a_backup_is_in_it(tmp_path: Path) -> None:
-    _, truth = points(900)
+def test_every_label_acknowledged_before_a_backup_is_in_it(make_place: MakePlace, tmp_path: Path) -> None:
+    truth = points(900)[1]
     names = list(truth)
-    acknowledged: list[str] = []
-    stop = threading.Event()
-    with running("--workers", "1") as stack:
+    with running("--workers", "1", database_url=make_place("old").database_url) as stack:
         client = stack.client
         project_id = filled(client, rows=900, labelled=40, retraining={"automatic": True, "every": 20})
         made = client.query(project_id, lease_seconds=0)
         client.succeeded(made)
         answered = client.batch(made)
-
-        def label() -> None:
-            for name in names[40:]:
-                if stop.is_set():
-                    return
-                assert client.label(project_id, {name: truth[name]}).json()["created"] == 1
-                acknowledged.append(name)
-
-        thread = threading.Thread(target=label)
-        thread.start()
-        try:
-            wait_until(lambda: len(acknowledged) >= 20)
-            before = len(acknowledged)
-            told = stack.add("backup", str(tmp_path / "backup"), "--data-dir", str(stack.folder))
+        processes.send(stack.workers_and_horses(), signal.SIGSTOP)
+        unfinished = [client.query(project_id), client.train(project_id)]
+        labelling = Labelling(client, project_id, {name: truth[name] for name in names[40:]})
+        with labelling.under_way():
+            before = labelling.acknowledged
+            told = stack.add("backup", str(tmp_path / "backup"))
             assert told.wait(60) == 0, stack.told()[-2000:]
-            after = len(acknowledged)
-        finally:
-            stop.set()
-            thread.join()
+            after = labelling.acknowledged
     assert after > before
     with tempfile.TemporaryDirectory(prefix="gleaner-") as folder:
-        new = Path(folder)
-        assert restored(tmp_path / "backup", new).exit_code == 0
-        stack = Stack(new)
+        place = Place(Path(folder), make_place("new").database_url)
+        assert place.invoke("restore", tmp_path / "backup").exit_code == 0
+        stack = Stack(place.folder, database_url=place.database_url)
         try:
             stack.start("--workers", "1")
             labels = stack.client.labels(project_id)
@@ -249,8 +203,6 @@ def test_every_label_acknowledged_before_a_backup_is_in_it(tmp_path: Path) -> No
             assert labels == {name: truth[name] for name in names[:count]}  # a prefix of what was sent
             assert 40 + before <= count <= 40 + after + 1  # one may be stored and its answer under way
             assert stack.client.batch(made) == answered
-            unfinished = stack.client.http.get(f"/v1/projects/{project_id}/jobs").json()["items"]
-            stack.client.ended([job["id"] for job in unfinished])
-            stack.client.succeeded(stack.client.query(project_id))
+            stack.client.succeeded(*unfinished, stack.client.query(project_id))
         finally:
             stack.clear()

@@ -1,67 +1,64 @@
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from service.cli.main import main
 from service.db.tables import Example, Label, Lease, Outbox, Pool
-from service.storage.local import LocalObjects
+from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
-from tests.support.runtime import Api, make_api, make_runtime
-from tests.support.working import drain
+from tests.support.runtime import Api
 
 ASKED = {"k": 5, "seed": 1, "lease_seconds": 0}
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    """A service with local files."""
-    made = make_runtime(tmp_path)
-    api = make_api(replace(made, objects=LocalObjects(made.settings.objects_dir)))
-    with api.http:
-        yield api
-    made.database.close()
+def place(service: Service) -> Place:
+    return service.place
 
 
 @pytest.fixture
-def project_id(api: Api) -> str:
-    made = api.project()
-    add_examples(api, made, 60)
-    add_labels(api, made, range(12))
-    assert api.http.post(f"/v1/projects/{made}/trainings", json={}).status_code == 202
-    drain(api.runtime)
-    batch(api, made, k=3)
+def api(service: Service) -> Api:
+    return service.api
+
+
+@pytest.fixture
+def project_id(service: Service) -> str:
+    made = service.api.project()
+    add_examples(service.api, made, 60)
+    add_labels(service.api, made, range(12))
+    service.train(made)
+    batch(service.api, made, k=3)
     return made
 
 
-def check(folder: Path, *options: str) -> tuple[int, list[dict[str, Any]]]:
-    result: Result = CliRunner().invoke(main, ["check", "--data-dir", str(folder), "--json", *options])
+def check(place: Place, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    result = place.invoke("check", "--json", *options)
     assert result.exit_code in {0, 1}, result.output
     return result.exit_code, json.loads(result.output)["findings"]
 
 
-def predictions(folder: Path) -> Path:
-    (found,) = (folder / "objects/arrays").rglob("predictions-*/*.npy")
+def predictions(place: Place) -> Path:
+    (found,) = (place.folder / "objects/arrays").rglob("predictions-*/*.npy")
     return found
 
 
-def plant(folder: Path, name: str) -> None:
-    path = folder / "objects" / name
+def plant(place: Place, name: str) -> None:
+    path = place.folder / "objects" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"left over")
     os.utime(path, (0, 0))
 
 
-def sql(change: Callable[[Session], object]) -> Callable[[Api, Path], None]:
-    def damage(api: Api, _folder: Path) -> None:
+def sql(change: Callable[[Session], object]) -> Callable[[Api, Place], None]:
+    def damage(api: Api, _place: Place) -> None:
         with api.runtime.database.write() as session:
             change(session)
 
@@ -84,7 +81,7 @@ def stray_lease(session: Session) -> None:
     )
 
 
-def unrung(api: Api, _folder: Path) -> None:
+def unrung(api: Api, _place: Place) -> None:
     with api.runtime.database.read() as session:
         project_id = session.scalars(select(Pool.project_id)).one()
     job_id = ask(api, project_id, **ASKED)
@@ -93,10 +90,10 @@ def unrung(api: Api, _folder: Path) -> None:
         session.execute(text("UPDATE jobs SET rung_at = NULL WHERE id = :id"), {"id": job_id})
 
 
-DERIVED: dict[str, Callable[[Api, Path], None]] = {
-    "missing-chunk": lambda _, folder: predictions(folder).unlink(),
-    "damaged-chunk": lambda _, folder: os.truncate(predictions(folder), 200),
-    "orphan-object": lambda _, folder: plant(folder, "arrays/prj_gone/vectors/000000000000-00"),
+DERIVED: dict[str, Callable[[Api, Place], None]] = {
+    "missing-chunk": lambda _, place: predictions(place).unlink(),
+    "damaged-chunk": lambda _, place: os.truncate(predictions(place), 200),
+    "orphan-object": lambda _, place: plant(place, "arrays/prj_gone/vectors/000000000000-00"),
     "stray-lease": sql(stray_lease),
     "unrung-job": unrung,
     "wrong-count": sql(lambda session: session.execute(update(Pool).values(examples=7))),
@@ -105,44 +102,42 @@ DERIVED: dict[str, Callable[[Api, Path], None]] = {
 
 
 @pytest.mark.parametrize("kind", DERIVED)
-def test_damage_to_what_is_derived_is_found_and_repaired(
-    api: Api, project_id: str, tmp_path: Path, *, kind: str
-) -> None:
+def test_damage_to_what_is_derived_is_found_and_repaired(api: Api, project_id: str, place: Place, *, kind: str) -> None:
     before = batch(api, project_id, **ASKED)["items"]
-    assert check(tmp_path) == (0, [])
-    DERIVED[kind](api, tmp_path)
-    code, found = check(tmp_path)
+    assert check(place) == (0, [])
+    DERIVED[kind](api, place)
+    code, found = check(place)
     assert (code, {finding["kind"] for finding in found}) == (1, {kind})
-    code, found = check(tmp_path, "--repair")
+    code, found = check(place, "--repair")
     assert (code, {finding["state"] for finding in found}) == (0, {"repaired"})
-    assert check(tmp_path) == (0, [])
+    assert check(place) == (0, [])
     assert batch(api, project_id, **ASKED)["items"] == before
 
 
-def test_labels_of_examples_are_counted_anew(api: Api, project_id: str, tmp_path: Path) -> None:
+def test_labels_of_examples_are_counted_anew(api: Api, project_id: str, place: Place) -> None:
     with api.runtime.database.write() as session:
         session.execute(update(Example).where(Example.example_id == "e3").values(label_count=0))
-    _, found = check(tmp_path, "--repair")
+    _, found = check(place, "--repair")
     assert {finding["name"] for finding in found} >= {"examples", "examples_labeled"}
-    assert check(tmp_path) == (0, [])
+    assert check(place) == (0, [])
     assert api.http.get(f"/v1/projects/{project_id}/examples/e3").json()["status"] == "labeled"
 
 
-def test_what_cannot_be_made_again_is_told(api: Api, project_id: str, tmp_path: Path) -> None:
-    next((tmp_path / "objects/models").rglob("*.skops")).unlink()
+def test_what_cannot_be_made_again_is_told(api: Api, project_id: str, place: Place) -> None:
+    next((place.folder / "objects/models").rglob("*.skops")).unlink()
     with api.runtime.database.write() as session:
         session.execute(update(Label).where(Label.example_id == "e2").values(example_id="nobody"))
-    code, found = check(tmp_path, "--repair")
+    code, found = check(place, "--repair")
     lost = {finding["kind"] for finding in found if finding["state"] == "lost"}
     assert (code, lost) == (1, {"missing-model", "stray-label"})
     assert api.http.get(f"/v1/projects/{project_id}").status_code == 200
 
 
-def test_young_objects_are_left_alone(api: Api, project_id: str, tmp_path: Path) -> None:
-    plant(tmp_path, f"models/{project_id}/new.skops")
-    os.utime(tmp_path / f"objects/models/{project_id}/new.skops")
-    assert check(tmp_path) == (0, [])
-    assert [finding["kind"] for finding in check(tmp_path, "--grace", "0")[1]] == ["orphan-object"]
+def test_young_objects_are_left_alone(api: Api, project_id: str, place: Place) -> None:
+    plant(place, f"models/{project_id}/new.skops")
+    os.utime(place.folder / f"objects/models/{project_id}/new.skops")
+    assert check(place) == (0, [])
+    assert [finding["kind"] for finding in check(place, "--grace", "0")[1]] == ["orphan-object"]
     assert api.runtime.objects.exists(f"models/{project_id}/new.skops")
 
 
