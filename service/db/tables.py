@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -78,7 +78,7 @@ class Pool(Table):
     labels_automated: Mapped[int] = mapped_column(default=0)
     label_generation: Mapped[int] = mapped_column(default=0)  # changes of labels seen
     trained_generation: Mapped[int] = mapped_column(default=0)  # changes covered by the last succeeded training
-    attempted_generation: Mapped[int] = mapped_column(default=0)  # changes covered by any training that ended
+    attempted_generation: Mapped[int] = mapped_column(default=0, server_default="0")  # those of any that ended
     train_at: Mapped[datetime | None] = mapped_column(default=None, index=True)  # when a timer asks for a training
     model_version: Mapped[int] = mapped_column(default=0)  # the serving model; 0: none
     upload_id: Mapped[str | None] = mapped_column(default=None)  # the large upload that holds the pool
@@ -262,7 +262,7 @@ class Job(Table):
     state: Mapped[str]  # queued | running | succeeded | failed | cancelled
     payload: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(default=0)
-    passing_faults: Mapped[int] = mapped_column(default=0)  # attempts that ended for no fault of the job
+    passing_faults: Mapped[int] = mapped_column(default=0, server_default="0")  # attempts that ended for no fault of it
     token: Mapped[str | None] = mapped_column(default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
     rung_at: Mapped[datetime | None] = mapped_column(default=None)
