@@ -1,5 +1,6 @@
 """Every error is answered as `application/problem+json`, by one function."""
 
+import errno
 import re
 from typing import Any
 
@@ -58,6 +59,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(DBAPIError, on_database)
+    app.add_exception_handler(OSError, _on_system)
     app.add_exception_handler(Exception, on_fault)
 
 
@@ -97,6 +99,14 @@ def on_database(request: Request, error: Exception) -> Response:
     if isinstance(error, OperationalError):
         _log.warning("database_unavailable", error=str(error.orig))
         return respond(request, UnavailableError("The database is busy or not reachable."))
+    return on_fault(request, error)
+
+
+def _on_system(request: Request, error: Exception) -> Response:
+    """A full disk may have room again, as a database that is away may be back. Anything else is a fault of ours."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        _log.warning("disk_full", error=str(error))
+        return respond(request, UnavailableError("There is no room on the disk."))
     return on_fault(request, error)
 
 

@@ -6,6 +6,7 @@ The files are plain `.npy`, so that reading is mapping. What chunks an array has
 import io
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +128,8 @@ class ChunkWriter:
 
     def abandon(self) -> None:
         """Remove what was written; after `finish`, nothing happens."""
-        self._file.close()
+        with suppress(OSError):  # closing writes what is left, for which a full disk has no room
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _header(self, rows: int) -> bytes:

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,16 +23,16 @@ from tests.support.runtime import Api, make_api
 COUNT = 4500  # three slices
 
 
-class DiskFullError(OSError):
-    """What a store meets that has no room left."""
-
-
-class FullDisk(MemoryObjects):
+class BrokenDisk(MemoryObjects):
     """A store that takes no chunk."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
 
     def put(self, key: str, source: Path) -> None:
         if key.startswith("arrays/"):
-            raise DiskFullError(28, "No space left on device")
+            raise OSError(self.code, "the disk")
         super().put(key, source)
 
 
@@ -143,11 +144,12 @@ def test_text_uploads_have_no_vectors(api: Api) -> None:
     assert 5 not in candidates(api, project_id)
 
 
-def test_a_full_disk_leaves_nothing(runtime: Runtime) -> None:
-    api = make_api(replace(runtime, objects=FullDisk()))
+@pytest.mark.parametrize(("code", "status"), [(errno.ENOSPC, 503), (errno.EDQUOT, 503), (errno.EIO, 500)])
+def test_a_full_disk_leaves_nothing_and_may_have_room_again(runtime: Runtime, code: int, status: int) -> None:
+    api = make_api(replace(runtime, objects=BrokenDisk(code)))
     project_id = api.project()
-    with pytest.raises(DiskFullError):
-        upload(api, project_id, points(COUNT, label="a"))
+    answer = upload(api, project_id, points(COUNT, label="a"))
+    assert (answer.status_code, "Retry-After" in answer.headers) == (status, status == 503)
     assert (count(api, Example), count(api, Label), count(api, Upload)) == (0, 0, 0)
     assert pool_of(api, project_id).upload_id is None
     assert counts(api, project_id)["examples"]["total"] == 0

@@ -1,3 +1,4 @@
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_an_abandoned_writer_leaves_nothing(tmp_path: Path) -> None:
     writer = ChunkWriter(LocalObjects(tmp_path), columns=3)
     writer.append(matrix(4))
     writer.abandon()
+    writer.abandon()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may become larger."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_what_a_full_disk_has_no_room_for_is_abandoned_all_the_same(tmp_path: Path) -> None:
+    writer = ChunkWriter(LocalObjects(tmp_path), columns=3)
+    writer.append(matrix(4))
     writer.abandon()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
