@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from service.catalog.families.errors import LABEL_ERRORS
 from service.db.queries import batches as queries
 from service.db.queries import candidates
 from service.db.queries.candidates import Pick
+from service.db.queries.projects import lock_pool
 from service.db.tables import Batch, Job
 from service.errors import ConflictError, FieldError, InvalidRequestError, JobNotSucceededError, NotFoundError
 from service.queue.messages import QueryMessage
@@ -208,9 +209,16 @@ def _number(value: float) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
-def renew(session: Session, job_id: str, *, project_id: str | None, lease_seconds: int, now: datetime) -> int:
-    """Prolong the leases of a batch that are still live; how many."""
+def renew(
+    session: Session, job_id: str, *, project_id: str | None, lease_seconds: int, clock: Callable[[], datetime]
+) -> int:
+    """Prolong the leases of a batch that are still live; how many.
+
+    The pool is locked: a query may just be giving another what ran out while this request waited.
+    """
     job = _query_job(session, job_id, project_id)
+    lock_pool(session, job.project_id)
+    now = clock()
     renewed = queries.renew(session, job.id, until=now + timedelta(seconds=lease_seconds), now=now)
     if not renewed:
         raise ConflictError("No lease of this batch is live: they ended or ran out. Ask for a new batch.")

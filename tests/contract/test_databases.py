@@ -14,7 +14,10 @@ from sqlalchemy.orm import Session
 from service.actions import jobs
 from service.actions import projects as project_actions
 from service.api.deps.runtime import Runtime, utc_now
-from service.db.queries import arrays, projects
+from service.db.queries import arrays
+from service.db.queries.batches import add_leases
+from service.db.queries.candidates import live_leases
+from service.db.queries.projects import lock_pool
 from service.db.tables import Label, Project
 from service.db.upgrade import differences
 from service.queue.messages import MergeMessage
@@ -108,7 +111,7 @@ def while_locked(runtime: Runtime, project_id: str, change: Callable[[Session], 
     """What `act` gives that began while a transaction which changes the project had not yet committed."""
     with ThreadPoolExecutor(1) as pool:
         with runtime.write() as session:
-            projects.lock_pool(session, project_id)
+            lock_pool(session, project_id)
             change(session)
             acted = pool.submit(act)
             time.sleep(_UNCOMMITTED_SECONDS)
@@ -142,3 +145,22 @@ def test_labels_that_wait_for_a_deletion_find_no_project(api: Api) -> None:
     drain(api.runtime)
     with api.runtime.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Label)) == 0
+
+
+def test_a_renewal_that_waited_does_not_take_back_what_ran_out(api: Api) -> None:
+    database = api.runtime.database
+    project_id = api.project()
+    add_examples(api, project_id, 1)
+    job_id = batch(api, project_id, k=1, annotator="ann", lease_seconds=1)["job_id"]
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            row = lock_pool(session, project_id).next_row - 1
+            renewal = pool.submit(api.http.post, f"/v1/jobs/{job_id}/batch/renew", json={"lease_seconds": 60})
+            time.sleep(1.2)
+            assert live_leases(session, project_id, utc_now()) == []
+            lease = {"project_id": project_id, "example_id": "e0", "holder": "annotator:ben", "annotator": "ben"}
+            until = utc_now() + timedelta(seconds=60)
+            add_leases(session, [{**lease, "job_id": "job_of_ben", "row": row, "expires_at": until}])
+        assert renewal.result().status_code == 409
+    with database.read() as session:
+        assert [holder for _, holder in live_leases(session, project_id, utc_now())] == ["annotator:ben"]

@@ -10,7 +10,7 @@ from service.actions.jobs import Room
 from service.api.deps.callers import QueryRunner, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, Prefer, ProjectId
-from service.api.deps.runtime import Held, Runtime
+from service.api.deps.runtime import Held, Runtime, utc_now
 from service.api.deps.waiting import accept_job, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.jobs import JobOut
@@ -107,7 +107,7 @@ def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing
     """Leases that are live now end `lease_seconds` from now."""
     return writing.answer(
         lambda session: batches.renew(
-            session, job_id, project_id=who.project_id, lease_seconds=body.lease_seconds, now=writing.now
+            session, job_id, project_id=who.project_id, lease_seconds=body.lease_seconds, clock=utc_now
         ),
         render=lambda changed: LeasesChanged(job_id=job_id, changed=changed),
     )
