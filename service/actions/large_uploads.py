@@ -80,9 +80,17 @@ def store(
         if _discard(request, hold) and chunk is not None:
             delete_chunk(request.objects, chunk)
         raise
-    while _go_on(request, hold):
-        pass
+    finish(request)
     return outcome
+
+
+def finish(request: BulkRequest) -> None:
+    """Apply what a published upload into the project has staged, as its process may have died before it could.
+
+    Whoever is told that an upload is done may change its examples again, and must not be overtaken by it.
+    """
+    while _apply_next(request):
+        pass
 
 
 def _begin(request: BulkRequest, count: int) -> _Hold:
@@ -270,15 +278,17 @@ def _end(pool: Pool, upload: Upload) -> None:
     pool.upload_id = pool.upload_until = None
 
 
-def _go_on(request: BulkRequest, hold: _Hold) -> bool:
-    """Apply a slice of the staged rows; false when all are applied."""
-    with request.write() as session:
-        pool = lock_pool(session, hold.project_id)
-        if pool.upload_id != hold.id:
+def _apply_next(request: BulkRequest) -> bool:
+    """Apply a slice of what is staged; false when nothing is."""
+    with request.read() as session:
+        if not upload_queries.is_publishing(session, request.project_id):
             return False
-        now = request.clock()
-        pool.upload_until = now + _LEASE
-        _recover_slice(session, pool, now=now, share=request.share)
+    with request.write() as session:
+        pool = lock_pool(session, request.project_id)
+        upload = upload_queries.get(session, pool.upload_id or "")
+        if upload is not None and upload.state == "publishing":
+            pool.upload_until = request.clock() + _LEASE
+            _apply_slice(session, pool, upload, now=request.clock(), share=request.share)
     return True
 
 

@@ -218,6 +218,28 @@ def test_a_crash_after_publishing_is_rolled_forward(api: Api, killable: Callable
     assert (again.headers["Idempotent-Replayed"], again.json()["created"]) == ("true", 1500)
 
 
+def test_an_upload_that_is_answered_again_is_done_and_changes_nothing_later(
+    api: Api, killable: Callable[[str, int], None]
+) -> None:
+    project_id = api.project()
+    upload(api, project_id, points(3))
+    killable("staged", 1)
+    rows = [{"id": "e1", "vector": [6.0, 6.0], "data": {"edition": 1}, "label": "b"}, *points(1500, first=3)]
+    path = f"/v1/projects/{project_id}/examples"
+    headers = {**NDJSON, "Idempotency-Key": "once"}
+    with pytest.raises(KilledError):
+        api.http.post(path, content=lines(rows), headers=headers)
+    again = api.http.post(path, content=lines(rows), headers=headers)
+    assert (again.headers["Idempotent-Replayed"], again.json()["updated"]) == ("true", 1)
+    found = api.http.get(f"{path}/e1").json()
+    assert (found["data"], found["status"]) == ({"edition": 1}, "labeled")
+    upload(api, project_id, [{"id": "e1", "vector": [7.0, 7.0], "data": {"edition": 2}}])
+    label(api, project_id, {"example_id": "e1", "label": "a"})
+    assert recover_all(api, after=timedelta(seconds=61)) == 0
+    found = api.http.get(f"{path}/e1").json()
+    assert (found["data"], found["labels"][0]["label"]) == ({"edition": 2}, "a")
+
+
 def test_one_large_upload_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = api.project()
     monkeypatch.setattr(large_uploads, "PATIENCE_SECONDS", 0.3)

@@ -46,11 +46,16 @@ class BulkEdge(Edge):
         action: Callable[[BulkRequest, Callable[[Session, Made], None]], Made],
         project_id: str,
         *,
+        finish: Callable[[BulkRequest], None],
         render: Callable[[Made], Schema],
     ) -> Response:
-        """Do `action`, which keeps its result in the transaction of the effect, and answer with what `render` makes."""
+        """Do `action`, which keeps its result in the transaction of the effect, and answer with what `render` makes.
+
+        `finish` comes before an answer that is given again, and does what a lost process had left after the effect.
+        """
         reserved = self.reserve()
         if isinstance(reserved, Answer):
+            finish(self._request(project_id, self.held.write))
             return replay(reserved)
 
         def keep(session: Session, made: Made) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 
-from service.actions import bulk, examples, projects, uploads
+from service.actions import bulk, examples, large_uploads, projects, uploads
 from service.actions.examples import Status
 from service.api.deps.bulk import BulkWriting
 from service.api.deps.callers import BulkReader, PoolWriter, Reader
@@ -53,7 +53,12 @@ ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01
 )
 def upload_examples(project_id: ProjectId, _: PoolWriter, writing: BulkWriting) -> Response:
     """An example with a known id and other content is updated; a `label` in a row is a label."""
-    return writing.submit(lambda request, keep: uploads.submit(request, keep=keep), project_id, render=BulkAnswer.of)
+    return writing.submit(
+        lambda request, keep: uploads.submit(request, keep=keep),
+        project_id,
+        finish=large_uploads.finish,
+        render=BulkAnswer.of,
+    )
 
 
 @router.get(

@@ -18,6 +18,12 @@ def get(session: Session, upload_id: str) -> Upload | None:
     return session.get(Upload, upload_id, populate_existing=True)
 
 
+def is_publishing(session: Session, project_id: str) -> bool:
+    """Whether an upload into the project is published, and some of its rows wait to be applied."""
+    query = select(Upload.id).where(Upload.project_id == project_id, Upload.state == "publishing")
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def abandoned(session: Session, now: datetime) -> str | None:
     """A project whose pool is held by an upload of a process that fell silent."""
     query = select(Pool.project_id).join(Project, Project.id == Pool.project_id)
