@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     idempotency_lease_seconds: float = Field(
         default=30.0, gt=0, description="A request whose process died holds its Idempotency-Key for so long."
     )
+    upload_lease_seconds: float = Field(
+        default=60.0, gt=0, description="A large upload whose process died keeps others from its project for so long."
+    )
 
     parallel: Literal["threads", "loky"] = Field(default="threads", description="Engine of the work over chunks.")
     threads: int = Field(default=0, ge=0, description="Parallel chunks within a job; 0: one per core.")

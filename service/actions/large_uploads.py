@@ -35,7 +35,6 @@ from service.storage.chunks import Chunk, ChunkWriter, chunk_key, delete_chunk
 
 Complete = Callable[[Session, Outcome], Outcome]
 
-_LEASE = timedelta(seconds=60)
 _SLICE = 2000
 _APPLIED_AT_ONCE = 1000
 PATIENCE_SECONDS = 20.0
@@ -101,7 +100,7 @@ def _begin(request: BulkRequest, count: int) -> _Hold:
             _, pool = projects.lock(session, request.project_id)
             now = request.clock()
             if pool.upload_id is None:
-                return _take(session, pool, count, now=now)
+                return _take(session, pool, count, now=now, until=_until(request))
             abandoned = pool.upload_until is None or pool.upload_until <= now
             if abandoned:
                 _recover_slice(session, pool, now=now, share=request.share)
@@ -112,14 +111,19 @@ def _begin(request: BulkRequest, count: int) -> _Hold:
             time.sleep(_POLL_SECONDS)
 
 
-def _take(session: Session, pool: Pool, count: int, *, now: datetime) -> _Hold:
+def _until(request: BulkRequest) -> datetime:
+    """Until when the pool is held, unless the upload is heard of again."""
+    return request.clock() + timedelta(seconds=request.settings.upload_lease_seconds)
+
+
+def _take(session: Session, pool: Pool, count: int, *, now: datetime, until: datetime) -> _Hold:
     start, stop = pool.next_row, pool.next_row + count
     upload = Upload(
         id=new_id("upl"), project_id=pool.project_id, state="staging", start=start, stop=stop, created_at=now
     )
     session.add(upload)
     pool.next_row = stop
-    pool.upload_id, pool.upload_until = upload.id, now + _LEASE
+    pool.upload_id, pool.upload_until = upload.id, until
     session.flush()
     return _Hold(upload.id, pool.project_id, start, stop)
 
@@ -157,7 +161,7 @@ class _Staging:
             now = self._request.clock()
             project = projects.get(session, self._hold.project_id)
             pool, _ = _held(session, self._hold)
-            pool.upload_until = now + _LEASE
+            pool.upload_until = _until(self._request)
             # nobody else can have hidden examples, so a pool without visible ones need not be asked
             ids = [row.id for row in rows] if pool.examples else []
             known = queries.find(session, project.id, ids, hidden=True)
@@ -208,7 +212,7 @@ class _Staging:
             project = projects.get(session, self._hold.project_id)
             pool, upload = _held(session, self._hold)
             upload.state = "publishing"
-            pool.upload_until = now + _LEASE
+            pool.upload_until = _until(self._request)
             if chunk is not None:
                 _list_chunk(session, pool, chunk)
             mask = np.frombuffer(self._candidates, dtype=np.bool_)
@@ -287,7 +291,7 @@ def _apply_next(request: BulkRequest) -> bool:
         pool = lock_pool(session, request.project_id)
         upload = upload_queries.get(session, pool.upload_id or "")
         if upload is not None and upload.state == "publishing":
-            pool.upload_until = request.clock() + _LEASE
+            pool.upload_until = _until(request)
             _apply_slice(session, pool, upload, now=request.clock(), share=request.share)
     return True
 
