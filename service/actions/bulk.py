@@ -14,11 +14,10 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from service.actions import projects
-from service.catalog.parameters import shortened
 from service.codecs.limits import Limits
 from service.codecs.media import Media
 from service.db.queries import uploads as queries
-from service.db.tables import ErrorList, Project
+from service.db.tables import ErrorList
 from service.db.types import new_id
 from service.errors import FieldError, NotFoundError, RowsRejectedError
 from service.settings import MIB, Settings
@@ -180,15 +179,6 @@ def reject(request: BulkRequest, errors: RowErrors, *, received: int) -> RowsRej
         errors=errors.first,
         extra={"received": received, "rejected": errors.count, "errors_url": url},
     )
-
-
-def class_problem(project: Project, label: object) -> FieldError | None:
-    """What is wrong with a label of this project."""
-    if not isinstance(label, str):
-        return FieldError("/label", "wrong_type", "Expected one class, as a string.")
-    if label not in project.task["classes"]:
-        return FieldError("/label", "unknown_class", f"Known classes: {shortened(project.task['classes'])}.")
-    return None
 
 
 def error_list_key(session: Session, project_id: str, list_id: str, *, now: datetime) -> str:

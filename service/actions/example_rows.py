@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from service.actions.bulk import RowErrors, RowSpool, class_problem
+from service.actions.bulk import RowErrors, RowSpool
+from service.actions.label_values import Labels
 from service.codecs.blocks import Block
 from service.codecs.rows import ExampleRow, content_hash, features_hash, pointer_to
 from service.db.tables import Project
@@ -17,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StoredRow(msgspec.Struct, array_like=True, gc=False):
-    """An example as it is stored; `label` is a class of the project."""
+    """An example as it is stored; `label` is as `service.actions.label_values` keeps it."""
 
     id: str
     data: str | None
@@ -45,15 +46,19 @@ class Found:
 
 
 def read(
-    blocks: Iterable[Block[ExampleRow]], project: Project, *, spool: RowSpool[StoredRow], errors: RowErrors
+    blocks: Iterable[Block[ExampleRow]],
+    project: Project,
+    labels: Labels,
+    *,
+    spool: RowSpool[StoredRow],
+    errors: RowErrors,
 ) -> Found:
     """Spool the good rows with their vectors, and gather what is wrong with the others."""
     text_field = project.features["field"] if project.features["type"] == "text" else None
-    classes = frozenset(project.task["classes"])
     body = Found()
     for block in blocks:
         body.received += block.received
-        found = [_problem(row, project, text_field, classes) for row in block.rows]
+        found = [_problem(row, text_field, labels) for row in block.rows]
         vectors = block.vectors
         if any(found):
             bad = [
@@ -70,23 +75,21 @@ def read(
             rows = block.rows
         body.fields.update(*(row.data for row in rows if row.data is not UNSET))
         packed = b"" if vectors is None else vectors.tobytes()
-        spool.add(_stored(rows, packed, text_field), packed)
+        spool.add(_stored(rows, packed, text_field, labels), packed)
     return body
 
 
-def _problem(row: ExampleRow, project: Project, text_field: str | None, classes: frozenset[str]) -> FieldError | None:
+def _problem(row: ExampleRow, text_field: str | None, labels: Labels) -> FieldError | None:
     if text_field is not None:
         text = row.data.get(text_field, UNSET) if row.data is not UNSET else UNSET
         if text is UNSET:
             return FieldError(pointer_to("data", text_field), "missing_field", "The features are read from this field.")
         if not isinstance(text, str):
             return FieldError(pointer_to("data", text_field), "wrong_type", "Expected string.")
-    if row.label is UNSET or (isinstance(row.label, str) and row.label in classes):
-        return None
-    return class_problem(project, row.label)
+    return None if row.label is UNSET else labels.problem(row.label)
 
 
-def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None) -> list[StoredRow]:
+def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None, labels: Labels) -> list[StoredRow]:
     size = len(packed) // len(rows) if rows else 0
     stored = []
     for i, row in enumerate(rows):
@@ -102,7 +105,7 @@ def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None) -> li
                 row.priority,
                 content_hash(row, vector),
                 features_hash(features),
-                None if row.label is UNSET else str(row.label),
+                None if row.label is UNSET else labels.encode(row.label),
                 "" if row.annotator is UNSET else row.annotator,
             )
         )

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from service.actions import arrays, labels, predictions, projects, trainings
 from service.actions.candidates import Moves, is_out
 from service.actions.recording import Recorder
+from service.catalog.tasks import Task, task_of
 from service.db.queries import examples as queries
-from service.db.tables import Example
+from service.db.tables import Example, Project
 from service.errors import NotFoundError
 from service.storage.objects import ObjectStore
 
@@ -22,6 +23,7 @@ Status = queries.Status
 class ExampleView:
     """An example, what became of it and its labels."""
 
+    task: Task
     example: Example
     status: Status
     labels: list[Any]
@@ -31,15 +33,16 @@ def page(
     session: Session, project_id: str, *, status: Status | None, after: int, size: int, now: datetime
 ) -> list[ExampleView]:
     """Examples in the order of their last upload, from behind a row on."""
-    overlap: int = projects.get(session, project_id).annotation["overlap"]
+    project = projects.get(session, project_id)
+    overlap: int = project.annotation["overlap"]
     found = queries.page(session, project_id, status=status, overlap=overlap, after=after, size=size, now=now)
-    return _views(session, project_id, found, overlap=overlap, now=now)
+    return _views(session, project, found, now=now)
 
 
 def get(session: Session, project_id: str, example_id: str, *, now: datetime) -> ExampleView:
     """One example."""
-    overlap: int = projects.get(session, project_id).annotation["overlap"]
-    (view,) = _views(session, project_id, [_example(session, project_id, example_id)], overlap=overlap, now=now)
+    project = projects.get(session, project_id)
+    (view,) = _views(session, project, [_example(session, project_id, example_id)], now=now)
     return view
 
 
@@ -50,12 +53,11 @@ def _example(session: Session, project_id: str, example_id: str) -> Example:
     return example
 
 
-def _views(
-    session: Session, project_id: str, examples: Sequence[Example], *, overlap: int, now: datetime
-) -> list[ExampleView]:
+def _views(session: Session, project: Project, examples: Sequence[Example], *, now: datetime) -> list[ExampleView]:
+    overlap, task = project.annotation["overlap"], task_of(project.task)
     answered = [example.example_id for example in examples if example.label_count or example.skip_count]
-    by_example = labels.of_examples(session, project_id, answered)
-    leased = queries.leased(session, project_id, [example.example_id for example in examples], now=now)
+    by_example = labels.of_examples(session, project.id, answered)
+    leased = queries.leased(session, project.id, [example.example_id for example in examples], now=now)
     views = []
     for example in examples:
         if example.label_count:
@@ -64,13 +66,13 @@ def _views(
             status = "skipped"
         else:
             status = "leased" if example.example_id in leased else "unlabeled"
-        views.append(ExampleView(example, status, by_example.get(example.example_id, [])))
+        views.append(ExampleView(task, example, status, by_example.get(example.example_id, [])))
     return views
 
 
 def last_prediction(session: Session, example: Example, *, objects: ObjectStore) -> dict[str, Any] | None:
     """What the serving model last said of an example."""
-    return predictions.of_row(session, example.project_id, example.row, objects=objects)
+    return predictions.of_row(session, projects.get(session, example.project_id), example.row, objects=objects)
 
 
 def delete(session: Session, project_id: str, example_id: str, *, now: datetime, share: int) -> None:

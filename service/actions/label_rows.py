@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import UNSET
 
-from service.actions.bulk import RowErrors, RowSpool, class_problem
+from service.actions.bulk import RowErrors, RowSpool
+from service.actions.label_values import Labels
 from service.codecs.blocks import Block, SeenIds
 from service.codecs.rows import LabelRow
-from service.db.tables import Project
 from service.errors import FieldError
 
 _CLOCKS_DIFFER = timedelta(days=1)
@@ -20,7 +20,10 @@ _DUPLICATE = FieldError("/example_id", "duplicate", "The body has an answer of t
 
 
 class Answer(msgspec.Struct, array_like=True):
-    """A label, or a skip, as it is recorded; `annotator` is empty when it was not told."""
+    """A label, or a skip, as it is recorded; `annotator` is empty when it was not told.
+
+    `value` is as `service.actions.label_values` keeps it.
+    """
 
     line: int
     example_id: str
@@ -34,7 +37,7 @@ class Answer(msgspec.Struct, array_like=True):
 
 def read(
     blocks: Iterable[Block[LabelRow]],
-    project: Project,
+    labels: Labels,
     *,
     spool: RowSpool[Answer],
     errors: RowErrors,
@@ -45,12 +48,16 @@ def read(
     received = 0
     for block in blocks:
         received += block.received
-        answers = [_answer(line, row) for line, row in zip(block.lines, block.rows, strict=True)]
         problems: dict[int, FieldError] = {
             i: problem
             for i, row in enumerate(block.rows)
-            if row.label is not UNSET and (problem := class_problem(project, row.label))
+            if row.label is not UNSET and (problem := labels.problem(row.label))
         }
+        values = [
+            None if row.label is UNSET or i in problems else labels.encode(row.label)
+            for i, row in enumerate(block.rows)
+        ]
+        answers = list(map(_answer, block.lines, block.rows, values))
         latest = now + _CLOCKS_DIFFER
         problems.update((i, _IN_FUTURE) for i, a in enumerate(answers) if a.labeled_at and a.labeled_at > latest)
         good = [i for i in range(len(answers)) if i not in problems]
@@ -63,11 +70,11 @@ def read(
     return received
 
 
-def _answer(line: int, row: LabelRow) -> Answer:
+def _answer(line: int, row: LabelRow, value: str | None) -> Answer:
     return Answer(
         line=line,
         example_id=row.example_id,
-        value=row.label if isinstance(row.label, str) else None,
+        value=value,
         skip=row.skip,
         annotator="" if row.annotator is UNSET else row.annotator,
         source=row.source,

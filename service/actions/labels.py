@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from service.actions import bulk, label_rows, projects, trainings
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.label_rows import Answer
+from service.actions.label_values import Labels, decode
 from service.actions.recording import Part, Recorded, Recorder
 from service.actions.trainings import TrainingNote
+from service.catalog.tasks import Task, task_of
 from service.codecs.bodies import decode_labels
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
@@ -98,7 +100,8 @@ def _check(stack: ExitStack, submission: Submission, project: Project) -> _Check
     request.body.seek(0)
     try:
         blocks = decode_labels(request.body, request.media, limits=limits)
-        body.received = label_rows.read(blocks, project, spool=body.spool, errors=body.errors, now=request.clock())
+        labels = Labels(project.task, textual=request.media.format == "csv")
+        body.received = label_rows.read(blocks, labels, spool=body.spool, errors=body.errors, now=request.clock())
         if body.errors.count and body.atomic:
             body.result = _reject(body)
     except Exception as error:  # noqa: BLE001 - the result of this one
@@ -217,16 +220,23 @@ def _record_waves(
 class LabelView:
     """A label with what the batch that led to it knows."""
 
+    task: Task
     label: Label
     strategy: str | None
     seed: int | None
     model_version: int | None
     propensity: float | None
 
+    @property
+    def value(self) -> Any:
+        """A class, a list of classes or a number; None for a skip."""
+        return decode(self.task, self.label.value)
 
-def page(session: Session, project_id: str, *, after: str | None, size: int) -> list[LabelView]:
+
+def page(session: Session, project: Project, *, after: str | None, size: int) -> list[LabelView]:
     """Labels in order of creation, from behind an id on."""
-    return [LabelView(*tuple(row)) for row in queries.page(session, project_id, after=after or "", size=size)]
+    task = task_of(project.task)
+    return [LabelView(task, *tuple(row)) for row in queries.page(session, project.id, after=after or "", size=size)]
 
 
 def of_examples(session: Session, project_id: str, example_ids: Sequence[str]) -> dict[str, list[Any]]:

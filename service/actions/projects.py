@@ -9,6 +9,8 @@ from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from service.actions import candidates, jobs, strategies, trainings
+from service.catalog.estimators import ESTIMATORS
+from service.catalog.tasks import classes_of, task_of
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
@@ -28,6 +30,7 @@ class ProjectView:
 def create(session: Session, config: dict[str, Any], *, now: datetime) -> ProjectView:
     """A new project from a complete, validated configuration."""
     project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
+    _check_estimator(project)
     _check_query(project, pointer="/query/strategy")
     session.add(project)
     session.flush()
@@ -79,6 +82,7 @@ def change(
     session.refresh(project)
     for section, value in changes.items():
         setattr(project, section, value)
+    _check_estimator(project)
     if "query" in changes or "estimator" in changes:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
@@ -88,6 +92,20 @@ def change(
         pool = queries.lock_pool(session, project_id)
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
     return view(session, project, now=now)
+
+
+def _check_estimator(project: Project) -> None:
+    """Refuse an estimator that does not serve the task."""
+    name, task = project.estimator["name"], task_of(project.task)
+    if task not in ESTIMATORS[name].tasks:
+        others = ", ".join(sorted(name for name, entry in ESTIMATORS.items() if task in entry.tasks))
+        detail = f"`{name}` does not serve {task}. Choose one of: {others}."
+        bad = FieldError("/estimator/name", "wrong_task", detail)
+        raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])
+    if task != "classification" and project.estimator["params"].get("committee", 0):
+        detail = "Committees serve classification with one class an example."
+        bad = FieldError("/estimator/params/committee", "wrong_task", detail)
+        raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])
 
 
 def _check_query(project: Project, *, pointer: str) -> None:
@@ -101,7 +119,8 @@ def _check_task(old: dict[str, Any], new: dict[str, Any]) -> None:
         raise InvalidRequestError(
             "The task of a project is fixed.", errors=[FieldError("/task", "immutable", "Only classes can be added.")]
         )
-    if new["classes"][: len(old["classes"])] != old["classes"]:
+    classes = classes_of(old)
+    if classes_of(new)[: len(classes)] != classes:
         detail = "List the present classes first, in their order, then the new ones."
         raise InvalidRequestError(
             "Classes can only be added.", errors=[FieldError("/task/classes", "classes_removed", detail)]

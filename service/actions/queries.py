@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.actions import jobs, strategies
 from service.actions.fields import check_filter
 from service.catalog.strategies import STRATEGIES
+from service.catalog.tasks import task_of
 from service.db.queries.projects import pool
 from service.db.tables import Job, Project
 from service.errors import FieldError, InvalidRequestError
@@ -44,6 +45,10 @@ def ask(
         )
     if wish.filter:
         check_filter(pool(session, project.id), wish.filter)
+    if wish.class_balanced and task_of(project.task) != "classification":
+        detail = "Only where an example has one class can a batch be balanced by class."
+        bad = FieldError("/class_balanced", "wrong_task", detail)
+        raise InvalidRequestError(f"/class_balanced: {detail}", errors=[bad])
     message = QueryMessage(
         k=wish.k,
         **_strategy(project, wish),

@@ -6,6 +6,7 @@ from typing import Any
 from service.catalog.entries import StrategyEntry
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
+from service.catalog.tasks import classes_of, task_of
 from service.db.tables import Project
 from service.errors import FieldError, InvalidRequestError
 
@@ -31,13 +32,15 @@ def resolved(
     project: Project, entry: StrategyEntry, params: Mapping[str, Any], *, pointer: str = "/params"
 ) -> dict[str, Any]:
     """Every parameter of the strategy, checked against the catalogue and the project's classes."""
-    return resolve(entry.parameters, params, pointer=pointer, classes=project.task["classes"])
+    return resolve(entry.parameters, params, pointer=pointer, classes=classes_of(project.task))
 
 
 def _unsuitable(project: Project, entry: StrategyEntry) -> tuple[str, str] | None:
     """The code and sentence of what keeps the strategy from serving the project, or None."""
-    if project.task["type"] not in entry.tasks:
-        return "wrong_task", f"`{entry.name}` serves {', '.join(entry.tasks)}, not {project.task['type']}."
+    task = task_of(project.task)
+    if task not in entry.tasks:
+        others = ", ".join(sorted(name for name, other in STRATEGIES.items() if task in other.tasks))
+        return "wrong_task", f"`{entry.name}` serves {', '.join(entry.tasks)}, not {task}. Choose one of: {others}."
     # A composite is made of other strategies and takes those that suit.
     if "features" in entry.needs and entry.kind != "composite" and project.features["type"] == "none":
         others = ", ".join(sorted(name for name, other in STRATEGIES.items() if "features" not in other.needs))

@@ -8,6 +8,7 @@ from service.actions import bulk, example_rows, large_uploads, projects
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.example_rows import StoredRow
 from service.actions.fields import add_fields
+from service.actions.label_values import Labels
 from service.actions.storing import Store
 from service.codecs.bodies import decode_examples
 from service.db.queries import projects as project_queries
@@ -28,7 +29,8 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
     ):
         dimensions = example_rows.dimensions_of(project)
         blocks = decode_examples(request.body, request.media, dimensions=dimensions, limits=request.limits)
-        found = example_rows.read(blocks, project, spool=spool, errors=errors)
+        labels = Labels(project.task, textual=request.media.format == "csv")
+        found = example_rows.read(blocks, project, labels, spool=spool, errors=errors)
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=found.received)
 

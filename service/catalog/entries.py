@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from service.catalog.tasks import Task
+
 Schema = Mapping[str, Any]
 """A JSON Schema object, in the subset that `service.catalog.parameters` checks."""
 
 Need = Literal["predictions", "committee", "features", "labels", "model"]
-Task = Literal["classification"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

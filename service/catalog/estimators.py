@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 
 from service.catalog.entries import EstimatorEntry, Schema, schema_of
+from service.catalog.tasks import EVERY_TASK, Task
 
-DEFAULT_ESTIMATOR = "logistic_regression"
+DEFAULT_ESTIMATORS: Mapping[Task, str] = {
+    "classification": "logistic_regression",
+    "multi_label": "logistic_regression",
+    "regression": "random_forest",
+}
 
 _CLASS_WEIGHT: Schema = {
     "type": ["string", "null"],
@@ -37,6 +42,7 @@ _ENTRIES = (
     EstimatorEntry(
         name="logistic_regression",
         summary="Multinomial logistic regression with L2 penalty on scaled features. Fast, calibrated, the default.",
+        tasks=("classification", "multi_label"),
         parameters=schema_of(
             C={
                 "type": ["number", "null"],
@@ -69,6 +75,7 @@ _ENTRIES = (
     EstimatorEntry(
         name="random_forest",
         summary="Random forest. For raw tables whose classes no straight line separates; slower to load and score.",
+        tasks=EVERY_TASK,
         parameters=schema_of(
             n_estimators={
                 "type": "integer",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from service.catalog.entries import FeaturizerEntry, schema_of
+from service.catalog.tasks import EVERY_TASK
 
 _ENTRIES = (
     FeaturizerEntry(
@@ -10,6 +11,7 @@ _ENTRIES = (
         summary="The uploaded vector itself. Means and scales are learnt by the model, so any units will do.",
         parameters=schema_of(),
         serves="vector",
+        tasks=EVERY_TASK,
     ),
     FeaturizerEntry(
         name="text",
@@ -32,6 +34,7 @@ _ENTRIES = (
             lowercase={"type": "boolean", "default": True, "description": "Fold case before counting."},
         ),
         serves="text",
+        tasks=EVERY_TASK,
     ),
 )
 

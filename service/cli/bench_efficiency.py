@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from service.catalog.estimators import DEFAULT_ESTIMATOR, ESTIMATORS
+from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
 from service.cli.bench_efficiency_play import FULL, Kept, Run, play_all
@@ -59,7 +59,9 @@ class _Names(click.ParamType[list[str]]):
     show_default=True,
     help="Who goes on to the pool's end, in growing steps.",
 )
-@click.option("--estimator", type=click.Choice(list(ESTIMATORS)), default=DEFAULT_ESTIMATOR, show_default=True)
+@click.option(
+    "--estimator", type=click.Choice(list(ESTIMATORS)), default=DEFAULT_ESTIMATORS["classification"], show_default=True
+)
 @click.option("--estimator-params", default="{}", show_default=True, help="Its parameters, as a JSON object.")
 @click.option("--json", "path", default="efficiency.json", show_default=True, type=click.Path(path_type=Path))
 @click.option("--picture", default="efficiency.svg", show_default=True, type=click.Path(path_type=Path))

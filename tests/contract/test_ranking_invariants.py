@@ -128,7 +128,7 @@ def permuted(query: Query, order: Rows) -> Query:
     return replace(
         moved,
         candidates=query.candidates[order],
-        labelled=LabelledRows(labelled[ascending], query.labelled().codes[ascending]),
+        labelled=LabelledRows(labelled[ascending], query.labelled().y[ascending]),
     )
 
 
@@ -172,7 +172,7 @@ def test_half_precision_decides_nothing(strategy: str, seed: int) -> None:
 @given(strategy=any_scorer, rows=st.lists(st.integers(0, SIZE - 1), min_size=1, max_size=30), seed=seeds)
 def test_a_score_is_of_its_row_alone(strategy: str, rows: list[int], seed: int) -> None:
     query = make_query(strategy, pool(seed % 1_000))
-    prepared = ready(query, scorer(strategy, query.params))
+    prepared = ready(query, scorer(strategy, query.params, query.task))
     scores = prepared.score(prepared.view.read(0, SIZE))
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()

@@ -60,7 +60,7 @@ def test_any_chunking_and_engine_same_answer(
 def test_leaves_its_inputs_alone(strategy: str) -> None:
     query = make_query(strategy, pinned=np.array([40, 41]), explore=0.3)
     arrays = [array_of(reader) for reader in (query.features, query.probabilities, query.members)]
-    with untouched(query.candidates, query.labelled().rows, query.labelled().codes, query.pinned, *arrays):
+    with untouched(query.candidates, query.labelled().rows, query.labelled().y, query.pinned, *arrays):
         rank(query)
 
 

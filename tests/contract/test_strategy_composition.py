@@ -105,7 +105,7 @@ def test_every_predicted_class_gets_its_share(strategy: str) -> None:
     predicted[predicted == 2] = np.arange(ROWS // CLASSES) // 90 * 2  # class 2 is rare: 10 rows, the last
     P = np.full((ROWS, CLASSES), 0.2, dtype=np.float32)
     P[np.arange(ROWS), predicted] = 0.6
-    labels = np.bincount(query.labelled().codes, minlength=CLASSES)
+    labels = np.bincount(query.labelled().y, minlength=CLASSES)
     available = np.bincount(predicted[query.candidates], minlength=CLASSES)
     ranking = ranked(replace(query, probabilities=ArrayReader(P)))
     for size in (query.k, query.k + query.reserve):

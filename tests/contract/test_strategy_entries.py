@@ -63,8 +63,9 @@ def test_parameters_are_fields_of_the_class_with_the_same_defaults(strategy: str
             assert field.default == schema["properties"][name]["default"]
         else:
             assert (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
-    build = scorer if strategy in SCORERS else selector
-    assert isinstance(build(strategy, params_of(strategy)), made)
+    params = params_of(strategy)
+    built = scorer(strategy, params, "classification") if strategy in SCORERS else selector(strategy, params)
+    assert isinstance(built, made)
 
 
 @every_class

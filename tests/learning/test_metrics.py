@@ -3,9 +3,9 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from tests.learning.pools import blobs, probabilities
-from workers.learning.estimators.model import TrainedModel
-from workers.learning.estimators.training import TrainingRequest, train
-from workers.learning.metrics import cross_validated_probabilities, evaluate, wilson_interval
+from workers.learning.estimators.training import Trained, TrainingRequest, train
+from workers.learning.metric import wilson_interval
+from workers.learning.metrics import cross_validated_probabilities, evaluate
 from workers.learning.parallel import Parallel
 
 
@@ -74,7 +74,7 @@ def test_cross_validation_of_many_rows_trains_fewer_models(
 ) -> None:
     sizes = []
 
-    def note(request: TrainingRequest) -> TrainedModel:
+    def note(request: TrainingRequest) -> Trained:
         sizes.append(len(request.y))
         return train(request)
 

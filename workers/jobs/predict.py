@@ -5,9 +5,10 @@ import orjson
 
 from service.actions import models, projects
 from service.actions.predictions import prediction
+from service.catalog.tasks import task_of
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
-from workers.learning.estimators.model import TrainedModel
+from workers.jobs.serving import open_model
 from workers.learning.featurizers.text import featurize
 from workers.learning.matrices import Matrix
 
@@ -24,8 +25,9 @@ def run(context: JobContext) -> None:
     X: Matrix = (
         featurize(inputs, features["params"]) if features["type"] == "text" else np.array(inputs, dtype=np.float32)
     )
-    trained = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
-    answers = [prediction(model.classes, p) for p in trained.predict_proba(X).tolist()]
+    task = task_of(project.task)
+    trained = open_model(context, model, task)
+    answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
     with context.fenced() as (session, _):
         context.finish(session, {"model_version": model.version, "predictions": answers})
     context.objects.delete(message.inputs_key)

@@ -15,6 +15,7 @@ from service.actions.predictions import array_name, members_name, prediction
 from service.catalog.families.errors import LABEL_ERRORS
 from service.catalog.parameters import with_codes
 from service.catalog.strategies import STRATEGIES
+from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -27,13 +28,13 @@ from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
-from workers.jobs.labels import Labelled, consensus
+from workers.jobs.labels import Labelled, consensus, known_only
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import label_names, review, why_not
-from workers.jobs.serving import members_reader, predictions_reader
-from workers.learning.estimators.model import TrainedModel
+from workers.jobs.serving import members_reader, open_model, predictions_reader
+from workers.learning.estimators.training import Trained
 from workers.learning.matrices import ChunkReader
 from workers.learning.query import Query, Ranking
 from workers.learning.selection import rank
@@ -52,6 +53,16 @@ class Loaded:
     training_job_id: str | None
     layout: Layout
     availability: Availability
+
+    @property
+    def task(self) -> Task:
+        """What labels are."""
+        return task_of(self.project.task)
+
+    @property
+    def classes(self) -> list[str]:
+        """Of the project; none for numbers."""
+        return classes_of(self.project.task)
 
 
 def run(context: JobContext) -> None:
@@ -94,7 +105,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     if message.strategy == LABEL_ERRORS:
         return _review(context, message, loaded, base=base, held_out=held_out, features=features)
     mask, pinned = candidates.for_query(loaded.availability, base)
-    probabilities = predictions_reader(context, loaded.model, loaded.layout, features)
+    probabilities = predictions_reader(context, loaded.model, loaded.task, loaded.layout, features)
     members = None
     if _asks_committee(message):
         members = members_reader(context, loaded.model, loaded.layout, features)
@@ -145,7 +156,7 @@ def _review(
 
     Features are not shown to the ranking: of copies with different labels, one is wrong.
     """
-    labelled, classes = _labelled(context, loaded, held_out)(), loaded.project.task["classes"]
+    labelled, classes = _labelled(context, loaded, held_out)(), loaded.classes
     mask = np.zeros_like(base)
     mask[labelled.rows] = True
     reason = why_not(labelled)
@@ -170,10 +181,10 @@ def _review(
     ranking = rank(replace(asked, strategy="random") if reason else asked)
     if reason:
         ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=reason)
-    current = label_names(labelled, labelled.codes, classes)
+    current = label_names(labelled, labelled.y, classes)
     ranked = [
         replace(each, current_label=current[each.row], suggested_label=suggested.get(each.row))
-        for each in _ranked(ranking, pinned, P, classes)
+        for each in _ranked(ranking, pinned, _Shown(loaded.task, P, classes))
     ]
     complete = len(ranked) < asked.k + asked.reserve
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
@@ -187,15 +198,14 @@ def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) 
 
     @cache
     def read() -> Labelled:
-        known = set(loaded.project.task["classes"])
         with context.read() as session:
+            task = projects.get(session, context.project_id).task  # classes may have been added meanwhile
             answers = model_queries.answers(session, context.project_id)
-        # classes that were added meanwhile are unknown to everything else that is ranked by
-        found = consensus((a for a in answers if a[3] in known), loaded.project.task["classes"])
+        found = known_only(consensus(answers, task), loaded.task, len(loaded.classes))
         found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
         found = found.only(~held_out[found.rows])
         order = np.argsort(found.rows)
-        return replace(found, rows=found.rows[order], codes=found.codes[order], test=found.test[order])
+        return replace(found, rows=found.rows[order], y=found.y[order], test=found.test[order])
 
     return read
 
@@ -232,15 +242,15 @@ def _compose(
             k=message.k - share,
             features=features,
             members=members,
-            model=_opened(context, message, loaded.model),
+            model=_opened(context, message, loaded),
         )
     )
-    shown = loaded.model.classes if loaded.model else None
-    ranked = _ranked(chosen, pinned, P, shown)
+    shown = _Shown(loaded.task, P, loaded.model.classes if loaded.model else [])
+    ranked = _ranked(chosen, pinned, shown)
     room = message.k - share
     complete = len(ranked) < room + asked.reserve
     if loaded.project.holdout_fraction:
-        held = _ranked(_draw(message, mask & held_out, pinned, asked.reserve), pinned, P, shown, held_share=share)
+        held = _ranked(_draw(message, mask & held_out, pinned, asked.reserve), pinned, shown, held_share=share)
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
         complete = complete and len(held) < message.k + asked.reserve
     return ranked, chosen, complete
@@ -257,8 +267,9 @@ def _asked(
     P: ChunkReader | None,
 ) -> Query:
     """What the message asks of the candidates in `mask`, with a reserve for races."""
-    classes = loaded.project.task["classes"]
+    classes = loaded.classes
     return Query(
+        task=loaded.task,
         strategy=message.strategy,
         params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
         k=message.k,
@@ -285,11 +296,11 @@ def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str
     return name, with_codes(STRATEGIES[name].parameters, params, classes), count
 
 
-def _opened(context: JobContext, message: QueryMessage, model: Model | None) -> TrainedModel | None:
+def _opened(context: JobContext, message: QueryMessage, loaded: Loaded) -> Trained | None:
     """The serving model, for strategies that ask it about features of their own making."""
-    if model is None or "model" not in STRATEGIES[message.strategy].needs:
+    if loaded.model is None or "model" not in STRATEGIES[message.strategy].needs:
         return None
-    return TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
+    return open_model(context, loaded.model, loaded.task)
 
 
 def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], reserve: int) -> Ranking:
@@ -300,15 +311,10 @@ def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int
 
 
 def _ranked(
-    ranking: Ranking,
-    pinned: NDArray[np.int64],
-    P: ChunkReader | None,
-    classes: list[str] | None,
-    *,
-    held_share: int | None = None,
+    ranking: Ranking, pinned: NDArray[np.int64], shown: "_Shown", *, held_share: int | None = None
 ) -> list[Ranked]:
     """The ranking's rows with what the model says of them."""
-    shown = _shown(ranking.rows, P, classes)
+    predictions = shown.of(ranking.rows)
     own = set(pinned.tolist())
     drawn = int(np.count_nonzero(ranking.explore))
     holdout = held_share is not None
@@ -322,7 +328,7 @@ def _ranked(
             strategy="holdout" if holdout else ("random" if explore else ranking.ranked_by),
             explore=bool(explore) or holdout,
             propensity=at_random if holdout else (explored if explore else None),
-            prediction=shown.get(row),
+            prediction=predictions.get(row),
             pinned=row in own,
         )
         for row, score, value, explore in zip(
@@ -331,11 +337,20 @@ def _ranked(
     ]
 
 
-def _shown(rows: NDArray[np.int64], P: ChunkReader | None, classes: list[str] | None) -> Mapping[int, dict[str, Any]]:
-    if P is None or classes is None or rows.size == 0:
-        return {}
-    probabilities = np.asarray(P.take(rows)).tolist()
-    return {row: prediction(classes, p) for row, p in zip(rows.tolist(), probabilities, strict=True)}
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What clients see of predictions P [rows, columns of the task]; nothing without them."""
+
+    task: Task
+    P: ChunkReader | None
+    classes: list[str]
+
+    def of(self, rows: NDArray[np.int64]) -> Mapping[int, dict[str, Any]]:
+        """By row."""
+        if self.P is None or rows.size == 0:
+            return {}
+        said = np.asarray(self.P.take(rows)).tolist()
+        return {row: prediction(self.task, self.classes, one) for row, one in zip(rows.tolist(), said, strict=True)}
 
 
 def _model_note(loaded: Loaded) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ class Review:
 
 def why_not(labelled: Labelled) -> str | None:
     """Why labels cannot be judged, or None: it takes two labels of each of two classes."""
-    counts = np.bincount(labelled.codes)
+    counts = np.bincount(labelled.y)
     if np.count_nonzero(counts) == 1:
         return "one_class"
     return "too_few_labels" if np.sum(counts >= _FEWEST) <= 1 else None
@@ -60,7 +60,7 @@ def review(
     rng = np.random.default_rng(seed)
     request = TrainingRequest(
         X=features.take(labelled.rows),
-        y=labelled.codes,
+        y=labelled.y,
         classes=project.task["classes"],
         estimator=project.estimator["name"],
         params={**project.estimator["params"], **_chosen(project, model)},
@@ -69,7 +69,7 @@ def review(
         text=project.features["type"] == "text",
     )
     P = cross_validated_probabilities(request, _FOLDS, parallel)
-    return Review(P, judge(P, labelled.codes, class_thresholds(P, labelled.codes)).suggested)
+    return Review(P, judge(P, labelled.y, class_thresholds(P, labelled.y)).suggested)
 
 
 def _chosen(project: Project, model: Model | None) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.actions.predictions import array_name, members_name
+from service.catalog.tasks import Task, columns_of
 from service.db.tables import Model
 from service.storage.artifacts import committee_key
 from workers.jobs.context import JobContext
@@ -13,7 +14,7 @@ from workers.jobs.filling import fill
 from workers.jobs.pool import Layout, missing_ranges
 from workers.jobs.readers import DenseReader
 from workers.learning.estimators.committee import Committee
-from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.training import Trained, load_model
 from workers.learning.matrices import ChunkReader
 
 
@@ -21,7 +22,7 @@ from workers.learning.matrices import ChunkReader
 class _Predict:
     """A model or committee over rows, as an object that joblib can send to another process."""
 
-    model: TrainedModel | Committee
+    model: Trained | Committee
     features: ChunkReader
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -29,16 +30,22 @@ class _Predict:
 
 
 def predictions_reader(
-    context: JobContext, model: Model | None, found: Layout, features: ChunkReader
+    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader
 ) -> ChunkReader | None:
-    """Probabilities [rows, classes] of the model; None without one."""
+    """What the model says [rows, columns of the task]; None without one."""
     if model is None:
         return None
     array = array_name(model.version)
     if missing_ranges(found, array):
-        opened = TrainedModel.load(context.objects.get(model.artifact_key), class_count=len(model.classes))
+        opened = open_model(context, model, task)
         fill(context, found, array, _Predict(opened, features), phase="predicting", resumable=False)
-    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=len(model.classes))
+    columns = columns_of(task, model.classes)
+    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
+
+
+def open_model(context: JobContext, model: Model, task: Task) -> Trained:
+    """The model itself, from its file."""
+    return load_model(context.objects.get(model.artifact_key), task=task, class_count=len(model.classes))
 
 
 def members_reader(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import events, projects, trainings
 from service.actions.predictions import array_name, members_name
+from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -23,14 +24,12 @@ from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.learning.estimators.committee import train_committee
-from workers.learning.estimators.model import TrainedModel
-from workers.learning.estimators.training import TrainingRequest, learn, train
+from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.metrics import cross_validated_probabilities, evaluate
 
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
-_FEWEST = 2
 _STEPS = 3
 
 
@@ -58,7 +57,7 @@ def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
     parts = split(loaded.labelled, loaded.project, loaded.layout.rows)
-    reason = _nothing_to_train(parts.train)
+    reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
     if reason is not None:
         _end_without(context, loaded, reason)
         return
@@ -85,7 +84,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
         project=project,
         label_generation=pool.label_generation,
         layout=layout(session, project, pool, [features_array(project.features)]),
-        labelled=consensus(model_queries.answers(session, project.id), project.task["classes"]),
+        labelled=consensus(model_queries.answers(session, project.id), project.task),
         background=_background_rows(session, pool),
     )
 
@@ -100,20 +99,15 @@ def split(labelled: Labelled, project: Project, rows: int) -> Parts:
     )
 
 
-def _nothing_to_train(labelled: Labelled) -> str | None:
-    if labelled.size < _FEWEST:
-        return "too_few_labels"
-    return "one_class" if np.unique(labelled.codes).size == 1 else None
-
-
 def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> TrainingRequest:
     """Rows in order of example ids and a seed from the labels: the same labels give the same model."""
     project = loaded.project
     seed = int.from_bytes(hashlib.blake2b(f"{project.seed}:{labelled.digest}".encode(), digest_size=4).digest())
     return TrainingRequest(
         X=reader.take(labelled.rows),
-        y=labelled.codes,
-        classes=project.task["classes"],
+        y=labelled.y,
+        classes=classes_of(project.task),
+        task=task_of(project.task),
         estimator=project.estimator["name"],
         params=project.estimator["params"],
         seed=seed,
@@ -129,7 +123,7 @@ def _background_rows(session: Session, pool: Pool) -> Rows:
     return np.array(present, dtype=np.int64)
 
 
-def _train_committee(context: JobContext, request: TrainingRequest, model: TrainedModel, key: str) -> None:
+def _train_committee(context: JobContext, request: TrainingRequest, model: Trained, key: str) -> None:
     """Keep the committee that the project wants beside its model, with the model's choices of parameters."""
     count = request.params.get("committee", 0)
     if count:
@@ -138,19 +132,20 @@ def _train_committee(context: JobContext, request: TrainingRequest, model: Train
         context.objects.put_bytes(committee_key(key), committee.dump())
 
 
-def _measure(request: TrainingRequest, model: TrainedModel, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
+def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
     """On test rows if there are any, else on the held-out part, else by cross-validation, which is biased."""
     rng = np.random.default_rng(request.seed)
     for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
         if rows.size:
-            return _described(model.predict_proba(reader.take(rows.rows)), rows, rng, method=method)
+            return _described(model.predict_proba(reader.take(rows.rows)), rows, request.task, rng, method=method)
     same = replace(request, params={**request.params, **model.hyper_parameters})
-    return _described(cross_validated_probabilities(same, _FOLDS), parts.train, rng, method="cross_validation")
+    P = cross_validated_probabilities(same, _FOLDS)
+    return _described(P, parts.train, request.task, rng, method="cross_validation")
 
 
-def _described(P: Any, rows: Labelled, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
+def _described(P: Any, rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
     note = {"method": method, "biased": method == "cross_validation"}
-    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.codes, rng).items()}
+    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.y, rng, task=task).items()}
 
 
 def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
@@ -165,7 +160,7 @@ def _store(
     loaded: Loaded,
     labelled: Labelled,
     *,
-    model: TrainedModel,
+    model: Trained,
     metrics: Mapping[str, Any],
     key: str,
     seed: int,
@@ -182,7 +177,7 @@ def _store(
             labels_used=labelled.size,
             label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
-            classes=loaded.project.task["classes"],
+            classes=classes_of(loaded.project.task),
             estimator={**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": seed},
             metrics=dict(metrics),
             created_at=context.now(),

@@ -1,44 +1,46 @@
 """How good a model is, with intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.estimators.folds import stratified_folds
-from workers.learning.estimators.training import TrainingRequest, learn, tolerant, train
+from workers.learning.estimators.training import TrainingRequest, learn, nothing_to_learn, tolerant, train
 from workers.learning.matrices import Rows
+from workers.learning.metric import Metric, Z, wilson_interval
+from workers.learning.metrics_of_labels import evaluate_labels
+from workers.learning.metrics_of_numbers import evaluate_numbers
 from workers.learning.parallel import Parallel
+from workers.learning.tasks import Task
 
-_Z = 1.959964
 _RESAMPLES = 1_000
 _LEAST_PROBABILITY = 1e-7
 _ROWS_TRAINED_ON = 8_000
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure with its 95 % interval, measured on `n` rows."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def evaluate(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.random.Generator) -> Mapping[str, Metric]:
-    """Measure probabilities `P` [n, classes] against codes `y` [n].
-
-    `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) a
-    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one.
+def evaluate(
+    P: NDArray[np.float32], y: NDArray[Any], rng: np.random.Generator, *, task: Task = "classification"
+) -> Mapping[str, Metric]:
+    """Measure predictions `P` against labels `y`, both as the task has them.
 
     Raises:
         ValueError: when there are no rows.
     """
-    if y.size == 0:
+    if len(y) == 0:
         raise ValueError("Metrics need at least one row.")
+    return _EVALUATE[task](P, y, rng)
+
+
+def evaluate_classes(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.random.Generator) -> Mapping[str, Metric]:
+    """Measure probabilities `P` [n, classes] against codes `y` [n].
+
+    `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) a
+    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one.
+    """
     predicted = P.argmax(axis=1)
     correct = int(np.sum(predicted == y))
     return {
@@ -48,18 +50,17 @@ def evaluate(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.random.Genera
     }
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927): stays within [0, 1] and is never empty."""
-    share, z2 = successes / n, _Z**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+_EVALUATE: Mapping[Task, Callable[[NDArray[np.float32], NDArray[Any], np.random.Generator], Mapping[str, Metric]]] = {
+    "classification": evaluate_classes,
+    "multi_label": evaluate_labels,
+    "regression": evaluate_numbers,
+}
 
 
 def cross_validated_probabilities(
     request: TrainingRequest, folds: int, parallel: Parallel | None = None
 ) -> NDArray[np.float32]:
-    """Out-of-fold probabilities [n, classes] of the request's own rows.
+    """Out-of-fold predictions [n, columns of the task] of the request's own rows.
 
     By at most `folds` models, which are trained on 8,000 rows in all, or on n when that is more: beyond 2,000 rows
     folds are larger, down to two halves, so that measuring never takes much longer than the training.
@@ -71,14 +72,16 @@ def cross_validated_probabilities(
     Raises:
         ValueError: with fewer than two rows.
     """
-    y = np.asarray(request.y, dtype=np.int64)
-    if y.size <= 1:
+    y = np.asarray(request.y)
+    if len(y) <= 1:
         raise ValueError("Cross-validation needs at least two rows.")
-    folds = min(folds, y.size, max(2, 1 + _ROWS_TRAINED_ON // y.size))
-    fold_of = stratified_folds(y, folds, np.random.default_rng(request.seed))
+    folds = min(folds, len(y), max(2, 1 + _ROWS_TRAINED_ON // len(y)))
+    # Only single classes can be dealt out evenly.
+    strata = y if request.task == "classification" else np.zeros(len(y), dtype=np.int64)
+    fold_of = stratified_folds(strata, folds, np.random.default_rng(request.seed))
     request = replace(request, y=y, learnt=request.learnt or learn(request))
     held_out = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
-    P = np.zeros((y.size, len(request.classes)), dtype=np.float32)
+    P = np.zeros((len(y), 2 if request.task == "regression" else len(request.classes)), dtype=np.float32)
     # Threads share Python's warning filters: the outermost change of them is the one that is undone.
     with tolerant():
         for rows, found in zip(held_out, (parallel or Parallel()).map(_HeldOut(request), held_out), strict=True):
@@ -94,12 +97,19 @@ class _HeldOut:
 
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
         request = self.request
-        rest = np.setdiff1d(np.arange(request.y.size), rows, assume_unique=True)
-        if np.unique(request.y[rest]).size == 1:
-            only: NDArray[np.float32] = np.zeros((rows.size, len(request.classes)), dtype=np.float32)
-            only[:, request.y[rest[0]]] = 1.0
-            return only
+        rest = np.setdiff1d(np.arange(len(request.y)), rows, assume_unique=True)
+        if nothing_to_learn(request.y[rest], request.task):
+            return np.tile(_constant(request.y[rest], request), (rows.size, 1))
         return train(replace(request, X=request.X[rest], y=request.y[rest])).predict_proba(request.X[rows])
+
+
+def _constant(y: NDArray[Any], request: TrainingRequest) -> NDArray[np.float32]:
+    """The prediction [columns] of labels that tell nothing apart: what they all say."""
+    if request.task == "regression":
+        return np.array([y.mean(), 0.0], dtype=np.float32)
+    only = np.zeros(len(request.classes), dtype=np.float32)
+    only[y[0].astype(bool) if request.task == "multi_label" else y[0]] = 1.0
+    return only
 
 
 def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Metric:
@@ -128,5 +138,5 @@ def _per_class(draws: NDArray[np.int64], code: NDArray[np.int64], present: NDArr
 def _log_loss(P: NDArray[np.float32], y: NDArray[np.int64]) -> Metric:
     losses = -np.log(np.maximum(P[np.arange(y.size), y].astype(np.float64), _LEAST_PROBABILITY))
     value = float(losses.mean())
-    half = _Z * float(losses.std(ddof=min(1, y.size - 1))) / math.sqrt(y.size)
+    half = Z * float(losses.std(ddof=min(1, y.size - 1))) / math.sqrt(y.size)
     return Metric(value, max(0.0, value - half), value + half, y.size)

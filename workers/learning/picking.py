@@ -195,7 +195,7 @@ def _most_candidates(query: Query, selector: Selector, rows: Rows, batch: int) -
         sparse = is_sparse(query.features.take(rows[:1]))
         columns += DIMENSIONS if sparse else query.features.columns
     if "predictions" in selector.needs:
-        columns += query.classes
+        columns += query.classes if query.probabilities is None else query.probabilities.columns
     return max(min(selector.max_candidates, MOST_NUMBERS // columns), batch)
 
 
@@ -258,7 +258,7 @@ def _request(
         gathered = _Gathered(gathered.X[keep] if gathered.X.size else gathered.X, gathered.hashes, gathered.space)
         rows, scores = rows[keep], None if scores is None else scores[keep]
     labelled: Labelled = query.labelled() if selector.compares_labelled else LabelledRows()
-    labelled_rows, labelled_y = labelled.rows, labelled.codes
+    labelled_rows, labelled_y = labelled.rows, labelled.y
     if gathered.space is not None and labelled_rows.size > _MOST_LABELLED:
         chosen = random_subset(
             np.arange(labelled_rows.size, dtype=np.int64), _MOST_LABELLED, query.seed, purpose="labelled"
@@ -297,7 +297,7 @@ def _codes(query: Query, selector: Selector, rows: Rows) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     codes = np.full(query.candidates.size, -1, dtype=np.int64)
     labelled = query.labelled()
-    codes[labelled.rows] = labelled.codes
+    codes[labelled.rows] = labelled.y
     return codes[rows]
 
 

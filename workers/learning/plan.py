@@ -10,11 +10,15 @@ from workers.learning.query import Query
 from workers.learning.strategies.base import Need, Scorer, Selector
 from workers.learning.strategies.hybrid import DiverseMiniBatch
 from workers.learning.strategies.registry import NAMES, SCORERS, SELECTORS, needs_of, scorer, selector
+from workers.learning.strategies.uncertainty import Entropy, Margin, PerLabel
 from workers.learning.strategies.uncertainty_herding import UncertaintyHerding
+from workers.learning.tasks import Task
 
 _LABELS_PER_CLASS = 10
 # Of more candidates a random sample takes part: the quadratic cost stays well below a second.
 _HERDED = 3_000
+# Of several classes an example, entropy tells more than margins: both are of one class at a time.
+_UNCERTAINTY: Mapping[Task, Scorer] = {"classification": Margin(), "multi_label": PerLabel(Entropy())}
 # In a small pool `oversampling` x k would be much of the pool, certain examples included.
 _LARGEST_SHARE = 0.25
 
@@ -50,7 +54,7 @@ def plan(query: Query) -> Plan:
 def missing(query: Query, needs: tuple[Need, ...]) -> str | None:
     """Why a strategy with these needs cannot rank, or None."""
     if {"predictions", "committee", "model", "labels"} & set(needs) and not _has_predictions(query):
-        return "one_class" if query.classes == 1 or np.unique(query.labelled().codes).size == 1 else "no_model"
+        return "one_class" if _says_one_thing(query) else "no_model"
     if "committee" in needs and query.members is None:
         return "no_committee"
     if "features" in needs and query.features is None:
@@ -58,19 +62,26 @@ def missing(query: Query, needs: tuple[Need, ...]) -> str | None:
     return "no_model" if "model" in needs and query.model is None else None
 
 
+def _says_one_thing(query: Query) -> bool:
+    y = query.labelled().y
+    return query.classes == 1 or (query.task != "regression" and len(y) > 0 and bool(np.all(y == y[0])))
+
+
 def _has_predictions(query: Query) -> bool:
-    return query.probabilities is not None and query.classes > 1
+    return query.probabilities is not None and (query.task != "classification" or query.classes > 1)
 
 
 def _chosen(query: Query) -> Plan:
     reason = missing(query, needs_of(query.strategy))
     if reason in {"no_model", "one_class"}:
         return _geometric(query, reason)
+    if query.strategy == "auto" and query.task == "regression":
+        return replace(_simple("random", {}, query.task), strategy="auto", params=query.params)
     if reason == "no_committee" or (query.strategy == "auto" and reason == "no_features"):
-        return _instead(query, _simple("margin", {}), reason)
+        return _instead(query, _simple("margin", {}, query.task), reason)
     if reason is not None:
-        return _instead(query, _simple("random", {}), reason)
-    return _auto(query) if query.strategy == "auto" else _simple(query.strategy, query.params)
+        return _instead(query, _simple("random", {}, query.task), reason)
+    return _auto(query) if query.strategy == "auto" else _simple(query.strategy, query.params, query.task)
 
 
 def _auto(query: Query) -> Plan:
@@ -81,7 +92,9 @@ def _auto(query: Query) -> Plan:
     The first part ends at ten labels per class or `max_cold_labels`, whichever is first: a class that never occurs
     must not prolong it.
     """
-    if query.labels_count < min(_LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)):
+    if query.task == "classification" and query.labels_count < min(
+        _LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)
+    ):
         herding = UncertaintyHerding(max_candidates=_HERDED)
         return Plan(strategy="auto", ranked_by="uncertainty_herding", params=query.params, selector=herding)
     share = int(_LARGEST_SHARE * np.count_nonzero(query.candidates) / max(query.k, 1))
@@ -90,17 +103,17 @@ def _auto(query: Query) -> Plan:
         strategy="auto",
         ranked_by="diverse_mini_batch",
         params=query.params,
-        selector=DiverseMiniBatch(oversampling=oversampling),
+        selector=DiverseMiniBatch(oversampling=oversampling, uncertainty=_UNCERTAINTY[query.task]),
     )
 
 
 def _geometric(query: Query, reason: str) -> Plan:
-    return _instead(query, _simple("random" if query.features is None else "typiclust", {}), reason)
+    return _instead(query, _simple("random" if query.features is None else "typiclust", {}, query.task), reason)
 
 
-def _simple(name: str, params: Mapping[str, Any]) -> Plan:
+def _simple(name: str, params: Mapping[str, Any], task: Task) -> Plan:
     if name in SCORERS:
-        return Plan(strategy=name, ranked_by=name, params=params, scorer=scorer(name, params))
+        return Plan(strategy=name, ranked_by=name, params=params, scorer=scorer(name, params, task))
     if name in SELECTORS:
         return Plan(strategy=name, ranked_by=name, params=params, selector=selector(name, params))
     return Plan(strategy=name, ranked_by=name, params=params)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.parallel import Parallel
 from workers.learning.strategies.base import Predictor
+from workers.learning.tasks import Task
 
 Progress = Callable[[int, int, str], None]
 
@@ -20,7 +21,7 @@ def no_rows() -> Rows:
 
 
 class Labelled(Protocol):
-    """Training rows with labels, ascending [n], and their class codes [n]."""
+    """Training rows with labels, ascending [n], and the labels as the task has them (class codes [n])."""
 
     @property
     def rows(self) -> Rows:
@@ -28,8 +29,8 @@ class Labelled(Protocol):
         ...
 
     @property
-    def codes(self) -> NDArray[np.int64]:
-        """The codes."""
+    def y(self) -> NDArray[Any]:
+        """The labels."""
         ...
 
 
@@ -38,7 +39,7 @@ class LabelledRows:
     """Labelled rows that are in memory; called, they give themselves, as what reads them would."""
 
     rows: Rows = field(default_factory=no_rows)
-    codes: NDArray[np.int64] = field(default_factory=no_rows)
+    y: NDArray[Any] = field(default_factory=no_rows)
 
     def __call__(self) -> "LabelledRows":
         """Return itself."""
@@ -51,14 +52,15 @@ class Query:
 
     Attributes:
         strategy: a catalogue name, with `params` as resolved by the catalogue.
+        task: what labels are, and what `probabilities` hold.
         k: size of the batch.
         reserve: how many more to rank, to refill the batch with when others were faster.
         candidates: who may be picked, by row.
         features: of every row; None when the project has none.
-        probabilities: P [rows, classes] of the serving model; None when there is no model yet.
+        probabilities: P [rows, columns of the task] of the serving model; None when there is no model yet.
         members: P of each member of its committee [rows, members x columns of P]; None when it has none.
         model: the serving model itself; None unless the strategy needs it.
-        classes: number of the project's classes.
+        classes: number of the project's classes; 0 for regression.
         labelled: gives the labelled rows; called only by what compares with them, as reading them takes long.
         labels_count: how many labelled examples the model has learnt.
         preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
@@ -72,6 +74,7 @@ class Query:
     k: int
     candidates: NDArray[np.bool_]
     classes: int
+    task: Task = "classification"
     params: Mapping[str, Any] = field(default_factory=dict)
     reserve: int = 0
     seed: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.training import Trained
 from workers.learning.matrices import ChunkReader, grid
 from workers.learning.parallel import Parallel
 
@@ -15,7 +15,7 @@ from workers.learning.parallel import Parallel
 class _Predict:
     """One block's work, as an object that joblib can send to another process."""
 
-    model: TrainedModel
+    model: Trained
     features: ChunkReader
 
     def __call__(self, block: tuple[int, int]) -> tuple[int, int, NDArray[np.float32]]:
@@ -24,7 +24,7 @@ class _Predict:
 
 
 def predict_blocks(
-    model: TrainedModel, features: ChunkReader, start: int, stop: int, parallel: Parallel
+    model: Trained, features: ChunkReader, start: int, stop: int, parallel: Parallel
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Yield (start, stop, P [rows, classes]) for each grid block of rows [start, stop), in order."""
     return parallel.map(_Predict(model, features), grid(stop, start))

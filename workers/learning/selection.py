@@ -74,7 +74,7 @@ def _preselected(query: Query, rows: Rows, taken: NDArray[np.uint64]) -> Rows:
     if rows.size <= count:
         return rows
     at_random = name == "random" or missing(query, needs_of(name))
-    narrowing = Plan(strategy=name, ranked_by=name, scorer=None if at_random else scorer(name, params))
+    narrowing = Plan(strategy=name, ranked_by=name, scorer=None if at_random else scorer(name, params, query.task))
     return np.sort(pick(query, narrowing, rows, batch=count, reserve=0, taken=taken).rows)
 
 
@@ -90,7 +90,7 @@ def _ranked(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[n
 def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
     """Each predicted class's own picks, in turns: as many as `quotas` gives it for the batch, then for the reserve."""
     predicted = _predicted_classes(query, rows)
-    labels = np.bincount(query.labelled().codes, minlength=query.classes)
+    labels = np.bincount(query.labelled().y, minlength=query.classes)
     available = np.bincount(predicted, minlength=query.classes)
     wanted = quotas(labels, available, min(batch, rows.size))
     everything = quotas(labels, available, min(batch + query.reserve, rows.size))

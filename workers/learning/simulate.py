@@ -12,9 +12,8 @@ from sklearn.metrics import f1_score
 
 from workers.learning.curve import Curve
 from workers.learning.estimators.committee import train_committee
-from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.preprocessing import Background
-from workers.learning.estimators.training import TrainingRequest, learn, train
+from workers.learning.estimators.training import Trained, TrainingRequest, learn, train
 from workers.learning.matrices import ArrayReader, Matrix, Rows, sample_rows
 from workers.learning.parallel import Parallel
 from workers.learning.query import LabelledRows, Query
@@ -122,13 +121,13 @@ def _next(simulation: Simulation, labels: int) -> int:
     return min(max(math.ceil(labels * GROWTH), labels + simulation.batch), limit)
 
 
-def _train(simulation: Simulation, labelled: Rows) -> TrainedModel | None:
+def _train(simulation: Simulation, labelled: Rows) -> Trained | None:
     if np.unique(simulation.y[labelled]).size <= 1:
         return None
     return train(simulation.request(labelled))
 
 
-def _score(simulation: Simulation, model: TrainedModel | None, labelled: Rows) -> float:
+def _score(simulation: Simulation, model: Trained | None, labelled: Rows) -> float:
     truth = simulation.y_test
     if model is None:
         guesses = np.full(truth.size, simulation.y[labelled[0]])
@@ -139,7 +138,7 @@ def _score(simulation: Simulation, model: TrainedModel | None, labelled: Rows) -
     return float(np.mean(guesses == truth))
 
 
-def _pick(simulation: Simulation, labelled: Rows, model: TrainedModel | None, k: int) -> Rows:
+def _pick(simulation: Simulation, labelled: Rows, model: Trained | None, k: int) -> Rows:
     candidates = np.ones(simulation.y.size, dtype=bool)
     candidates[labelled] = False
     query = Query(
@@ -160,12 +159,12 @@ def _pick(simulation: Simulation, labelled: Rows, model: TrainedModel | None, k:
     return rank(query).rows
 
 
-def _predictions(model: TrainedModel, pool: ArrayReader) -> ArrayReader:
+def _predictions(model: Trained, pool: ArrayReader) -> ArrayReader:
     blocks = predict_blocks(model, pool, 0, pool.rows, Parallel())
     return ArrayReader(np.concatenate([P for _, _, P in blocks]))
 
 
-def _members(simulation: Simulation, model: TrainedModel | None, labelled: Rows) -> ArrayReader | None:
+def _members(simulation: Simulation, model: Trained | None, labelled: Rows) -> ArrayReader | None:
     """Probabilities of a bootstrap committee with the model's parameters, for strategies that need one."""
     if model is None or "committee" not in needs_of(simulation.strategy):
         return None

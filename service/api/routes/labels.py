@@ -88,8 +88,8 @@ def list_labels(
         return StreamingResponse(write_csv(_all(held, project_id), COLUMNS), media_type=_CSV)
     after = decode_token(page_token, list="labels", project=project_id)
     with held.database.read() as session:
-        projects.get(session, project_id)
-        views = labels.page(session, project_id, after=after, size=page_size + 1)
+        project = projects.get(session, project_id)
+        views = labels.page(session, project, after=after, size=page_size + 1)
     more = views[page_size - 1].label.id if len(views) > page_size else None
     token = encode_token(more, list="labels", project=project_id)
     page = Page[LabelOut](items=[LabelOut.of(view) for view in views[:page_size]], next_page_token=token)
@@ -118,7 +118,7 @@ def _slices(held: Runtime, project_id: str) -> Iterator[dict[str, Any]]:
     after: str | None = None
     while True:
         with held.database.read() as session:
-            views = labels.page(session, project_id, after=after, size=_SLICE)
+            views = labels.page(session, projects.get(session, project_id), after=after, size=_SLICE)
         yield from map(as_row, views)
         if len(views) < _SLICE:
             return

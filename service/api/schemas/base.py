@@ -16,6 +16,10 @@ from service.errors import GleanerError, MalformedRequestError
 Stored = TypeVar("Stored")
 
 
+LabelValue = str | list[str] | float
+"""A label: a class, a list of classes, or a number, as the project's task says."""
+
+
 class Schema(BaseModel):
     """Strict: unknown fields, wrong types and numbers that JSON lacks are errors."""
 

@@ -6,8 +6,10 @@ import orjson
 from pydantic import Field
 
 from service.actions.examples import ExampleView
-from service.api.schemas.base import Schema, Time
+from service.actions.label_values import decode
+from service.api.schemas.base import LabelValue, Schema, Time
 from service.api.schemas.bulk import request_body
+from service.catalog.tasks import Task
 from service.codecs.rows import ExampleRow
 
 
@@ -15,7 +17,7 @@ class ExampleLabel(Schema):
     """A label, as its example shows it."""
 
     id: str
-    label: str | None = Field(description="Null for a skip.")
+    label: LabelValue | None = Field(description="A class, a list of classes or a number; null for a skip.")
     skip: bool
     annotator: str | None
     source: Literal["human", "automated"]
@@ -47,7 +49,7 @@ class ExampleOut(Schema):
             group=example.group,
             priority=example.priority,
             status=view.status,
-            labels=[_label(label) for label in view.labels],
+            labels=[_label(view.task, label) for label in view.labels],
             created_at=example.created_at,
             updated_at=example.updated_at,
             **more,
@@ -63,10 +65,10 @@ class ExampleDetail(ExampleOut):
     )
 
 
-def _label(label: Any) -> ExampleLabel:
+def _label(task: Task, label: Any) -> ExampleLabel:
     names = ("id", "skip", "source", "batch_id", "labeled_at")
     fields = {name: getattr(label, name) for name in names}
-    return ExampleLabel(**fields, label=label.value, annotator=label.annotator or None)
+    return ExampleLabel(**fields, label=decode(task, label.value), annotator=label.annotator or None)
 
 
 UPLOAD = request_body(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.actions.labels import LabelView, Submitted
-from service.api.schemas.base import FieldProblem, Schema, Time
+from service.api.schemas.base import FieldProblem, LabelValue, Schema, Time
 from service.api.schemas.bulk import BulkAnswer, request_body
 from service.codecs.rows import LabelRow
 
@@ -35,7 +35,7 @@ class LabelOut(Schema):
 
     id: str
     example_id: str
-    label: str | None = Field(description="Null for a skip.")
+    label: LabelValue | None = Field(description="A class, a list of classes or a number; null for a skip.")
     skip: bool
     annotator: str | None
     source: Literal["human", "automated"]
@@ -60,7 +60,7 @@ def as_row(view: LabelView) -> dict[str, Any]:
     return {
         "id": label.id,
         "example_id": label.example_id,
-        "label": label.value,
+        "label": view.value,
         "skip": label.skip,
         "annotator": label.annotator or None,
         "source": label.source,
@@ -85,5 +85,8 @@ SUBMIT = request_body(
         {"example_id": "a18", "skip": True, "annotator": "alice"},
     ],
     csv="example_id,label,annotator\na17,bug,alice\n",
-    description="A label is a class of the project; `skip` takes the example out of the annotator's pool.",
+    description=(
+        "A label is a class of the project, a list of classes (in CSV as JSON) or a number, as the task says; `skip` "
+        "takes the example out of the annotator's pool."
+    ),
 )

@@ -7,10 +7,11 @@ from pydantic import Field, field_validator
 
 from service.actions.projects import ProjectView
 from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
-from service.catalog.estimators import ESTIMATORS
+from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
+from service.catalog.tasks import task_of
 from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
 
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -20,11 +21,16 @@ Params = Annotated[dict[str, Any], Field(default_factory=dict, max_length=50)]
 class Task(Schema):
     """What is asked of annotators."""
 
-    type: Literal["classification", "regression"] = Field(description="This release serves `classification`.")
-    classes: list[ClassName] | None = Field(
-        default=None, min_length=2, max_length=10_000, description="The classes, each name once."
+    type: Literal["classification", "regression"] = Field(
+        description="`classification`: a label is a class, or a list of them. `regression`: a label is a number."
     )
-    multi_label: bool = Field(default=False, description="This release serves one class for each example.")
+    classes: list[ClassName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10_000,
+        description="Of classification: the classes, each name once; at least two where an example has just one.",
+    )
+    multi_label: bool = Field(default=False, description="Whether an example may have any number of the classes.")
 
     @field_validator("classes")
     @classmethod
@@ -33,20 +39,20 @@ class Task(Schema):
             raise ValueError("each class is named once")
         return classes
 
-    def check_supported(self) -> None:
-        """Refuse what this release does not offer, instead of half accepting it."""
-        if self.type != "classification" or self.multi_label:
-            wanted = "regression" if self.type == "regression" else "multi-label classification"
-            pointer = "/task/type" if self.type == "regression" else "/task/multi_label"
-            raise UnsupportedFeatureError(
-                f"This release does not offer {wanted}; it offers classification with one class an example.",
-                errors=[FieldError(pointer, "unsupported", f"{wanted} comes in a later release.")],
-            )
-        if self.classes is None:
-            raise InvalidRequestError(
-                "/task/classes: classification needs classes.",
-                errors=[FieldError("/task/classes", "missing_field", "Name at least two classes.")],
-            )
+    def check(self) -> None:
+        """Refuse classes that do not fit the type."""
+        fault: tuple[str, str, str] | None = None
+        if self.type == "regression":
+            if self.classes is not None:
+                fault = "/task/classes", "unknown_field", "A regression has no classes: labels are numbers."
+            elif self.multi_label:
+                fault = "/task/multi_label", "invalid_value", "A regression has one number an example."
+        elif self.classes is None:
+            fault = "/task/classes", "missing_field", "Name the classes."
+        elif not self.multi_label and len(self.classes) == 1:
+            fault = "/task/classes", "too_short", "Name at least two classes, or set `multi_label`."
+        if fault is not None:
+            raise InvalidRequestError(f"{fault[0]}: {fault[2]}", errors=[FieldError(*fault)])
 
 
 class Features(Schema):
@@ -79,7 +85,7 @@ class Features(Schema):
 class Estimator(Schema):
     """Which estimator is trained; see `GET /v1/estimators`."""
 
-    name: Text = "logistic_regression"
+    name: Text
     params: Params
 
 
@@ -138,7 +144,7 @@ class ProjectIn(Schema):
     name: Name
     task: Task
     features: Features
-    estimator: Estimator = Field(default_factory=lambda: Estimator(params={}))
+    estimator: Estimator | None = Field(default=None, description="Left out: the default of the task.")
     query: QueryDefaults = Field(default_factory=lambda: QueryDefaults(params={}))
     retraining: Retraining = Field(default_factory=Retraining)
     annotation: Annotation = Field(default_factory=Annotation)
@@ -171,7 +177,9 @@ class ProjectPatch(Patch):
 def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     """The sections as plain JSON, checked against what this release offers and the catalogue."""
     if body.task is not None:
-        body.task.check_supported()
+        body.task.check()
+    if isinstance(body, ProjectIn) and body.estimator is None:
+        body = body.model_copy(update={"estimator": Estimator(name=_default_estimator(body.task), params={})})
     config = body.model_dump(mode="json", exclude_none=True)
     if isinstance(body, ProjectIn):
         body.features.check_supported()
@@ -188,6 +196,10 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
         strategy = STRATEGIES[body.query.strategy]
         config["query"]["params"] = resolve(strategy.parameters, body.query.params, pointer="/query/params")
     return config
+
+
+def _default_estimator(task: Task) -> str:
+    return DEFAULT_ESTIMATORS[task_of(task.model_dump())]
 
 
 def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -> None:

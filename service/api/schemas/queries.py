@@ -96,11 +96,21 @@ class Reason(Schema):
     propensity: float | None = Field(description="With which probability a candidate was drawn; null: not at random.")
 
 
-class Prediction(Schema):
-    """What the model says."""
+class ClassPrediction(Schema):
+    """What the model says of classes."""
 
-    label: str
+    label: str | list[str] = Field(description="The most probable class, or all classes with at least 0.5.")
     probabilities: dict[str, float]
+
+
+class NumberPrediction(Schema):
+    """What the model says of a number."""
+
+    mean: float
+    spread: float = Field(description="One standard deviation: how far the truth may lie from the mean.")
+
+
+Prediction = ClassPrediction | NumberPrediction
 
 
 class Item(Schema):

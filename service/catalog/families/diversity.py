@@ -2,6 +2,7 @@
 
 from service.catalog.entries import Schema, StrategyEntry, schema_of
 from service.catalog.families.limits import MAX_CANDIDATES
+from service.catalog.tasks import EVERY_TASK
 
 _WHOLE_POOL: Schema = {**MAX_CANDIDATES, "maximum": 10_000_000, "default": 1_000_000}
 
@@ -15,6 +16,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="selector",
         parameters=schema_of(max_candidates=_WHOLE_POOL),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="O(n (m + k) d) for m labels, at most 2^30 / n of them; exact, in a few passes over the candidates.",
     ),
     StrategyEntry(
@@ -30,6 +32,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="k-means on s = 20,000 candidates, O(s k d) an iteration; then O(n k d) once.",
     ),
     StrategyEntry(
@@ -49,6 +52,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="k-means on s = 20,000 rows, O(s k d) an iteration; then O(n (k + r) d) for neighbours among at most "
         "r = 2,048 members of a cluster.",
     ),
@@ -69,6 +73,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             max_candidates=MAX_CANDIDATES,
         ),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="O(n m d) for coverage of m = 20,000 candidates, and O(10,000^2 d) for the radius.",
     ),
     StrategyEntry(
@@ -88,6 +93,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             max_candidates=MAX_CANDIDATES,
         ),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="O(n m d log k) for coverage of m = 5,000 candidates.",
     ),
     StrategyEntry(
@@ -113,6 +119,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features",),
+        tasks=EVERY_TASK,
         cost="O(n m d) for m reference examples.",
     ),
 )

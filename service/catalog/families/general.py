@@ -1,6 +1,7 @@
 """What needs no family: the default and the baseline."""
 
 from service.catalog.entries import StrategyEntry, schema_of
+from service.catalog.tasks import EVERY_TASK
 
 ENTRIES: tuple[StrategyEntry, ...] = (
     StrategyEntry(
@@ -27,6 +28,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
             },
         ),
         needs=("features", "predictions"),
+        tasks=EVERY_TASK,
         cost="Few labels: O(m^2 d log k) on a random sample of m = 3,000 candidates. Later: O(n C) for margins, then "
         "k-means on oversampling x k rows.",
     ),
@@ -37,6 +39,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=(),
+        tasks=EVERY_TASK,
         cost="O(n): one hash per candidate.",
     ),
 )

@@ -24,7 +24,8 @@ from workers.learning.ties import tie_keys
 class DiverseMiniBatch(Selector):
     """One candidate per cluster of k-means weighted by uncertainty (Zhdanov 2019, arXiv 1901.05954).
 
-    Of the `oversampling` x k smallest margins; O(n C) for these, then O(oversampling k^2 d) an iteration.
+    Of the `oversampling` x k smallest margins, or greatest uncertainties of another kind; O(n C) for these, then
+    O(oversampling k^2 d) an iteration.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("features", "predictions")
@@ -32,17 +33,18 @@ class DiverseMiniBatch(Selector):
     oversampling: int = 10
     max_candidates: int = 20_000
     max_clusters: int = 256
+    uncertainty: Scorer = field(default_factory=Margin)
 
     def narrowing(self, count: int) -> Narrowing:
-        """The smallest margins."""
-        return Narrowing(Margin(), min(self.oversampling * count, self.max_candidates))
+        """The most uncertain ones."""
+        return Narrowing(self.uncertainty, min(self.oversampling * count, self.max_candidates))
 
     def select(self, request: SelectionRequest) -> Selection:
         """Pick the candidate nearest to each centre, then each cluster's next by score; the value is the margin."""
         X = request.X
         scores = request.scores
         if scores is None:
-            scores = Margin().score(Block(P=request.P)).astype(np.float64)
+            scores = self.uncertainty.score(Block(P=request.P)).astype(np.float64)
         cluster, centres = k_means(X, min(request.count, self.max_clusters), request.seed, np.maximum(scores, 1e-3))
         to_centre = squared_distances(X, centres)[np.arange(cluster.size), cluster]
         ties = tie_keys(request.rows, request.seed)
@@ -52,7 +54,7 @@ class DiverseMiniBatch(Selector):
         place = places(cluster, np.lexsort((ties, -scores, ~representative)))
         picked = np.lexsort((ties, -scores, place))[: request.count]
         picked = picked[np.argsort(-scores[picked], kind="stable")]
-        return Selection(picked, Margin().value(scores[picked]), standby=scores)
+        return Selection(picked, self.uncertainty.value(scores[picked]), standby=scores)
 
 
 @dataclass(frozen=True, slots=True)

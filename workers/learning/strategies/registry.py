@@ -5,6 +5,7 @@ from typing import Any
 
 from workers.learning.strategies import change, committee, diversity, errors, hybrid, uncertainty
 from workers.learning.strategies.base import Need, Scorer, Selector
+from workers.learning.tasks import Task
 
 SCORERS: Mapping[str, type[Scorer]] = {
     **uncertainty.SCORERS,
@@ -34,10 +35,13 @@ def needs_of(name: str) -> tuple[Need, ...]:
     return SCORERS[name].needs if name in SCORERS else SELECTORS[name].needs
 
 
-def scorer(name: str, params: Mapping[str, Any]) -> Scorer:
-    """A scorer of the catalogue, with parameters that the catalogue has checked."""
+def scorer(name: str, params: Mapping[str, Any], task: Task) -> Scorer:
+    """A scorer of the catalogue for a task, with parameters that the catalogue has checked."""
     make: Callable[..., Scorer] = SCORERS[name]
-    return make(**params)
+    made = make(**params)
+    if task == "multi_label" and isinstance(made, uncertainty.ByClass):
+        return uncertainty.PerLabel(made)
+    return made
 
 
 def selector(name: str, params: Mapping[str, Any]) -> Selector:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,16 @@ from numpy.typing import NDArray
 from workers.learning.strategies.base import Block, Scorer
 
 
-class LeastConfident(Scorer):
-    """1 - p1, with p1 the probability of the most probable class (Lewis and Gale 1994). O(n C)."""
+@dataclass(frozen=True, slots=True)
+class ByClass(Scorer):
+    """Compares an example's classes with each other; `aggregate` says how over several (see `PerLabel`)."""
 
-    __slots__ = ()
+    aggregate: Literal["mean", "most"] = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class LeastConfident(ByClass):
+    """1 - p1, with p1 the probability of the most probable class (Lewis and Gale 1994). O(n C)."""
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """1 - p1 [n]."""
@@ -24,10 +31,9 @@ class LeastConfident(Scorer):
         return 1.0 - scores
 
 
-class Margin(Scorer):
+@dataclass(frozen=True, slots=True)
+class Margin(ByClass):
     """1 - (p1 - p2), with p1 and p2 the two highest probabilities (Scheffer et al. 2001). O(n C)."""
-
-    __slots__ = ()
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """1 - (p1 - p2) [n]."""
@@ -43,10 +49,9 @@ class Margin(Scorer):
         return 1.0 - scores
 
 
-class Entropy(Scorer):
+@dataclass(frozen=True, slots=True)
+class Entropy(ByClass):
     """Entropy of the class probabilities (Settles 2009), divided by its maximum, log(classes). O(n C)."""
-
-    __slots__ = ()
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """Normalised entropy [n], in [0, 1]."""
@@ -70,6 +75,25 @@ class Certainty(Scorer):
         if self.target_class >= block.P.shape[1]:
             return np.zeros(block.P.shape[0], dtype=np.float32)
         return np.asarray(block.P[:, self.target_class], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class PerLabel(Scorer):
+    """The uncertainty of examples with any number of classes: of each class by itself, over all of them. O(n C).
+
+    Binary relevance with a mean over the labels (Brinker 2006, doi 10.1007/3-540-31314-1_24) or the most uncertain one.
+    """
+
+    uncertainty: ByClass
+
+    def score(self, block: Block) -> NDArray[np.float32]:
+        """Mean or maximum [n] over the classes of the score of (1 - p, p)."""
+        n, classes = block.P.shape
+        p = block.P.reshape(-1)
+        each = self.uncertainty.score(Block(P=np.stack([1 - p, p], axis=1))).reshape(n, classes)
+        return np.asarray(
+            each.mean(axis=1) if self.uncertainty.aggregate == "mean" else each.max(axis=1), dtype=np.float32
+        )
 
 
 def by_class(P: NDArray[np.float32]) -> NDArray[np.float32]:
