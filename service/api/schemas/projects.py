@@ -85,7 +85,7 @@ class Features(Schema):
 class Estimator(Schema):
     """Which estimator is trained; see `GET /v1/estimators`."""
 
-    name: Text
+    name: Text | None = Field(default=None, description="Left out: the default of the task.")
     params: Params
 
 
@@ -179,18 +179,19 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     if body.task is not None:
         body.task.check()
     if isinstance(body, ProjectIn) and body.estimator is None:
-        body = body.model_copy(update={"estimator": Estimator(name=_default_estimator(body.task), params={})})
+        body = body.model_copy(update={"estimator": Estimator(params={})})
     config = body.model_dump(mode="json", exclude_none=True)
     if isinstance(body, ProjectIn):
         body.features.check_supported()
         featurizer = FEATURIZERS[body.features.type]
         config["features"]["params"] = resolve(featurizer.parameters, body.features.params, pointer="/features/params")
     if body.estimator is not None:
-        check_name(ESTIMATORS, body.estimator.name, "/estimator/name")
-        entry = ESTIMATORS[body.estimator.name]
+        name = body.estimator.name or _default_estimator(body.task)
+        check_name(ESTIMATORS, name, "/estimator/name")
+        entry = ESTIMATORS[name]
         params = resolve(entry.parameters, body.estimator.params, pointer="/estimator/params")
         _check_committee(entry.parameters, params)
-        config["estimator"]["params"] = params
+        config["estimator"] = {"name": name, "params": params}
     if body.query is not None:
         check_name(STRATEGIES, body.query.strategy, "/query/strategy")
         strategy = STRATEGIES[body.query.strategy]
@@ -198,8 +199,8 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     return config
 
 
-def _default_estimator(task: Task) -> str:
-    return DEFAULT_ESTIMATORS[task_of(task.model_dump())]
+def _default_estimator(task: Task | None) -> str:
+    return DEFAULT_ESTIMATORS["classification" if task is None else task_of(task.model_dump())]
 
 
 def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -> None:
