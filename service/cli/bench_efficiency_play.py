@@ -57,7 +57,7 @@ def play(run: Run) -> Curve:
         choices["strategy"] = run.strategy
     made = simulation(load(run.source), seed=run.seed, cold=run.cold, budget=run.budget, past=run.past, **choices)
     if run.strategy == FULL:
-        return [(made.y.size, full_score(made))]
+        return [(len(made.y), full_score(made))]
     return simulate(made)
 
 

@@ -15,6 +15,7 @@ from workers.learning import datasets
 from workers.learning.featurizers.text import featurize
 from workers.learning.matrices import Matrix, Rows
 from workers.learning.simulate import Score, Simulation
+from workers.learning.tasks import Task
 
 _TEST_SHARE = 0.4
 _START, _START_PER_CLASS, _FEW_CLASSES = 20, 2, 10
@@ -29,18 +30,24 @@ class SetError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSet:
-    """Features [n, d] with the class codes [n] of all rows; `test` [n] are kept aside, None: by each seed anew."""
+    """Features [n, d] with the labels of all rows, as their task has them.
+
+    `test` [n] are kept aside; None: by each seed anew.
+    """
 
     name: str
     X: Matrix
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     classes: int
     test: NDArray[np.bool_] | None
     text: bool
+    task: Task = "classification"
 
     @property
     def score(self) -> Score:
-        """Accuracy, or macro F1 where a class is rare."""
+        """Accuracy, or macro F1 where a class is rare; micro F1 of several classes, R2 of numbers."""
+        if self.task != "classification":
+            return "micro_f1" if self.task == "multi_label" else "r2"
         counts = np.bincount(self.y)
         return "accuracy" if counts.min() >= _BALANCED * counts.max() else "macro_f1"
 
@@ -71,14 +78,14 @@ def _read(path: Path) -> LabelledSet:
             table = _with_labels(table, path)
     except (OSError, pa.ArrowException) as error:
         raise SetError(f"{path} cannot be read as Parquet: {error}") from error
-    y, classes = _codes(table["label"], path)
+    y, classes, task = _labels(table["label"], path)
     X, text = _features(table, path)
     test = None
     if "split" in table.column_names:
         test = np.array([split == "test" for split in table["split"].to_pylist()])
         if test.all() or not test.any():
             raise SetError(f"{path}: `split` must name both test rows and others.")
-    return LabelledSet(name=path.stem, X=X, y=y, classes=classes, test=test, text=text)
+    return LabelledSet(name=path.stem, X=X, y=y, classes=classes, test=test, text=text, task=task)
 
 
 def _with_labels(table: pa.Table, path: Path) -> pa.Table:
@@ -93,18 +100,28 @@ def _with_labels(table: pa.Table, path: Path) -> pa.Table:
     return table
 
 
-def _codes(labels: pa.ChunkedArray, path: Path) -> tuple[NDArray[np.int64], int]:
+def _labels(labels: pa.ChunkedArray, path: Path) -> tuple[NDArray[Any], int, Task]:
+    """Labels, how many classes they name, and the task that their type says: lists, numbers, or anything else."""
     kind = labels.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        raise SetError(f"{path} has several labels a row: multi-label sets cannot be played yet.")
-    if pa.types.is_floating(kind):
-        raise SetError(f"{path} has numbers as labels: regression sets cannot be played yet.")
     if labels.null_count:
         raise SetError(f"{path} has rows without a label.")
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _several(labels.to_pylist())
+    if pa.types.is_floating(kind):
+        return np.asarray(labels, dtype=np.float64), 0, "regression"
     classes, codes = np.unique(np.array(pc.cast(labels, pa.string()).to_pylist()), return_inverse=True)
     if classes.size <= 1:
         raise SetError(f"{path} has labels of one class only.")
-    return codes.astype(np.int64), int(classes.size)
+    return codes.astype(np.int64), int(classes.size), "classification"
+
+
+def _several(rows: list[list[str]]) -> tuple[NDArray[np.int64], int, Task]:
+    names = sorted({name for row in rows for name in row})
+    place = {name: code for code, name in enumerate(names)}
+    Y = np.zeros((len(rows), len(names)), dtype=np.int64)
+    for row, chosen in zip(Y, rows, strict=True):
+        row[[place[name] for name in chosen]] = 1
+    return Y, len(names), "multi_label"
 
 
 def _features(table: pa.Table, path: Path) -> tuple[Matrix, bool]:
@@ -131,7 +148,7 @@ def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: b
     every strategy the same start. `past` the budget it goes on to the pool's end, in growing steps.
     """
     rng = np.random.default_rng(seed)
-    test = made.test if made.test is not None else rng.permutation(made.y.size) < int(_TEST_SHARE * made.y.size)
+    test = made.test if made.test is not None else rng.permutation(len(made.y)) < int(_TEST_SHARE * len(made.y))
     pool = np.flatnonzero(~test)
     y = made.y[pool]
     small = pool.size < _SMALL_POOL
@@ -141,7 +158,8 @@ def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: b
         X_test=made.X[test],
         y_test=made.y[test],
         classes=made.classes,
-        start=np.empty(0, dtype=np.int64) if cold else _start(y, rng),
+        task=made.task,
+        start=np.empty(0, dtype=np.int64) if cold else _start(y, made.task, rng),
         batch=_SMALL_BATCH if small and not cold else _BATCH,
         budget=min(budget, pool.size),
         limit=pool.size if past else None,
@@ -152,9 +170,11 @@ def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: b
     )
 
 
-def _start(y: NDArray[np.int64], rng: np.random.Generator) -> Rows:
+def _start(y: NDArray[Any], task: Task, rng: np.random.Generator) -> Rows:
     """Rows to label first, as far as the pool has them."""
-    shuffled = rng.permutation(y.size)
+    shuffled = rng.permutation(len(y))
+    if task != "classification":
+        return np.sort(shuffled[:_START])
     classes = np.unique(y)
     if classes.size > _FEW_CLASSES:
         of_each = [shuffled[y[shuffled] == code][:_START_PER_CLASS] for code in classes]

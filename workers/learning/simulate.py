@@ -1,27 +1,29 @@
 """Plays the annotator: the loop of query, label and train on data whose labels are all known."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, r2_score
 
 from workers.learning.curve import Curve
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.preprocessing import Background
-from workers.learning.estimators.training import Trained, TrainingRequest, learn, train
+from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ArrayReader, Matrix, Rows, sample_rows
+from workers.learning.metrics_of_labels import THRESHOLD
 from workers.learning.parallel import Parallel
 from workers.learning.query import LabelledRows, Query
 from workers.learning.scoring import predict_blocks
 from workers.learning.selection import rank
 from workers.learning.strategies.registry import needs_of
+from workers.learning.tasks import Task
 
-Score = Literal["accuracy", "macro_f1"]
+Score = Literal["accuracy", "macro_f1", "micro_f1", "r2"]
 
 GROWTH = 1.15
 """Past the budget, each training has this many times the labels of the one before."""
@@ -44,10 +46,11 @@ class Simulation:
     """
 
     X: Matrix
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     X_test: Matrix
-    y_test: NDArray[np.int64]
+    y_test: NDArray[Any]
     classes: int
+    task: Task = "classification"
     start: Rows
     batch: int
     budget: int
@@ -68,7 +71,7 @@ class Simulation:
     @cached_property
     def learnt(self) -> Background:
         """What the models learn from the pool without labels: the same in each training."""
-        everything = np.ones(self.y.size, dtype=bool)
+        everything = np.ones(len(self.y), dtype=bool)
         background = sample_rows(self.pool, everything, _BACKGROUND, np.random.default_rng(self.seed))
         return learn(self._request(np.empty(0, dtype=np.int64), background=background))
 
@@ -81,6 +84,7 @@ class Simulation:
             X=self.pool.take(labelled),
             y=self.y[labelled],
             classes=[str(code) for code in range(self.classes)],
+            task=self.task,
             estimator=self.estimator,
             params=self.estimator_params,
             seed=self.seed,
@@ -108,21 +112,21 @@ def simulate(simulation: Simulation) -> Curve:
 
 def full_score(simulation: Simulation) -> float:
     """The test score of a model of all labels."""
-    everything = np.arange(simulation.y.size)
+    everything = np.arange(len(simulation.y))
     return _score(simulation, _train(simulation, everything), everything)
 
 
 def _next(simulation: Simulation, labels: int) -> int:
     """The labels of the next training; no more than now at the end."""
-    budget = min(simulation.budget, simulation.y.size)
+    budget = min(simulation.budget, len(simulation.y))
     if labels < budget:
         return min((labels // simulation.batch + 1) * simulation.batch, budget)
-    limit = min(simulation.limit or budget, simulation.y.size)
+    limit = min(simulation.limit or budget, len(simulation.y))
     return min(max(math.ceil(labels * GROWTH), labels + simulation.batch), limit)
 
 
 def _train(simulation: Simulation, labelled: Rows) -> Trained | None:
-    if np.unique(simulation.y[labelled]).size <= 1:
+    if nothing_to_learn(simulation.y[labelled], simulation.task):
         return None
     return train(simulation.request(labelled))
 
@@ -130,16 +134,28 @@ def _train(simulation: Simulation, labelled: Rows) -> Trained | None:
 def _score(simulation: Simulation, model: Trained | None, labelled: Rows) -> float:
     truth = simulation.y_test
     if model is None:
-        guesses = np.full(truth.size, simulation.y[labelled[0]])
+        guesses = np.broadcast_to(simulation.y[labelled[0]], truth.shape)
     else:
-        guesses = model.predict_proba(simulation.X_test).argmax(axis=1)
-    if simulation.score == "macro_f1":
-        return float(f1_score(truth, guesses, average="macro"))
-    return float(np.mean(guesses == truth))
+        guesses = _GUESS[simulation.task](model.predict_proba(simulation.X_test))
+    return _SCORE[simulation.score](truth, guesses)
+
+
+_GUESS: Mapping[Task, Callable[[NDArray[np.float32]], NDArray[Any]]] = {
+    "classification": lambda P: P.argmax(axis=1),
+    "multi_label": lambda P: P >= THRESHOLD,
+    "regression": lambda P: P[:, 0],
+}
+
+_SCORE: Mapping[Score, Callable[[NDArray[Any], NDArray[Any]], float]] = {
+    "accuracy": lambda truth, guesses: float(np.mean(guesses == truth)),
+    "macro_f1": lambda truth, guesses: float(f1_score(truth, guesses, average="macro")),
+    "micro_f1": lambda truth, guesses: float(f1_score(truth, guesses, average="micro", zero_division=0)),
+    "r2": lambda truth, guesses: float(r2_score(truth, guesses)),
+}
 
 
 def _pick(simulation: Simulation, labelled: Rows, model: Trained | None, k: int) -> Rows:
-    candidates = np.ones(simulation.y.size, dtype=bool)
+    candidates = np.ones(len(simulation.y), dtype=bool)
     candidates[labelled] = False
     query = Query(
         strategy=simulation.strategy,
@@ -147,6 +163,7 @@ def _pick(simulation: Simulation, labelled: Rows, model: Trained | None, k: int)
         k=k,
         candidates=candidates,
         classes=simulation.classes,
+        task=simulation.task,
         # Another seed for each batch, or random labelling would be a single fixed order.
         seed=simulation.seed * 1_000_003 + int(labelled.size),
         features=simulation.pool,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers.learning.strategies import change, committee, diversity, errors, hybrid, uncertainty
+from workers.learning.strategies import change, committee, diversity, errors, hybrid, regression, uncertainty
 from workers.learning.strategies.base import Need, Scorer, Selector
 from workers.learning.tasks import Task
 
@@ -13,6 +13,7 @@ SCORERS: Mapping[str, type[Scorer]] = {
     **change.SCORERS,
     **diversity.SCORERS,
     **hybrid.SCORERS,
+    **regression.SCORERS,
 }
 
 SELECTORS: Mapping[str, type[Selector]] = {
@@ -20,6 +21,7 @@ SELECTORS: Mapping[str, type[Selector]] = {
     **diversity.SELECTORS,
     **hybrid.SELECTORS,
     **errors.SELECTORS,
+    **regression.SELECTORS,
 }
 
 NAMES = frozenset({"auto", "random", *SCORERS, *SELECTORS})
