@@ -18,9 +18,11 @@ from workers.learning.selection import rank
 
 ROWS, CLASSES, LABELLED, MEMBERS, K = 300, 3, 30, 5, 12
 
-SCORERS = [name for name, entry in STRATEGIES.items() if entry.kind == "scorer"]
+SCORERS = [name for name, entry in STRATEGIES.items() if entry.kind == "scorer" and "classification" in entry.tasks]
 
-every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+SINGLE = [name for name, entry in STRATEGIES.items() if "classification" in entry.tasks]
+
+every_strategy = pytest.mark.parametrize("strategy", SINGLE)
 every_scorer = pytest.mark.parametrize("strategy", [name for name in SCORERS if name != "random"])
 
 
