@@ -8,8 +8,8 @@ _SAMPLED = {**MAX_CANDIDATES, "maximum": 100_000, "default": 10_000}
 ENTRIES: tuple[StrategyEntry, ...] = (
     StrategyEntry(
         name="predictive_deviation",
-        summary="The examples whose predicted number is least certain, by the spread of a forest's trees or the model's "
-        "own deviation. Alone often worse than random: it likes outliers.",
+        summary="The examples whose predicted number is least certain, by the spread of a forest's trees or the "
+        "model's own deviation. Alone often worse than random: it likes outliers.",
         paper="Burbidge, Rowland and King 2007, doi 10.1007/978-3-540-77226-2_22",
         kind="scorer",
         parameters=schema_of(),
@@ -59,7 +59,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
     ),
     StrategyEntry(
         name="lcmd",
-        summary="Largest cluster maximum distance: of the crowd that labels and picks cover worst, the farthest example.",
+        summary="Largest cluster maximum distance: of the crowd that is covered worst, the farthest example.",
         paper="Holzmueller, Zaverkin, Kaestner and Steinwart 2023, arXiv 2203.09410",
         kind="selector",
         parameters=schema_of(max_candidates={**_SAMPLED, "default": 50_000}),

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ class SelectionRequest:
         y: the candidates' class codes [n], -1 without a label; empty unless labels are needed.
         scores: of the candidates [n], when a scorer has narrowed them.
         labelled_X: labelled rows in the same form [m, d]; m may be 0.
-        labelled_y: their class codes [m].
+        labelled_y: their labels, as the task has them (class codes [m]).
         labelled_P: their class probabilities [m, classes]; empty unless labels and predictions are needed.
         features: of every row of the project, as uploaded; None when the project has none.
         model: the serving model, when it is needed.
@@ -95,7 +95,7 @@ class SelectionRequest:
     y: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     scores: NDArray[np.float64] | None = None
     labelled_X: NDArray[np.float32] = field(default_factory=nothing)
-    labelled_y: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    labelled_y: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     labelled_P: NDArray[np.float32] = field(default_factory=nothing)
     features: ChunkReader | None = None
     model: Predictor | None = None
