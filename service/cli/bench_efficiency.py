@@ -59,29 +59,31 @@ class _Names(click.ParamType[list[str]]):
     show_default=True,
     help="Who goes on to the pool's end, in growing steps.",
 )
-@click.option(
-    "--estimator", type=click.Choice(list(ESTIMATORS)), default=DEFAULT_ESTIMATORS["classification"], show_default=True
-)
+@click.option("--estimator", type=click.Choice(list(ESTIMATORS)), help="What is trained.  [default: the task's own]")
 @click.option("--estimator-params", default="{}", show_default=True, help="Its parameters, as a JSON object.")
 @click.option("--json", "path", default="efficiency.json", show_default=True, type=click.Path(path_type=Path))
 @click.option("--picture", default="efficiency.svg", show_default=True, type=click.Path(path_type=Path))
 @click.option("--fresh", is_flag=True, help="Play again what the JSON file holds already.")
 def efficiency(
-    files: tuple[str, ...], estimator: str, estimator_params: str, path: Path, picture: Path, **choices: Any
+    files: tuple[str, ...], estimator: str | None, estimator_params: str, path: Path, picture: Path, **choices: Any
 ) -> None:
     """Measure how much labelling each strategy saves against random labelling.
 
     FILES are Parquet files with the columns `label`, `text` or `vector` or `x0`, `x1`, …, and perhaps `split` (train or
-    test; without it each seed keeps another 40 % aside). Without FILES, plays the sets that come with Gleaner.
+    test; without it each seed keeps another 40 % aside). Lists as labels are several classes an example, floating-point
+    numbers are regression. Without FILES, plays the sets that come with Gleaner.
 
     Strategies are paired: a seed gives all of them the same start and the same test set. Scores are accuracies, or
-    macro F1 where a class is rare. Finished runs are kept in the JSON file, and an interrupted benchmark goes on there.
+    macro F1 where a class is rare, micro F1 of several classes, R2 of numbers. Finished runs are kept in the JSON file,
+    and an interrupted benchmark goes on there.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        params = json.dumps(resolve(ESTIMATORS[estimator].parameters, json.loads(estimator_params)), sort_keys=True)
         sets = [load(source) for source in files or NAMES]
+        params = json.loads(estimator_params)
+        for name in {estimator or DEFAULT_ESTIMATORS[made.task] for made in sets}:
+            resolve(ESTIMATORS[name].parameters, params)
     except SetError as error:
         raise click.ClickException(str(error)) from error
     except (ValueError, AttributeError, InvalidRequestError) as error:
@@ -93,7 +95,7 @@ def efficiency(
         cold=choices["start"] == "cold",
         past=choices["past_budget"],
         estimator=estimator,
-        estimator_params=params,
+        estimator_params=json.dumps(params, sort_keys=True),
     )
     jobs = choices["jobs"] or len(os.sched_getaffinity(0))
     _measure(sets, files or NAMES, settings, Kept(path, fresh=choices["fresh"]), jobs=jobs, picture=picture)

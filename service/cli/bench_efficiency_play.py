@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
+from service.catalog.parameters import resolve
 from service.cli.bench_efficiency_sets import load, simulation
 from workers.learning.curve import Curve
 from workers.learning.parallel import Parallel
@@ -29,7 +31,7 @@ class Run:
         source: A Parquet file or the name of a set that comes with the project.
         past: It goes on past the budget, to the pool's end.
         cold: It starts without a label.
-        estimator: Its name and parameters, as JSON so that runs can be compared.
+        estimator: Its name (None: the default of the set's task), and parameters as JSON so that runs can be compared.
     """
 
     source: str
@@ -38,7 +40,7 @@ class Run:
     budget: int
     past: bool
     cold: bool
-    estimator: str
+    estimator: str | None
     estimator_params: str
 
     @property
@@ -52,10 +54,13 @@ class Run:
 
 def play(run: Run) -> Curve:
     """The curve of a run; of `FULL`, its one point."""
-    choices: dict[str, Any] = {"estimator": run.estimator, "estimator_params": json.loads(run.estimator_params)}
+    labelled = load(run.source)
+    estimator = run.estimator or DEFAULT_ESTIMATORS[labelled.task]
+    params = resolve(ESTIMATORS[estimator].parameters, json.loads(run.estimator_params))
+    choices: dict[str, Any] = {"estimator": estimator, "estimator_params": params}
     if run.strategy != FULL:
         choices["strategy"] = run.strategy
-    made = simulation(load(run.source), seed=run.seed, cold=run.cold, budget=run.budget, past=run.past, **choices)
+    made = simulation(labelled, seed=run.seed, cold=run.cold, budget=run.budget, past=run.past, **choices)
     if run.strategy == FULL:
         return [(len(made.y), full_score(made))]
     return simulate(made)

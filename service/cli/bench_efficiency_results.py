@@ -27,7 +27,7 @@ class Settings:
     budget: int
     cold: bool
     past: Literal["all", "random", "none"]
-    estimator: str
+    estimator: str | None
     estimator_params: str
 
     def runs(self, source: str, made: LabelledSet) -> list[Run]:

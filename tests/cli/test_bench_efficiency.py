@@ -2,8 +2,10 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from service.cli.bench_efficiency_sets import SetError, load, simulation
 from service.cli.supervisor import gleaner_command
 from tests.learning.pools import blobs
 from workers.learning.efficiency import Difference, Reach
+from workers.learning.simulate import simulate
 
 ROWS = 120
 
@@ -60,8 +63,6 @@ def test_labels_may_lie_beside_the_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": [["a"]] * ROWS}, "multi-label"),
-        ({"label": [0.5] * ROWS}, "regression"),
         ({"label": ["a"] * ROWS}, "one class only"),
         ({"label": [None, *"ab" * 59, "a"]}, "without a label"),
         ({"split": ["test"] * ROWS}, "both test rows and others"),
@@ -122,7 +123,20 @@ def test_finished_runs_are_kept_and_used_again(tmp_path: Path, monkeypatch: pyte
     assert len(document["runs"]) == 2 * 3  # a model of all labels for each test set, too
     assert (tmp_path / "out.svg").read_text().startswith("<?xml")
     monkeypatch.setattr("service.cli.bench_efficiency_play.play", None)  # nothing is played again
-    assert play(path, tmp_path) == document
+    assert play(path, tmp_path) == {**document, "machine": ANY}  # its load may have changed
+
+
+@pytest.mark.parametrize(
+    ("label", "score"),
+    [(lambda n: ["a"] if n % 3 else ["a", "b"], "micro_f1"), (lambda n: n % 7 / 7, "r2")],
+    ids=["several classes", "numbers"],
+)
+def test_every_kind_of_label_is_played(tmp_path: Path, label: Callable[[int], Any], score: str) -> None:
+    path = write(tmp_path / "kind.parquet", **vectors(), label=[label(n) for n in range(ROWS)])
+    made = load(str(path))
+    assert made.score == score
+    played = simulate(simulation(made, seed=0, cold=False, budget=40, past=False, estimator="random_forest"))
+    assert [labels for labels, _ in played] == [20, 25, 30, 35, 40]
 
 
 def result_of(name: str, gain: float, p: float, saving: float | None) -> SetResult:

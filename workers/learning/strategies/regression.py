@@ -104,7 +104,7 @@ class _Sampling(Selector):
 
 @dataclass(frozen=True, slots=True)
 class GreedyInput(_Sampling):
-    """Greedy sampling of the inputs, GSx (Yu and Kim 2010; Wu, Lin and Huang 2019, arXiv 1808.04245)."""
+    """Greedy sampling of the inputs, GSx (Wu, Lin and Huang 2019, arXiv 1808.04245). O(n (m + k) d)."""
 
     def _figures(self, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """The distance of the features."""
@@ -113,7 +113,7 @@ class GreedyInput(_Sampling):
 
 @dataclass(frozen=True, slots=True)
 class GreedyOutput(_Sampling):
-    """Greedy sampling of the outputs, GSy (Wu, Lin and Huang 2019, arXiv 1808.04245): by what the model predicts."""
+    """Greedy sampling of the outputs, GSy (Wu, Lin and Huang 2019, arXiv 1808.04245). O(n (m + k) d)."""
 
     def _figures(self, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """The distance of the values."""
@@ -122,7 +122,7 @@ class GreedyOutput(_Sampling):
 
 @dataclass(frozen=True, slots=True)
 class GreedyBoth(_Sampling):
-    """Improved greedy sampling, iGS (Wu, Lin and Huang 2019, arXiv 1808.04245): of inputs and outputs."""
+    """Improved greedy sampling, iGS (Wu, Lin and Huang 2019, arXiv 1808.04245), of both. O(n (m + k) d)."""
 
     def _figures(self, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:
         """The product of both distances."""
