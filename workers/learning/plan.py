@@ -72,11 +72,11 @@ def _has_predictions(query: Query) -> bool:
 
 
 def _chosen(query: Query) -> Plan:
+    if query.strategy == "auto" and query.task == "regression":
+        return _auto_numbers(query)
     reason = missing(query, needs_of(query.strategy))
     if reason in {"no_model", "one_class"}:
         return _geometric(query, reason)
-    if query.strategy == "auto" and query.task == "regression":
-        return replace(_simple("random", {}, query.task), strategy="auto", params=query.params)
     if reason == "no_committee" or (query.strategy == "auto" and reason == "no_features"):
         return _instead(query, _simple("margin", {}, query.task), reason)
     if reason is not None:
@@ -105,6 +105,13 @@ def _auto(query: Query) -> Plan:
         params=query.params,
         selector=DiverseMiniBatch(oversampling=oversampling, uncertainty=_UNCERTAINTY[query.task]),
     )
+
+
+def _auto_numbers(query: Query) -> Plan:
+    """Largest cluster maximum distance, with a model or without: uncertainty lost to random on all sets measured."""
+    if query.features is None:
+        return _instead(query, _simple("random", {}, query.task), "no_features")
+    return Plan(strategy="auto", ranked_by="lcmd", params=query.params, selector=selector("lcmd", {}))
 
 
 def _geometric(query: Query, reason: str) -> Plan:
