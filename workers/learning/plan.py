@@ -10,17 +10,16 @@ from workers.learning.query import Query
 from workers.learning.strategies.base import Need, Scorer, Selector
 from workers.learning.strategies.hybrid import DiverseMiniBatch
 from workers.learning.strategies.registry import NAMES, SCORERS, SELECTORS, needs_of, scorer, selector
-from workers.learning.strategies.uncertainty import Entropy, Margin, PerLabel
+from workers.learning.strategies.uncertainty import Entropy, PerLabel
 from workers.learning.strategies.uncertainty_herding import UncertaintyHerding
 from workers.learning.tasks import Task
 
 _LABELS_PER_CLASS = 10
 # Of more candidates a random sample takes part: the quadratic cost stays well below a second.
 _HERDED = 3_000
-# Of several classes an example, entropy tells more than margins: both are of one class at a time.
-_UNCERTAINTY: Mapping[Task, Scorer] = {"classification": Margin(), "multi_label": PerLabel(Entropy())}
 # In a small pool `oversampling` x k would be much of the pool, certain examples included.
 _LARGEST_SHARE = 0.25
+_WHOLE_POOL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,9 @@ def _chosen(query: Query) -> Plan:
         return _instead(query, _simple("margin", {}, query.task), reason)
     if reason is not None:
         return _instead(query, _simple("random", {}, query.task), reason)
-    return _auto(query) if query.strategy == "auto" else _simple(query.strategy, query.params, query.task)
+    if query.strategy == "auto":
+        return _auto(query) if query.task == "classification" else _auto_several(query)
+    return _simple(query.strategy, query.params, query.task)
 
 
 def _auto(query: Query) -> Plan:
@@ -92,9 +93,7 @@ def _auto(query: Query) -> Plan:
     The first part ends at ten labels per class or `max_cold_labels`, whichever is first: a class that never occurs
     must not prolong it.
     """
-    if query.task == "classification" and query.labels_count < min(
-        _LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)
-    ):
+    if query.labels_count < min(_LABELS_PER_CLASS * query.classes, query.params.get("max_cold_labels", 1_000)):
         herding = UncertaintyHerding(max_candidates=_HERDED)
         return Plan(strategy="auto", ranked_by="uncertainty_herding", params=query.params, selector=herding)
     share = int(_LARGEST_SHARE * np.count_nonzero(query.candidates) / max(query.k, 1))
@@ -103,8 +102,14 @@ def _auto(query: Query) -> Plan:
         strategy="auto",
         ranked_by="diverse_mini_batch",
         params=query.params,
-        selector=DiverseMiniBatch(oversampling=oversampling, uncertainty=_UNCERTAINTY[query.task]),
+        selector=DiverseMiniBatch(oversampling=oversampling),
     )
+
+
+def _auto_several(query: Query) -> Plan:
+    """The whole pool in clusters, weighted by entropy: of several classes, the least certain alone lost to random."""
+    clusters = DiverseMiniBatch(oversampling=_WHOLE_POOL, uncertainty=PerLabel(Entropy()))
+    return Plan(strategy="auto", ranked_by="diverse_mini_batch", params=query.params, selector=clusters)
 
 
 def _auto_numbers(query: Query) -> Plan:
