@@ -7,8 +7,8 @@ ENTRIES: tuple[StrategyEntry, ...] = (
     StrategyEntry(
         name="auto",
         summary="Typical examples before there is a model, then coverage weighted by uncertainty while labels are few, "
-        "then the least certain by margin, spread over clusters. Several classes an example: the pool in clusters, weighted by entropy. "
-        "Numbers: largest cluster maximum distance. The default.",
+        "then the least certain by margin, spread over clusters. Several classes an example: the pool in clusters, "
+        "weighted by entropy. Numbers: largest cluster maximum distance. The default.",
         paper="Zhdanov 2019, arXiv 1901.05954; few labels: Bae et al. 2025, arXiv 2412.20644; none: Hacohen et al. "
         "2022, arXiv 2202.02794; numbers: Holzmueller et al. 2023, arXiv 2203.09410",
         kind="composite",
