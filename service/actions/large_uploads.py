@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from service.actions import candidates, projects, trainings
@@ -159,8 +160,7 @@ class _Staging:
         """Put in a slice, in a transaction of its own."""
         with self._request.write() as session:
             now = self._request.clock()
-            project = projects.get(session, self._hold.project_id)
-            pool, _ = _held(session, self._hold)
+            project, pool, _ = _held(session, self._hold)
             pool.upload_until = _until(self._request)
             # nobody else can have hidden examples, so a pool without visible ones need not be asked
             ids = [row.id for row in rows] if pool.examples else []
@@ -209,8 +209,7 @@ class _Staging:
         """Make the new examples visible, all at once."""
         with self._request.write() as session:
             now = self._request.clock()
-            project = projects.get(session, self._hold.project_id)
-            pool, upload = _held(session, self._hold)
+            project, pool, upload = _held(session, self._hold)
             upload.state = "publishing"
             pool.upload_until = _until(self._request)
             if chunk is not None:
@@ -263,18 +262,19 @@ def _list_chunk(session: Session, pool: Pool, chunk: Chunk) -> None:
     )
 
 
-def _held(session: Session, hold: _Hold) -> tuple[Pool, Upload]:
-    """The pool, locked, and the upload.
+def _held(session: Session, hold: _Hold) -> tuple[Project, Pool, Upload]:
+    """The project, its pool, locked, and the upload.
 
     Raises:
+        NotFoundError: the project was deleted meanwhile.
         UnavailableError: this process was silent for so long that others began to remove the upload.
     """
-    pool = lock_pool(session, hold.project_id)
+    project, pool = projects.lock(session, hold.project_id)
     upload = upload_queries.get(session, hold.id)
     # whoever removes an upload takes its rows away from the end
     if pool.upload_id != hold.id or upload is None or upload.stop != hold.stop:
         raise UnavailableError("The upload was interrupted for too long; send it again.", headers={"Retry-After": "1"})
-    return pool, upload
+    return project, pool, upload
 
 
 def _end(pool: Pool, upload: Upload) -> None:
@@ -288,7 +288,7 @@ def _apply_next(request: BulkRequest) -> bool:
         if not upload_queries.is_publishing(session, request.project_id):
             return False
     with request.write() as session:
-        pool = lock_pool(session, request.project_id)
+        _, pool = projects.lock(session, request.project_id)
         upload = upload_queries.get(session, pool.upload_id or "")
         if upload is not None and upload.state == "publishing":
             pool.upload_until = _until(request)
@@ -300,10 +300,13 @@ def _discard(request: BulkRequest, hold: _Hold) -> bool:
     """Remove an upload that failed; false when it was published already, and is completed by `recover`."""
     while True:
         with request.write() as session:
+            try:
+                pool = lock_pool(session, hold.project_id)
+            except NoResultFound:
+                return True  # it went with its project
             upload = upload_queries.get(session, hold.id)
             if upload is None:
-                return True  # with its project, maybe
-            pool = lock_pool(session, hold.project_id)
+                return True
             if pool.upload_id != hold.id:
                 return False
             if upload.state != "staging":

@@ -154,7 +154,7 @@ def request_due(session: Session, *, now: datetime, share: int, limit: int = 100
         pool.train_at = None
         session.flush()
         project = project_queries.get(session, project_id)
-        wanted = project is not None and project.retraining["automatic"]
+        wanted = project is not None and project.state == "active" and project.retraining["automatic"]
         if wanted and pool.label_generation > pool.trained_generation:
             _request(session, project_id, reason="idle", now=now, share=share)
     return len(due)

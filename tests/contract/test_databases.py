@@ -1,26 +1,38 @@
 """What must hold on both databases when many come at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
-from typing import TypeVar
+from threading import Barrier, Event
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import jobs, large_uploads, trainings
 from service.actions import projects as project_actions
 from service.api.deps.runtime import Runtime, utc_now
-from service.db.queries import arrays
+from service.db.queries import arrays, labels, projects
 from service.db.queries.batches import add_leases
 from service.db.queries.candidates import live_leases
 from service.db.queries.projects import lock_pool
-from service.db.tables import Label, Project
+from service.db.tables import (
+    Example,
+    Job,
+    Label,
+    LabelHistory,
+    Lease,
+    LooseVector,
+    Pool,
+    Project,
+    StagedExample,
+    Upload,
+)
 from service.db.upgrade import differences
 from service.queue.messages import MergeMessage
+from tests.support.bodies import points, upload
 from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
@@ -31,6 +43,7 @@ _AT_ONCE = 50
 _PATIENCE_SECONDS = 20
 _THREADS = 16
 _UNCOMMITTED_SECONDS = 0.2  # the others come while the first has not committed
+_SLOW_SECONDS = 1.0
 
 
 def test_the_migrations_build_the_declared_tables(runtime: Runtime) -> None:
@@ -131,20 +144,110 @@ def test_labels_that_wait_for_another_overlap_count_by_it(api: Api) -> None:
     assert sorted(item["example_id"] for item in batch(api, project_id, k=2)["items"]) == ["e0", "e1"]
 
 
-def test_labels_that_wait_for_a_deletion_find_no_project(api: Api) -> None:
+def delete_project(session: Session, project_id: str) -> None:
+    project_actions.delete(session, project_id, now=utc_now(), share=10)
+
+
+def left(runtime: Runtime) -> dict[str, int]:
+    """The tables that still have rows of a project, the job that deleted it not counted."""
+    queries = {
+        table.__tablename__: select(func.count()).select_from(table)
+        for table in (Project, Pool, Example, LooseVector, Label, LabelHistory, Lease, Upload, StagedExample, Job)
+    }
+    queries["jobs"] = queries["jobs"].where(Job.kind != "deletion")
+    with runtime.database.read() as session:
+        counts = {name: session.scalar(query) or 0 for name, query in queries.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+WRITES: dict[str, tuple[str, dict[str, Any]]] = {
+    "labels": ("labels", {"labels": [{"example_id": "e0", "label": "a"}]}),
+    "an upload": ("examples", {"examples": points(3, label="a", first=2)}),
+    "a large upload": ("examples", {"examples": points(1500, label="a", first=2)}),
+    "a training": ("trainings", {}),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_who_waits_for_a_deletion_finds_no_project(api: Api, write: str) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 2)
-    body = {"labels": [{"example_id": "e0", "label": "a"}]}
+    path, body = WRITES[write]
     answer = while_locked(
         api.runtime,
         project_id,
-        lambda session: project_actions.delete(session, project_id, now=utc_now(), share=10),
-        lambda: api.http.post(f"/v1/projects/{project_id}/labels", json=body),
+        lambda session: delete_project(session, project_id),
+        lambda: api.http.post(f"/v1/projects/{project_id}/{path}", json=body),
     )
     assert answer.status_code == 404
     drain(api.runtime)
+    assert left(api.runtime) == {}
+
+
+def test_a_timer_that_waits_for_a_deletion_asks_for_no_training(api: Api) -> None:
+    project_id = api.project(retraining={"idle_seconds": 1})
+    add_examples(api, project_id, 2)
+    add_labels(api, project_id, [0])
+    later = utc_now() + timedelta(seconds=2)
+
+    def tick() -> None:
+        with api.runtime.write() as session:
+            trainings.request_due(session, now=later, share=10)
+
+    while_locked(api.runtime, project_id, lambda session: delete_project(session, project_id), tick)
     with api.runtime.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(Label)) == 0
+        assert session.scalars(select(Job.kind)).all() == ["deletion"]
+
+
+def test_a_large_upload_under_way_leaves_nothing_in_a_deleted_project(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    between_slices, deleting = Event(), Event()
+    slices, add = large_uploads._slices, labels.add  # noqa: SLF001 - the seam between two slices
+
+    def pausing(spool: Any) -> Iterator[Any]:
+        for number, part in enumerate(slices(spool)):
+            if number == 1:
+                between_slices.set()
+                assert deleting.wait(_PATIENCE_SECONDS)
+            yield part
+
+    def slow(session: Session, rows: Any) -> None:
+        add(session, rows)
+        if deleting.is_set():
+            time.sleep(_SLOW_SECONDS)  # for the deletion to pass, if it can
+
+    monkeypatch.setattr(large_uploads, "_slices", pausing)
+    monkeypatch.setattr(labels, "add", slow)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(upload, api, project_id, points(4500, label="a"))
+        assert between_slices.wait(_PATIENCE_SECONDS)
+        with api.runtime.write() as session:
+            delete_project(session, project_id)
+            deleting.set()
+            time.sleep(_UNCOMMITTED_SECONDS)
+        drain(api.runtime)
+        assert answer.result(_PATIENCE_SECONDS).status_code == 404
+    assert left(api.runtime) == {}
+
+
+def test_a_deletion_waits_for_who_holds_the_pool(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 5)
+    assert api.http.delete(f"/v1/projects/{project_id}").status_code == 202
+
+    def there(session: Session) -> int:
+        return session.scalar(select(func.count()).select_from(Example)) or 0
+
+    with ThreadPoolExecutor(1) as pool:
+        with api.runtime.write() as session:
+            projects.lock_pool(session, project_id)
+            drained = pool.submit(drain, api.runtime)
+            time.sleep(_SLOW_SECONDS)
+            assert there(session) == 5
+        drained.result(_PATIENCE_SECONDS)
+    assert left(api.runtime) == {}
 
 
 def test_a_renewal_that_waited_does_not_take_back_what_ran_out(api: Api) -> None:

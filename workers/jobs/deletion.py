@@ -1,6 +1,12 @@
 """Deletion: everything of a project goes, its files first."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.orm import Session
+
 from service.db.queries import jobs, projects
+from service.db.tables import Job
 from service.storage.artifacts import inputs_prefix, models_prefix
 from service.storage.chunks import project_prefix
 from workers.jobs.context import JobContext
@@ -22,10 +28,18 @@ def run(context: JobContext) -> None:
         context.progress.tell(done, len(prefixes), "deleting files")
         context.objects.delete_prefix(prefix)
     _delete_slices(context)
-    with context.fenced() as (session, job):
+    with _locked(context) as (session, job):
         jobs.remove_all(session, project_id, but=job.id)
         projects.remove(session, project_id)
         context.finish(session, {"deleted": project_id})
+
+
+@contextmanager
+def _locked(context: JobContext) -> Iterator[tuple[Session, Job]]:
+    """A fenced transaction under the lock of the pool: an upload that was under way may be taking its rows back."""
+    with context.fenced() as (session, job):
+        projects.lock_pool(session, context.project_id)
+        yield session, job
 
 
 def _delete_slices(context: JobContext) -> None:
@@ -34,10 +48,10 @@ def _delete_slices(context: JobContext) -> None:
         rows = projects.pool(session, context.project_id).next_row
     for start in range(0, rows, _SLICE):
         context.progress.tell(start, rows, "deleting examples")
-        with context.fenced() as (session, _):
+        with _locked(context) as (session, _):
             projects.remove_rows(session, context.project_id, start=start, stop=start + _SLICE)
     context.progress.tell(rows, rows, "deleting labels")
     removed = 1
     while removed:
-        with context.fenced() as (session, _):
+        with _locked(context) as (session, _):
             removed = projects.remove_labels(session, context.project_id, limit=_SLICE)

@@ -58,7 +58,7 @@ async def create_training(
         writing,
         lambda session: trainings.request(
             session,
-            projects.get(session, project_id).id,
+            projects.lock(session, project_id)[0].id,
             now=writing.now,
             share=settings.jobs_in_queue_per_project,
             room=Room.of(settings),
