@@ -32,8 +32,8 @@ class Groups(Generic[Item, Result]):
         *,
         most: int,
         most_bytes: int,
-        enough: int = 8,
-        patience: float = 0.015,
+        enough: int = 12,
+        patience: float = 0.04,
     ) -> None:
         self._do = do
         self._most = most
