@@ -11,10 +11,13 @@ from scipy.sparse import csr_array
 from sklearn.tree import DecisionTreeClassifier
 
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
-from service.catalog.parameters import resolve
 from tests.learning.pools import blobs
-from workers.learning.estimators.model import TRUSTED_TYPES, TrainedModel
-from workers.learning.estimators.training import ESTIMATOR_NAMES, TrainingRequest, train
+from tests.support.estimators import quick_params
+from workers.learning.estimators.auto import AUTO
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
+from workers.learning.estimators.registry import TRUSTED_TYPES
+from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.featurizers.text import featurize
 
 CLASSES = ["a", "b", "c", "d"]
@@ -25,17 +28,19 @@ every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
 def make_request(estimator: str, **changes: Any) -> TrainingRequest:
     """60 rows of three classes, of which the project has four: `b` has no label."""
     X, y = blobs(60, 3, np.random.default_rng(7))
-    params = resolve(ESTIMATORS[estimator].parameters, {})
-    if estimator == "random_forest":
-        params["n_estimators"] = 10
     request = TrainingRequest(
-        X=X, y=np.array([0, 2, 3])[y], classes=CLASSES, estimator=estimator, params=params, seed=4
+        X=X,
+        y=np.array([0, 2, 3])[y],
+        classes=CLASSES,
+        estimator=estimator,
+        params=quick_params(estimator),
+        seed=4,
     )
     return replace(request, **changes)
 
 
 def test_catalogue_and_implementations_name_the_same_estimators() -> None:
-    assert set(ESTIMATORS) == set(ESTIMATOR_NAMES)
+    assert set(ESTIMATORS) == {AUTO, *IMPLEMENTATIONS}
     assert all(task in ESTIMATORS[name].tasks for task, name in DEFAULT_ESTIMATORS.items())
 
 
@@ -126,7 +131,15 @@ def test_inputs_stay_as_they_are_and_nothing_warns(estimator: str) -> None:
 
 
 def test_files_with_other_types_are_not_loaded() -> None:
-    assert TRUSTED_TYPES == ["sklearn.tree._tree.Tree"]
+    assert TRUSTED_TYPES == [
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.gaussian_process.kernels.ConstantKernel",
+        "sklearn.gaussian_process.kernels.Product",
+        "sklearn.gaussian_process.kernels.RBF",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.tree._tree.Tree",
+    ]
     tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
     tree.classes_ = range  # a function is what an attack would smuggle in
     with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException):

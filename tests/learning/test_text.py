@@ -77,7 +77,9 @@ def test_the_pool_weighs_less_the_more_labels_there_are() -> None:
     texts, _ = animals_and_money(2_000, np.random.default_rng(2))
     X = featurize(texts, {})
     weights = learn_terms(X, 64)
-    told = [dict(weights.steps(X[:rows]))["features"].transformer_weights["latent"] for rows in (2, 75, 300, 1_200)]
+    told = [
+        dict(weights.steps(X[:rows], "both"))["features"].transformer_weights["latent"] for rows in (2, 75, 300, 1_200)
+    ]
     assert told == pytest.approx([2.0, 2.0, 1.0, 0.5])
 
 

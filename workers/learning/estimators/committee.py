@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.linear import LinearForm
-from workers.learning.estimators.model import TRUSTED_TYPES, TrainedModel
+from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.preprocessing import Preprocessed
-from workers.learning.estimators.training import ESTIMATOR_NAMES, TrainingRequest, fit, prepare, tolerant
+from workers.learning.estimators.registry import ESTIMATORS, TRUSTED_TYPES
+from workers.learning.estimators.training import TrainingRequest, fit, learn, prepare, settled, tolerant
 from workers.learning.matrices import Matrix, Rows, is_sparse
 from workers.learning.parallel import Parallel, single_threaded
 
 Kind = Literal["bootstrap", "estimators"]
+
+# Quick to train and to ask, and of different minds.
+MEMBERS = ("logistic_regression", "random_forest", "mlp", "extra_trees", "naive_bayes", "linear_svm")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def train_committee(request: TrainingRequest, *, count: int, kind: Kind, paralle
     """Train `count` members in parallel; the same request gives the same committee.
 
     `bootstrap`: the request's estimator on bootstrap samples of the labels (Breiman 1996), drawn within each class so
-    that none is lost. `estimators`: every kind of estimator in turn, with its default parameters, on all labels, and
+    that none is lost. `estimators`: those of `MEMBERS` in turn, with their default parameters, on all labels, and
     on such samples when a kind comes again: most would learn the same model from the same labels, whatever the seed.
     Pass the `hyper_parameters` of the trained model as `params`, so that nothing is chosen again by each member.
 
@@ -113,11 +117,13 @@ def train_committee(request: TrainingRequest, *, count: int, kind: Kind, paralle
     y = np.asarray(request.y, dtype=np.int64)
     if np.unique(y).size <= 1:
         raise ValueError("A committee needs labels of at least two classes.")
-    requests = _members(replace(request, y=y), count, kind)
     # Threads share Python's warning filters: the outermost change of them is the one that is undone.
     with single_threaded(), tolerant():
-        prepared = {member.estimator: prepare(member) for member, _ in requests}
-        work = [_Member(member, prepared[member.estimator], rows) for member, rows in requests]
+        request = settled(replace(request, y=y, learnt=request.learnt or learn(request)))
+        requests = _members(request, count, kind)
+        by_form = {ESTIMATORS[member.estimator].form: member for member, _ in requests}
+        prepared = {form: prepare(member) for form, member in by_form.items()}
+        work = [_Member(member, prepared[ESTIMATORS[member.estimator].form], rows) for member, rows in requests]
         estimators = list(parallel.map(_fit_member, work))
     pipelines = (
         Pipeline([*member.prepared.steps, ("estimator", estimator)])
@@ -142,8 +148,8 @@ def _members(request: TrainingRequest, count: int, kind: Kind) -> list[tuple[Tra
         rng = np.random.default_rng([request.seed, number])
         member = replace(request, seed=int(rng.integers(2**32)))
         if kind == "estimators":
-            member = replace(member, estimator=ESTIMATOR_NAMES[number % len(ESTIMATOR_NAMES)], params={})
-        everything = kind == "estimators" and number < len(ESTIMATOR_NAMES)
+            member = replace(member, estimator=MEMBERS[number % len(MEMBERS)], params={})
+        everything = kind == "estimators" and number < len(MEMBERS)
         members.append((member, None if everything else bootstrap_rows(request.y, rng)))
     return members
 

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from workers.learning.estimators.base import Implementation
 from workers.learning.estimators.folds import stratified_folds
 from workers.learning.estimators.preprocessing import Preprocessed
 
@@ -131,3 +132,6 @@ class _Search:
             true_class[held_out] = np.where(known, P[np.arange(column.size), column], 0.0)
         losses: NDArray[np.float64] = -np.log(np.maximum(true_class, 1e-6))
         return losses
+
+
+LOGISTIC_REGRESSION = Implementation(fit_logistic_regression)

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.linear import LinearForm
+from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix, is_sparse, numbers
-
-TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
-"""What skops may build beyond its own list; nothing else is ever loaded."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A scikit-learn pipeline, made of scikit-learn's own classes only, whose `classes_` are class codes.
+    """A scikit-learn pipeline, made of scikit-learn's own classes and those of plug-ins; `classes_` are class codes.
 
     Attributes:
         pipeline: the fitted steps.
@@ -69,7 +67,8 @@ class TrainedModel:
         with np.errstate(over="ignore", invalid="ignore"):
             # scikit-learn looks for NaN by adding up the values, which huge ones of both signs make a NaN of.
             P: NDArray[np.float32] = self.pipeline.predict_proba(wide).astype(np.float32)
-        return P
+        # Likelihoods of far away rows are beyond the digits of float64: naive Bayes is then certain of several classes.
+        return P / P.sum(axis=1, keepdims=True)
 
     def _in_class_order(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
         seen = self.pipeline.classes_

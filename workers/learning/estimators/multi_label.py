@@ -9,7 +9,8 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from workers.learning.estimators.model import TRUSTED_TYPES, TrainedModel
+from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix
 
 

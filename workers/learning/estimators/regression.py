@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
-from workers.learning.estimators.model import TRUSTED_TYPES
 from workers.learning.estimators.preprocessing import Preprocessed
+from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix, numbers
 
 

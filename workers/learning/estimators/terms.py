@@ -1,7 +1,7 @@
 """How texts become the rows that a model sees: TF-IDF of known terms, beside latent semantics learnt from the pool."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,15 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import Normalizer
+from sklearn.random_projection import GaussianRandomProjection
+
+TextForm = Literal["terms", "latent", "both"]
 
 _MAX_ROWS = 5_000
 _MAX_TERMS = 8_192
 _POWER_ITERATIONS = 4
 _ROWS_A_DIMENSION = 8  # of fewer rows the dimensions would be these rows
+_PROJECTED = 64
 # The structure of the pool is a prior, which labels outweigh: it counts as much as the terms at about this many labels.
 _WORTH = 300
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.25, 2.0
@@ -28,14 +32,16 @@ class TermWeights:
     tfidf: TfidfTransformer
     latent: Pipeline | None
 
-    def steps(self, X: csr_array) -> list[tuple[str, Any]]:
+    def steps(self, X: csr_array, form: TextForm) -> list[tuple[str, Any]]:
         """The steps for a model of labelled rows `X` [n, terms]; already fitted.
 
         The weight of the latent dimensions falls with the square root of the labels: with 20 of them what is known is
         mostly how the pool hangs together, with thousands single terms tell more, and the projection would blur them.
         """
         terms = known_terms(csr_array(self.tfidf.transform(X)))
-        if self.latent is None:
+        if form == "latent":
+            return [("tfidf", self.tfidf), *(self.latent or _projected(terms)).steps]
+        if self.latent is None or form == "terms":
             return [("tfidf", self.tfidf), *terms.steps]
         weight = float(np.clip(np.sqrt(_WORTH / X.shape[0]), _LEAST_WEIGHT, _MOST_WEIGHT))
         union = FeatureUnion([("terms", terms), ("latent", self.latent)], transformer_weights={"latent": weight})
@@ -58,6 +64,13 @@ def known_terms(weighted: csr_array) -> Pipeline:
     """
     occurring = _columns(weighted.indices[weighted.data != 0], weighted.shape[1])
     return Pipeline([("occurring", occurring), ("length", Normalizer().fit(occurring.transform(weighted)))])
+
+
+def _projected(terms: Pipeline) -> Pipeline:
+    """Random directions of the known terms (Johnson and Lindenstrauss 1984), where a pool is too small to learn any."""
+    columns = terms["length"].n_features_in_
+    projection = GaussianRandomProjection(min(_PROJECTED, columns), random_state=0).fit(np.zeros((1, columns)))
+    return Pipeline([*terms.steps, ("projection", projection)])
 
 
 def _learn_latent(tfidf: TfidfTransformer, rows: csr_array, latent: int) -> Pipeline | None:

@@ -1,36 +1,32 @@
 """From labelled rows to a trained model."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from workers.learning.estimators.logistic_regression import fit_logistic_regression
+from workers.learning.estimators.auto import AUTO, FOLDS, SEARCH_ROWS, candidates, choose
+from workers.learning.estimators.folds import stratified_folds
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.multi_label import MultiLabelModel
 from workers.learning.estimators.preprocessing import Background, Preprocessed, learn_background
-from workers.learning.estimators.random_forest import fit_random_forest
+from workers.learning.estimators.registry import ESTIMATORS
 from workers.learning.estimators.regression import RegressionModel, fit_regressor
 from workers.learning.matrices import Matrix
 from workers.learning.parallel import single_threaded
 from workers.learning.tasks import Task
 
-Fit = Callable[[Preprocessed, NDArray[np.int64], Mapping[str, Any], int], tuple[Any, dict[str, Any]]]
-
-_FITS: Mapping[str, Fit] = {
-    "logistic_regression": fit_logistic_regression,
-    "random_forest": fit_random_forest,
-}
-
-ESTIMATOR_NAMES = tuple(_FITS)
-
 DEFAULT_LATENT = 64
+DEFAULT_BUDGET_SECONDS = 5.0
+
+_LEAST_PROBABILITY = 1e-6
 
 Trained: TypeAlias = TrainedModel | MultiLabelModel | RegressionModel
 _FEWEST = 2
@@ -65,7 +61,7 @@ class TrainingRequest:
 
 
 def train(request: TrainingRequest) -> Trained:
-    """Train the request's estimator.
+    """Train the request's estimator, or the one that `auto` chooses.
 
     Raises:
         ValueError: when labels tell nothing apart (see `nothing_to_learn`).
@@ -73,6 +69,7 @@ def train(request: TrainingRequest) -> Trained:
     if (reason := nothing_to_learn(request.y, request.task)) is not None:
         raise ValueError(f"There is nothing to learn: {reason}.")
     with single_threaded(), tolerant():
+        request = settled(request)
         return _TRAIN[request.task](request, prepare(request))
 
 
@@ -135,9 +132,58 @@ def load_model(data: bytes, *, task: Task, class_count: int) -> Trained:
     return RegressionModel.load(data) if task == "regression" else TrainedModel.load(data, class_count=class_count)
 
 
+def settled(request: TrainingRequest) -> TrainingRequest:
+    """The request with the estimator that `auto` stands for, which its `params` then tell; others as they are.
+
+    `auto` serves classification only.
+    Chosen by stratified cross-validation on at most 2,000 rows, in seconds of processor time: what else the machine
+    does then changes the choice less. Rows that are the only ones of their class cannot be judged and are left out.
+    """
+    if request.estimator != AUTO:
+        return request
+    if "estimator" in request.params:
+        return replace(request, estimator=request.params["estimator"])
+    y = np.asarray(request.y, dtype=np.int64)
+    request = replace(request, y=y, learnt=request.learnt or learn(request))
+    counts = np.bincount(y)
+    names = candidates(text=request.text, labels=y.size, classes=int(np.count_nonzero(counts)))
+    choice = choose(
+        names if np.sum(counts >= FOLDS) > 1 else names[:1],
+        _HeldOutLosses.of(request),
+        budget_seconds=request.params.get("budget_seconds", DEFAULT_BUDGET_SECONDS),
+        clock=time.thread_time,
+    )
+    return replace(request, estimator=choice.estimator, params={**request.params, **choice.as_params()})
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOutLosses:
+    """The losses of a fold's rows by any estimator that is trained on the others."""
+
+    request: TrainingRequest
+    folds: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, request: TrainingRequest) -> Self:
+        rng = np.random.default_rng(request.seed)
+        rows = np.flatnonzero(np.bincount(request.y)[request.y] > 1)
+        if rows.size > SEARCH_ROWS:
+            rows = np.sort(rng.choice(rows, size=SEARCH_ROWS, replace=False))
+        y = request.y[rows]
+        return cls(replace(request, X=request.X[rows], y=y), stratified_folds(y, FOLDS, rng))
+
+    def __call__(self, estimator: str, fold: int) -> NDArray[np.float64]:
+        X, y = self.request.X, self.request.y
+        rest, held_out = np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
+        model = train(replace(self.request, X=X[rest], y=y[rest], estimator=estimator))
+        own = model.predict_proba(X[held_out])[np.arange(held_out.size), y[held_out]]
+        losses: NDArray[np.float64] = -np.log(np.maximum(own.astype(np.float64), _LEAST_PROBABILITY))
+        return losses
+
+
 def prepare(request: TrainingRequest) -> Preprocessed:
     """Fit the steps before the estimator, which do not look at labels."""
-    return (request.learnt or learn(request)).prepare(request.X)
+    return (request.learnt or learn(request)).prepare(request.X, ESTIMATORS[request.estimator].form)
 
 
 def learn(request: TrainingRequest) -> Background:
@@ -147,14 +193,15 @@ def learn(request: TrainingRequest) -> Background:
         return learn_background(
             request.X if request.background is None else request.background,
             text=request.text,
-            scaling=_scaling(request),
+            scaling=request.params.get("scaling", "auto"),
             latent=0 if alone else request.params.get("latent", DEFAULT_LATENT),
         )
 
 
 def fit(request: TrainingRequest, prepared: Preprocessed) -> tuple[Any, dict[str, Any]]:
     """Fit the request's estimator to `y` and the rows of `prepared`; with the parameters that it chose."""
-    return _FITS[request.estimator](prepared, np.asarray(request.y, dtype=np.int64), request.params, request.seed)
+    y = np.asarray(request.y, dtype=np.int64)
+    return ESTIMATORS[request.estimator].fit(prepared, y, request.params, request.seed)
 
 
 @contextmanager
@@ -167,8 +214,3 @@ def tolerant() -> Iterator[None]:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         yield
-
-
-def _scaling(request: TrainingRequest) -> Any:
-    # Trees do not care for the units of a column.
-    return None if request.estimator == "random_forest" else request.params.get("scaling", "auto")

@@ -1,0 +1,75 @@
+"""Which estimator suits the labels: cross-validated log-loss of a short list, within a budget of time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUTO = "auto"
+
+FOLDS = 3
+SEARCH_ROWS = 2_000
+
+_LABELS_PER_CLASS = 10
+_MANY_LABELS = 300
+_MANY_CLASSES = 10
+
+Losses = Callable[[str, int], NDArray[np.float64]]
+"""The log-loss of each row of a fold, by a candidate that was trained on the other folds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        estimator: its name.
+        log_loss: of each candidate that was judged, in the order of the list.
+        left_out: candidates that the budget did not suffice for.
+    """
+
+    estimator: str
+    log_loss: dict[str, float]
+    left_out: tuple[str, ...]
+
+    def as_params(self) -> dict[str, Any]:
+        """As hyper-parameters of the model; `estimator` there makes the choice again."""
+        scores = {name: round(loss, 4) for name, loss in self.log_loss.items()}
+        return {"estimator": self.estimator, "log_loss": scores, "left_out": list(self.left_out)}
+
+
+def candidates(*, text: bool, labels: int, classes: int) -> tuple[str, ...]:
+    """The names to compare, the default first, then quick ones; one alone where labels are too few to tell.
+
+    Trees and networks learn little from few labels; a Gaussian process of many rows or classes takes too long.
+    """
+    if labels < _LABELS_PER_CLASS * classes:
+        return ("logistic_regression",)
+    few = labels <= _MANY_LABELS and classes <= _MANY_CLASSES
+    others = ("linear_svm", "naive_bayes") if text else ("knn", "extra_trees")
+    slow = () if labels < _MANY_LABELS else ("mlp", "hist_gradient_boosting")
+    return ("logistic_regression", *others, *(("gaussian_process",) if few and not text else ()), *slow)
+
+
+def choose(names: Sequence[str], losses: Losses, *, budget_seconds: float, clock: Callable[[], float]) -> Choice:
+    """Compare the candidates on the same rows; the first wins unless another's gain exceeds its standard error.
+
+    The first is always judged. Another that has not been judged on all folds within the budget is left out, and so are
+    those behind it.
+    """
+    if len(names) == 1:
+        return Choice(names[0], {}, ())
+    deadline = clock() + budget_seconds
+    judged: dict[str, NDArray[np.float64]] = {}
+    for name in names:
+        parts = [losses(name, fold) for fold in range(FOLDS) if not judged or clock() < deadline]
+        if judged and clock() >= deadline:
+            break
+        judged[name] = np.concatenate(parts)
+    means = {name: float(rows.mean()) for name, rows in judged.items()}
+    best = min(means, key=lambda name: means[name])
+    gain = judged[names[0]] - judged[best]
+    sure = gain.mean() > gain.std() / np.sqrt(gain.size)
+    return Choice(best if sure else names[0], means, tuple(name for name in names if name not in judged))

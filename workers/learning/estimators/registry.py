@@ -1,0 +1,30 @@
+"""Estimators by their catalogue names. A new one is a module and a line here."""
+
+from collections.abc import Mapping
+
+from workers.learning.estimators.base import Implementation
+from workers.learning.estimators.boosting import HIST_GRADIENT_BOOSTING
+from workers.learning.estimators.forests import EXTRA_TREES, RANDOM_FOREST
+from workers.learning.estimators.gaussian_process import GAUSSIAN_PROCESS
+from workers.learning.estimators.linear_svm import LINEAR_SVM
+from workers.learning.estimators.logistic_regression import LOGISTIC_REGRESSION
+from workers.learning.estimators.naive_bayes import NAIVE_BAYES
+from workers.learning.estimators.nearest_neighbours import KNN
+from workers.learning.estimators.neural_network import MLP
+from workers.learning.estimators.sgd import SGD
+
+ESTIMATORS: Mapping[str, Implementation] = {
+    "logistic_regression": LOGISTIC_REGRESSION,
+    "linear_svm": LINEAR_SVM,
+    "sgd": SGD,
+    "naive_bayes": NAIVE_BAYES,
+    "knn": KNN,
+    "random_forest": RANDOM_FOREST,
+    "extra_trees": EXTRA_TREES,
+    "hist_gradient_boosting": HIST_GRADIENT_BOOSTING,
+    "gaussian_process": GAUSSIAN_PROCESS,
+    "mlp": MLP,
+}
+
+TRUSTED_TYPES = sorted({name for implementation in ESTIMATORS.values() for name in implementation.trusted})
+"""What skops may build beyond its own list; nothing else is ever loaded."""
