@@ -35,10 +35,12 @@ def test_labels_lead_to_a_model_and_the_curve_grows(api: Api) -> None:
     drain(api.runtime)
     curve = api.http.get(f"/v1/projects/{project_id}/progress").json()["curve"]
     assert [(point["model_version"], point["labels_used"]) for point in curve] == [(1, 10), (2, 15)]
-    metric = curve[0]["metrics"]["accuracy"]
-    assert metric["method"] == "cross_validation"
-    assert metric["biased"] is True
-    assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
+    assert set(curve[0]["metrics"]) == {"accuracy", "macro_f1", "log_loss", "calibration_error"}
+    for name in ("accuracy", "calibration_error"):
+        metric = curve[0]["metrics"][name]
+        assert metric["method"] == "cross_validation"
+        assert metric["biased"] is True
+        assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
 
 
 def test_test_rows_measure_and_never_train(api: Api) -> None:

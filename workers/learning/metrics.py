@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.learning.calibration import expected_calibration_error
 from workers.learning.estimators.folds import stratified_folds
 from workers.learning.estimators.training import TrainingRequest, learn, nothing_to_learn, tolerant, train
 from workers.learning.matrices import Rows
@@ -39,7 +40,8 @@ def evaluate_classes(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.rando
     """Measure probabilities `P` [n, classes] against codes `y` [n].
 
     `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) a
-    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one.
+    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one,
+    `calibration_error` (expected, of the predicted class, in bins of equal mass) a basic bootstrap one.
     """
     predicted = P.argmax(axis=1)
     correct = int(np.sum(predicted == y))
@@ -47,6 +49,7 @@ def evaluate_classes(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.rando
         "accuracy": Metric(correct / y.size, *wilson_interval(correct, y.size), y.size),
         "macro_f1": _macro_f1(predicted, y, P.shape[1], rng),
         "log_loss": _log_loss(P, y),
+        "calibration_error": Metric(*expected_calibration_error(P, y, rng), y.size),
     }
 
 

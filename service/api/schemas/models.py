@@ -21,6 +21,16 @@ class Metric(Schema):
     n: int = Field(description="Rows that were measured.")
 
 
+Metrics = Annotated[
+    dict[str, Metric],
+    Field(
+        description="By task. One class an example: `accuracy`, `macro_f1`, `log_loss` (natural), `calibration_error` "
+        "(expected, of the predicted class, in bins of equal mass; 0: the model is as often right as it is sure). "
+        "Several: `micro_f1`, `macro_f1`, `subset_accuracy`, `log_loss`. Numbers: see the names."
+    ),
+]
+
+
 class ModelOut(Schema):
     """A trained model."""
 
@@ -28,7 +38,7 @@ class ModelOut(Schema):
     labels_used: int
     created_at: Time
     estimator: dict[str, Any]
-    metrics: dict[str, Metric]
+    metrics: Metrics
     classes: list[str]
     job_id: str
 
@@ -70,7 +80,7 @@ class CurvePoint(Schema):
     model_version: int
     labels_used: int
     at: Time
-    metrics: dict[str, Metric]
+    metrics: Metrics
 
 
 class StoppingRule(Schema):
