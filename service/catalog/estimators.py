@@ -5,6 +5,7 @@ from itertools import chain
 
 from service.catalog.entries import EstimatorEntry
 from service.catalog.estimator_families import linear, other, trees
+from service.catalog.plugins import with_plugins
 from service.catalog.tasks import Task
 
 DEFAULT_ESTIMATORS: Mapping[Task, str] = {
@@ -15,6 +16,6 @@ DEFAULT_ESTIMATORS: Mapping[Task, str] = {
 
 _FAMILIES = (linear, other, trees)
 
-ESTIMATORS: Mapping[str, EstimatorEntry] = {
-    entry.name: entry for entry in chain.from_iterable(family.ENTRIES for family in _FAMILIES)
-}
+ESTIMATORS: Mapping[str, EstimatorEntry] = with_plugins(
+    EstimatorEntry, chain.from_iterable(family.ENTRIES for family in _FAMILIES)
+)

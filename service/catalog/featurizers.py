@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from service.catalog.entries import FeaturizerEntry, schema_of
+from service.catalog.plugins import with_plugins
 from service.catalog.tasks import EVERY_TASK
 
 _ENTRIES = (
@@ -38,4 +39,4 @@ _ENTRIES = (
     ),
 )
 
-FEATURIZERS: Mapping[str, FeaturizerEntry] = {entry.name: entry for entry in _ENTRIES}
+FEATURIZERS: Mapping[str, FeaturizerEntry] = with_plugins(FeaturizerEntry, _ENTRIES)

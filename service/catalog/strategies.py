@@ -5,11 +5,12 @@ from itertools import chain
 
 from service.catalog.entries import StrategyEntry
 from service.catalog.families import change, committee, diversity, errors, general, hybrid, regression, uncertainty
+from service.catalog.plugins import with_plugins
 
 DEFAULT_STRATEGY = "auto"
 
 _FAMILIES = (general, uncertainty, committee, change, diversity, hybrid, errors, regression)
 
-STRATEGIES: Mapping[str, StrategyEntry] = {
-    entry.name: entry for entry in chain.from_iterable(family.ENTRIES for family in _FAMILIES)
-}
+STRATEGIES: Mapping[str, StrategyEntry] = with_plugins(
+    StrategyEntry, chain.from_iterable(family.ENTRIES for family in _FAMILIES)
+)

@@ -14,6 +14,7 @@ COMMANDS = {
     "backup": ("service.cli.backup:backup", "Back the running service up into a folder."),
     "restore": ("service.cli.backup:restore", "Restore a backup into an empty service."),
     "check": ("service.cli.check:check", "Look for lost, damaged and left over data, and repair what is derived."),
+    "plugins": ("service.cli.plugins:plugins", "List what installed packages add, and check it."),
     "openapi": ("service.cli.roles:openapi", "Print the OpenAPI description of the HTTP API."),
     "bench": ("service.cli.bench:bench", "Measure speed and memory, as a table and JSON."),
 }

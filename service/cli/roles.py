@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.cli.configuration import load_settings, open_data_folder
+from service.cli.plugins import check_catalogue, explained
 from service.queue.messages import QUEUES
 from service.telemetry import configure_logging
 
@@ -42,6 +43,7 @@ def serve(host: str, port: int, workers: int) -> None:
 
     settings = load_settings()
     _check_folder(settings)
+    check_catalogue()
     configure_logging(settings.log_level, role="serve")
     uvicorn.run(
         "service.cli.roles:app",
@@ -122,12 +124,14 @@ def worker(queues: str) -> None:
         raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
     settings = load_settings()
     open_data_folder(settings)
-    run(settings, names)
+    with explained():
+        run(settings, names)
 
 
 @click.command()
 def dispatcher() -> None:
     """Run the dispatcher. Several may run; one leads, and another takes over when it is lost."""
+    check_catalogue()
     from service.dispatcher.main import run
 
     settings = load_settings()
@@ -184,6 +188,7 @@ def _read_key_file(path: Path, *make: "Callable[[], str]") -> str:
 @click.command()
 def openapi() -> None:
     """Print the OpenAPI description of the HTTP API, as JSON."""
+    check_catalogue()
     from service.app import create_app
 
     with TemporaryDirectory() as folder:  # the application makes its folders

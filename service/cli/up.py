@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from service.catalog.plugins import GROUP
 from service.cli import redis_server
 from service.cli.configuration import load_settings, open_data_folder
 from service.cli.lock import FolderInUseError, hold
@@ -69,10 +70,12 @@ class Instance:
     def run(self) -> int:
         """Run until told to stop; return the exit code."""
         try:
+            if metadata.entry_points(group=GROUP) and not self._done("plugins", "a plug-in cannot be used"):
+                return 1
             if self._redis is not None:
                 self._redis.tend()
             self._serve.tend()  # it loads while the database is prepared, and is ready only then
-            if not self._migrate():
+            if not self._done("migrate", "the database could not be prepared"):
                 return 0 if self._stop.count else 1
             self._introduce()
             return self._supervise()
@@ -98,14 +101,14 @@ class Instance:
             time.sleep(TICK_SECONDS)
         return 0
 
-    def _migrate(self) -> bool:
-        process = start(gleaner_command("migrate"), self._environment)
+    def _done(self, command: str, otherwise: str) -> bool:
+        process = start(gleaner_command(command), self._environment)
         while process.poll() is None and not self._stop.count:
             time.sleep(TICK_SECONDS)
         if process.poll() is None:
             process.kill()
         if process.wait() and not self._stop.count:
-            click.echo("Error: the database could not be prepared; the reason is above.", err=True)
+            click.echo(f"Error: {otherwise}; the reason is above.", err=True)
         return process.returncode == 0
 
     def _introduce(self) -> None:

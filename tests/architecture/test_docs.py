@@ -17,6 +17,7 @@ DOCUMENTS = [
         "CHANGELOG.md",
         "service/PROMISES.md",
         "service/README.md",
+        "workers/PLUGINS.md",
         "workers/README.md",
         "workers/learning/data/README.md",
     )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,18 @@ class Stack:
 
     Args:
         folder: The data folder.
+        variables: Of the environment of its processes.
         settings: `GLEANER_*` variables by their names in lower case, without the prefix.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, variables: Mapping[str, str] | None = None, **settings: object) -> None:
         self.folder = folder
         self.log = folder / "up.log"
         self.process: subprocess.Popen[bytes]
         self._client: Client | None = None
         self._started: list[subprocess.Popen[bytes]] = []
         named = {f"GLEANER_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environment = {"PATH": "/usr/bin:/bin", "GLEANER_DATA_DIR": str(folder), **named}
+        self._environment = {"PATH": "/usr/bin:/bin", "GLEANER_DATA_DIR": str(folder), **named, **(variables or {})}
 
     @property
     def client(self) -> "Client":
@@ -119,11 +120,11 @@ class Stack:
 
 
 @contextmanager
-def running(*options: str, **settings: object) -> Iterator[Stack]:
+def running(*options: str, variables: Mapping[str, str] | None = None, **settings: object) -> Iterator[Stack]:
     """A started stack, of which nothing is left afterwards."""
     # Not the folder of pytest, whose paths are too long for a socket.
     with tempfile.TemporaryDirectory(prefix="gleaner-") as folder:
-        stack = Stack(Path(folder), **settings)
+        stack = Stack(Path(folder), variables=variables, **settings)
         try:
             stack.start(*options)
             yield stack

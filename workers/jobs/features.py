@@ -5,21 +5,21 @@ import orjson
 from service.db.queries import arrays
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill
-from workers.jobs.pool import Layout, features_array
-from workers.learning.featurizers.text import featurize
+from workers.jobs.pool import Layout, features_array, featurizer
 from workers.learning.matrices import Matrix
 
 
 def fill_features(context: JobContext, found: Layout) -> None:
     """Make the features of every row; uploaded vectors are features already."""
-    if found.features["type"] != "text":
+    made_by = featurizer(found.features)
+    if made_by is None:
         return
     field, params = found.features["field"], found.features["params"]
 
     def make(start: int, stop: int) -> Matrix:
         with context.read() as session:
             texts = dict(arrays.data_between(session, context.project_id, start=start, stop=stop))
-        return featurize((_text(texts.get(row), field) for row in range(start, stop)), params)
+        return made_by.featurize((_text(texts.get(row), field) for row in range(start, stop)), params)
 
     fill(context, found, features_array(found.features), make, phase="featurizing")
 

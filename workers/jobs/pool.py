@@ -1,7 +1,9 @@
 """The arrays of a project as readers, of one generation that stays while the job runs."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +16,8 @@ from service.db.tables import Pool, Project
 from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.readers import DenseReader, Overlay, SparseReader
+from workers.learning.featurizers.base import Featurizer
+from workers.learning.featurizers.registry import FEATURIZERS
 from workers.learning.matrices import ChunkReader
 
 VECTORS = "vectors"
@@ -42,13 +46,28 @@ def features_array(features: dict[str, Any]) -> str:
     """The array that models see: uploaded vectors, or features by the fingerprint of their definition."""
     if features["type"] == "vector":
         return VECTORS
-    params = features["params"]
-    return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
+    name, params = features.get("featurizer", "text"), features["params"]
+    if name == "text":
+        return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
+    fingerprint = blake2b(json.dumps(params, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return f"features:{name}-{fingerprint}"
+
+
+def featurizer(features: dict[str, Any]) -> Featurizer | None:
+    """What makes the features of texts; None for vectors, which are features already."""
+    return None if features["type"] == "vector" else FEATURIZERS[features.get("featurizer", "text")]
+
+
+def counts_terms(features: dict[str, Any]) -> bool:
+    """Whether models see sparse counts of terms; else dense vectors."""
+    made_by = featurizer(features)
+    return made_by is not None and made_by.counts
 
 
 def width(features: dict[str, Any]) -> int:
     """Columns of the features."""
-    columns: int = features["dimensions"] if features["type"] == "vector" else features["params"]["n_features"]
+    made_by = featurizer(features)
+    columns: int = features["dimensions"] if made_by is None else made_by.columns(features["params"])
     return columns
 
 
@@ -96,7 +115,7 @@ def layout(session: Session, project: Project, pool: Pool, names: list[str]) -> 
 def features_reader(context: JobContext, found: Layout) -> ChunkReader:
     """The features of every row, by row number."""
     chunks, columns = found.chunks[features_array(found.features)], width(found.features)
-    if found.features["type"] == "text":
+    if counts_terms(found.features):
         return SparseReader(context.objects, chunks, rows=found.rows, columns=columns)
     return DenseReader(
         context.objects, chunks, rows=found.rows, columns=columns, overlay=overlay_of(found.loose, columns)

@@ -8,8 +8,8 @@ from service.actions.predictions import prediction
 from service.catalog.tasks import task_of
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
+from workers.jobs.pool import featurizer
 from workers.jobs.serving import open_model
-from workers.learning.featurizers.text import featurize
 from workers.learning.matrices import Matrix
 
 
@@ -21,9 +21,9 @@ def run(context: JobContext) -> None:
         project = projects.get(session, context.project_id)
         model = models.get(session, project.id, message.version)
     inputs = orjson.loads(context.objects.get(message.inputs_key))
-    features = project.features
+    made_by = featurizer(project.features)
     X: Matrix = (
-        featurize(inputs, features["params"]) if features["type"] == "text" else np.array(inputs, dtype=np.float32)
+        np.array(inputs, dtype=np.float32) if made_by is None else made_by.featurize(inputs, project.features["params"])
     )
     task = task_of(project.task)
     trained = open_model(context, model, task)

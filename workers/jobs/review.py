@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.db.tables import Model, Project
 from workers.jobs.labels import Labelled
+from workers.jobs.pool import counts_terms
 from workers.learning.confidence import class_thresholds, judge
 from workers.learning.estimators.training import TrainingRequest
 from workers.learning.matrices import ChunkReader, sample_rows
@@ -66,7 +67,7 @@ def review(
         params={**project.estimator["params"], **_chosen(project, model)},
         seed=seed,
         background=sample_rows(features, present, _BACKGROUND, rng),
-        text=project.features["type"] == "text",
+        text=counts_terms(project.features),
     )
     P = cross_validated_probabilities(request, _FOLDS, parallel)
     return Review(P, judge(P, labelled.y, class_thresholds(P, labelled.y)).suggested)

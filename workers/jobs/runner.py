@@ -36,7 +36,7 @@ from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
 from service.telemetry import logger
-from workers.jobs import deletion, merge, predict, query, train
+from workers.jobs import deletion, merge, plugins, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
@@ -67,7 +67,12 @@ class Workshop:
         self.objects = LocalObjects(settings.objects_dir)
 
     def prepare(self) -> None:
-        """Warm up; a database that is away now only makes the first statements of jobs slower."""
+        """Warm up; a database that is away now only makes the first statements of jobs slower.
+
+        Raises:
+            PluginError: a plug-in is not what the catalogue says.
+        """
+        plugins.check()
         try:
             rehearse(self.database.write, self.settings)
         except DBAPIError as error:

@@ -22,7 +22,7 @@ from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Labelled, consensus
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
+from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, layout, pin_then_read
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
@@ -112,7 +112,7 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
         params=project.estimator["params"],
         seed=seed,
         background=reader.take(loaded.background),
-        text=project.features["type"] == "text",
+        text=counts_terms(project.features),
     )
 
 

@@ -26,7 +26,7 @@ Metrics = Annotated[
     Field(
         description="By task. One class an example: `accuracy`, `macro_f1`, `log_loss` (natural), `calibration_error` "
         "(expected, of the predicted class, in bins of equal mass; 0: the model is as often right as it is sure). "
-        "Several: `micro_f1`, `macro_f1`, `subset_accuracy`, `log_loss`. Numbers: see the names."
+        "Several: `micro_f1`, `macro_f1`, `subset_accuracy`, `log_loss`. Numbers: `r2`, `mae`, `rmse`, `coverage`."
     ),
 ]
 

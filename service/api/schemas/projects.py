@@ -64,6 +64,9 @@ class Features(Schema):
         default=None, min_length=1, max_length=200, description="The field of `data` for `text`."
     )
     fields: list[dict[str, Any]] | None = Field(default=None, max_length=1000, description="For `tabular`.")
+    featurizer: Text | None = Field(
+        default=None, description="Of `text`: one of `GET /v1/featurizers` that serves it; `text` when left out."
+    )
     params: Params = Field(description="Parameters of the featurizer, see `GET /v1/featurizers`.")
 
     def check_supported(self) -> None:
@@ -80,6 +83,8 @@ class Features(Schema):
                 code = "unknown_field" if given else "missing_field"
                 detail = f"Features of type {self.type} have `{wanted}`."
                 raise InvalidRequestError(detail, errors=[FieldError(f"/features/{name}", code, detail)])
+        serving = {name: entry for name, entry in FEATURIZERS.items() if entry.serves == self.type}
+        check_name(serving, self.featurizer or self.type, "/features/featurizer")
 
 
 class Estimator(Schema):
@@ -183,7 +188,7 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     config = body.model_dump(mode="json", exclude_none=True)
     if isinstance(body, ProjectIn):
         body.features.check_supported()
-        featurizer = FEATURIZERS[body.features.type]
+        featurizer = FEATURIZERS[body.features.featurizer or body.features.type]
         config["features"]["params"] = resolve(featurizer.parameters, body.features.params, pointer="/features/params")
     if body.estimator is not None:
         name = body.estimator.name or _default_estimator(body.task)
@@ -205,7 +210,7 @@ def _default_estimator(task: Task | None) -> str:
 
 def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -> None:
     """Refuse a choice of members where there are none."""
-    if params["committee"] == 0 and params["committee_of"] != parameters["properties"]["committee_of"]["default"]:
+    if params.get("committee") == 0 and params["committee_of"] != parameters["properties"]["committee_of"]["default"]:
         detail = "Set `committee` as well: without it there are no members."
         bad = FieldError("/estimator/params/committee_of", "no_committee", detail)
         raise InvalidRequestError(f"/estimator/params/committee_of: {detail}", errors=[bad])

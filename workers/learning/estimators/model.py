@@ -68,7 +68,8 @@ class TrainedModel:
             # scikit-learn looks for NaN by adding up the values, which huge ones of both signs make a NaN of.
             P: NDArray[np.float32] = self.pipeline.predict_proba(wide).astype(np.float32)
         # Likelihoods of far away rows are beyond the digits of float64: naive Bayes is then certain of several classes.
-        return P / P.sum(axis=1, keepdims=True)
+        P /= P.sum(axis=1, keepdims=True)
+        return P
 
     def _in_class_order(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
         seen = self.pipeline.classes_

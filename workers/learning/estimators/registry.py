@@ -12,8 +12,9 @@ from workers.learning.estimators.naive_bayes import NAIVE_BAYES
 from workers.learning.estimators.nearest_neighbours import KNN
 from workers.learning.estimators.neural_network import MLP
 from workers.learning.estimators.sgd import SGD
+from workers.learning.plugins import with_plugins
 
-ESTIMATORS: Mapping[str, Implementation] = {
+_OWN: Mapping[str, Implementation] = {
     "logistic_regression": LOGISTIC_REGRESSION,
     "linear_svm": LINEAR_SVM,
     "sgd": SGD,
@@ -25,6 +26,8 @@ ESTIMATORS: Mapping[str, Implementation] = {
     "gaussian_process": GAUSSIAN_PROCESS,
     "mlp": MLP,
 }
+
+ESTIMATORS = with_plugins("gleaner.estimators", _OWN, Implementation)
 
 TRUSTED_TYPES = sorted({name for implementation in ESTIMATORS.values() for name in implementation.trusted})
 """What skops may build beyond its own list; nothing else is ever loaded."""

@@ -1,27 +1,34 @@
 """Strategies by their catalogue names. A new one is a class and a line in its family's module."""
 
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workers.learning.plugins import with_plugins
 from workers.learning.strategies import change, committee, diversity, errors, hybrid, regression, uncertainty
 from workers.learning.strategies.base import Need, Scorer, Selector
 from workers.learning.tasks import Task
 
-SCORERS: Mapping[str, type[Scorer]] = {
+_OWN: Mapping[str, type[Scorer | Selector]] = {
     **uncertainty.SCORERS,
     **committee.SCORERS,
     **change.SCORERS,
     **diversity.SCORERS,
     **hybrid.SCORERS,
     **regression.SCORERS,
-}
-
-SELECTORS: Mapping[str, type[Selector]] = {
     **change.SELECTORS,
     **diversity.SELECTORS,
     **hybrid.SELECTORS,
     **errors.SELECTORS,
     **regression.SELECTORS,
+}
+
+_STRATEGIES = with_plugins("gleaner.strategies", _OWN, ABCMeta)
+
+SCORERS: Mapping[str, type[Scorer]] = {name: kind for name, kind in _STRATEGIES.items() if issubclass(kind, Scorer)}
+
+SELECTORS: Mapping[str, type[Selector]] = {
+    name: kind for name, kind in _STRATEGIES.items() if issubclass(kind, Selector)
 }
 
 NAMES = frozenset({"auto", "random", *SCORERS, *SELECTORS})

@@ -1,0 +1,97 @@
+"""A plug-in that cannot be used keeps the service from starting, and is named."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.installing import made_up, run
+
+ENTRIES = """
+from service.catalog.entries import EstimatorEntry, FeaturizerEntry, StrategyEntry, schema_of
+def estimator(name, **parameters):
+    return EstimatorEntry(name=name, summary="A test.", parameters=schema_of(**parameters))
+"""
+CATALOG = "[gleaner.catalog]\nours = broken_catalog:ENTRIES\n"
+MINE = CATALOG + "[gleaner.estimators]\nmine = broken_code:MINE\n"
+GOOD = ENTRIES + "ENTRIES = (estimator('mine'),)"
+
+CATALOGUE_FAULTS = {
+    "no module": (CATALOG, "", "cannot be loaded: AttributeError"),
+    "raises": (CATALOG, "1 / 0", "cannot be loaded: ZeroDivisionError"),
+    "no tuple": (CATALOG, "ENTRIES = [1]", "must be a tuple"),
+    "heavy": (CATALOG, "import sklearn\nENTRIES = ()", "scipy, sklearn. The API loads it"),
+    "clash": (
+        MINE.replace("mine", "knn"),
+        ENTRIES + "ENTRIES = (estimator('knn'),)",
+        "the name 'knn' is taken by Gleaner",
+    ),
+    "twice": (MINE, ENTRIES + "ENTRIES = (estimator('mine'), estimator('mine'))", "'mine' is taken by broken-package"),
+    "bad name": (MINE, ENTRIES + "ENTRIES = (estimator('My own'),)", "must have a name of small letters"),
+    "bad default": (
+        MINE,
+        ENTRIES + "ENTRIES = (estimator('mine', size={'type': 'integer', 'default': 'x', 'description': '.'}),)",
+        "the default of 'size' is wrong",
+    ),
+    "no type": (MINE, ENTRIES + "ENTRIES = (estimator('mine', size={'default': 1}),)", "not made by `schema_of`"),
+    "vectors": (
+        CATALOG,
+        ENTRIES + "ENTRIES = (FeaturizerEntry(name='mine', summary='.', parameters=schema_of(), serves='vector'),)",
+        "must serve text",
+    ),
+    "no implementation": (CATALOG, GOOD, "'mine' has no entry point of that name in gleaner.estimators"),
+    "no entry": (MINE, ENTRIES + "ENTRIES = ()", "'mine' of gleaner.estimators has no entry in gleaner.catalog"),
+}
+
+
+@pytest.mark.parametrize("fault", CATALOGUE_FAULTS)
+def test_the_api_does_not_start_and_names_the_package(tmp_path: Path, fault: str) -> None:
+    points, catalog, sentence = CATALOGUE_FAULTS[fault]
+    made_up(tmp_path, "broken-package", points, broken_catalog=catalog)
+    served = run(tmp_path, "-m", "service.cli.main", "serve", "--port", "1")
+    assert served.returncode == 1
+    assert "Traceback" not in served.stderr
+    assert sentence in served.stderr
+    assert "broken-package" in served.stderr
+
+
+@pytest.mark.parametrize("command", ["dispatcher", "openapi", "plugins", "worker"])
+def test_no_other_role_starts(tmp_path: Path, command: str) -> None:
+    made_up(tmp_path, "broken-package", CATALOG, broken_catalog="1 / 0")
+    ended = run(tmp_path, "-m", "service.cli.main", command)
+    assert ended.returncode == 1
+    assert "broken-package" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+STRATEGY = CATALOG + "[gleaner.strategies]\nmine = broken_code:MINE\n"
+SCORER = (
+    ENTRIES
+    + "ENTRIES = (StrategyEntry(name='mine', summary='.', paper='', kind='scorer', parameters=schema_of(), "
+    + "needs=('predictions',), cost=''),)"
+)
+IMPLEMENTATION_FAULTS = {
+    "no module": (MINE, GOOD, "import not_here", "ModuleNotFoundError: No module named 'not_here'"),
+    "wrong kind": (MINE, GOOD, "MINE = 3", "must give Implementation, not int"),
+    "other needs": (
+        STRATEGY,
+        SCORER,
+        "from workers.learning.strategies.density import Density as MINE",
+        "strategy 'mine' tells other needs than it has: features",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", IMPLEMENTATION_FAULTS)
+def test_nothing_starts_when_workers_cannot_load_it(tmp_path: Path, fault: str) -> None:
+    points, catalog, code, sentence = IMPLEMENTATION_FAULTS[fault]
+    made_up(tmp_path, "broken-package", points, broken_catalog=catalog, broken_code=code)
+    started = run(tmp_path, "-m", "service.cli.main", "up", "--port", "0")
+    assert started.returncode == 1
+    assert sentence in started.stderr
+    assert "ready" not in started.stdout
+    worked = run(tmp_path, "-m", "service.cli.main", "migrate")
+    assert worked.returncode == 0, worked.stderr
+    worked = run(tmp_path, "-m", "service.cli.main", "worker")
+    assert worked.returncode == 1
+    assert sentence in worked.stderr
+    assert "Traceback" not in worked.stderr

@@ -1,0 +1,24 @@
+"""What stands behind a featurizer's name in the catalogue."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workers.learning.matrices import Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Featurizer:
+    """Makes features of texts, each by itself.
+
+    Attributes:
+        featurize: texts and parameters to float32 [texts, columns]: CSR when `counts`, else dense. Empty texts, which
+            also stand for deleted rows, are zeros.
+        columns: the width, by the parameters.
+        counts: the features count terms (or weigh them, never below 0), which models weigh by IDF and condense to
+            latent dimensions; else they are taken as vectors are.
+    """
+
+    featurize: Callable[[Iterable[str], Mapping[str, Any]], Matrix]
+    columns: Callable[[Mapping[str, Any]], int]
+    counts: bool = True
