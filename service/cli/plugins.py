@@ -11,6 +11,12 @@ from workers.learning.plugins import PluginError as ImplementationError
 
 CATALOGUES = ("service.catalog.estimators", "service.catalog.strategies", "service.catalog.featurizers")
 
+REGISTRIES = (
+    "workers.learning.estimators.registry",
+    "workers.learning.featurizers.registry",
+    "workers.learning.strategies.registry",
+)
+
 
 @contextmanager
 def explained() -> Iterator[None]:
@@ -41,6 +47,8 @@ def plugins() -> None:
     """List what installed packages add, and load all of it; the exit code is 1 when something is wrong."""
     check_catalogue()
     with explained():
+        for module in REGISTRIES:
+            import_module(module)
         import_module("workers.jobs.plugins").check()
     groups = ("gleaner.estimators", "gleaner.featurizers", "gleaner.strategies")
     points = [point for group in groups for point in metadata.entry_points(group=group)]

@@ -71,12 +71,19 @@ SCORER = (
 )
 IMPLEMENTATION_FAULTS = {
     "no module": (MINE, GOOD, "import not_here", "ModuleNotFoundError: No module named 'not_here'"),
-    "wrong kind": (MINE, GOOD, "MINE = 3", "must give Implementation, not int"),
+    "wrong kind": (MINE, GOOD, "MINE = 3", "must give Implementation."),
+    "no strategy": (STRATEGY, SCORER, "MINE = dict", "must give a class of Scorer or Selector."),
+    "selector": (
+        STRATEGY,
+        SCORER,
+        "from workers.learning.strategies.badge import Badge as MINE",
+        "says that 'mine' is a scorer; it is a selector",
+    ),
     "other needs": (
         STRATEGY,
         SCORER,
         "from workers.learning.strategies.density import Density as MINE",
-        "strategy 'mine' tells other needs than it has: features",
+        "'mine' needs predictions; it needs features",
     ),
 }
 
@@ -88,6 +95,7 @@ def test_nothing_starts_when_workers_cannot_load_it(tmp_path: Path, fault: str) 
     started = run(tmp_path, "-m", "service.cli.main", "up", "--port", "0")
     assert started.returncode == 1
     assert sentence in started.stderr
+    assert "broken-package" in started.stderr
     assert "ready" not in started.stdout
     worked = run(tmp_path, "-m", "service.cli.main", "migrate")
     assert worked.returncode == 0, worked.stderr

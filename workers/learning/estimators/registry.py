@@ -27,7 +27,7 @@ _OWN: Mapping[str, Implementation] = {
     "mlp": MLP,
 }
 
-ESTIMATORS = with_plugins("gleaner.estimators", _OWN, Implementation)
+ESTIMATORS = with_plugins("gleaner.estimators", _OWN, (Implementation,))
 
 TRUSTED_TYPES = sorted({name for implementation in ESTIMATORS.values() for name in implementation.trusted})
 """What skops may build beyond its own list; nothing else is ever loaded."""

@@ -6,4 +6,4 @@ from workers.learning.featurizers.base import Featurizer
 from workers.learning.featurizers.text import TEXT
 from workers.learning.plugins import with_plugins
 
-FEATURIZERS: Mapping[str, Featurizer] = with_plugins("gleaner.featurizers", {"text": TEXT}, Featurizer)
+FEATURIZERS: Mapping[str, Featurizer] = with_plugins("gleaner.featurizers", {"text": TEXT}, (Featurizer,))

@@ -1,6 +1,5 @@
 """Strategies by their catalogue names. A new one is a class and a line in its family's module."""
 
-from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ _OWN: Mapping[str, type[Scorer | Selector]] = {
     **regression.SELECTORS,
 }
 
-_STRATEGIES = with_plugins("gleaner.strategies", _OWN, ABCMeta)
+_STRATEGIES = with_plugins("gleaner.strategies", _OWN, (Scorer, Selector), classes=True)
 
 SCORERS: Mapping[str, type[Scorer]] = {name: kind for name, kind in _STRATEGIES.items() if issubclass(kind, Scorer)}
 
