@@ -71,7 +71,7 @@ class Instance:
         """Run until told to stop; return the exit code."""
         try:
             if metadata.entry_points(group=GROUP) and not self._done("plugins", "a plug-in cannot be used"):
-                return 1
+                return 0 if self._stop.count else 1
             if self._redis is not None:
                 self._redis.tend()
             self._serve.tend()  # it loads while the database is prepared, and is ready only then
