@@ -75,11 +75,13 @@ def test_the_first_is_judged_whatever_the_budget() -> None:
 @pytest.mark.parametrize("classes", [2, 10, 77])
 def test_more_labels_more_candidates(text: bool, classes: int) -> None:  # noqa: FBT001
     lists = [
-        candidates(text=text, labels=labels, classes=classes) for labels in (10 * classes - 1, 10 * classes, 10_000)
+        candidates(text=text, labels=labels, classes=classes, columns=4)
+        for labels in (10 * classes - 1, 10 * classes, 10_000)
     ]
     assert lists[0] == ("logistic_regression",)
     assert len(lists[1]) >= 3
     assert "hist_gradient_boosting" in lists[2]
+    assert "hist_gradient_boosting" not in candidates(text=text, labels=10_000, classes=classes, columns=384)
     for names in lists:
         assert names[0] == "logistic_regression"
         assert set(names) <= set(IMPLEMENTATIONS)

@@ -15,6 +15,7 @@ SEARCH_ROWS = 2_000
 _LABELS_PER_CLASS = 10
 _MANY_LABELS = 300
 _MANY_CLASSES = 10
+_MOST_HISTOGRAMS = 500
 
 Losses = Callable[[str, int], NDArray[np.float64]]
 """The log-loss of each row of a fold, by a candidate that was trained on the other folds."""
@@ -40,16 +41,18 @@ class Choice:
         return {"estimator": self.estimator, "log_loss": scores, "left_out": list(self.left_out)}
 
 
-def candidates(*, text: bool, labels: int, classes: int) -> tuple[str, ...]:
+def candidates(*, text: bool, labels: int, classes: int, columns: int) -> tuple[str, ...]:
     """The names to compare, the default first, then quick ones; one alone where labels are too few to tell.
 
-    Trees and networks learn little from few labels; a Gaussian process of many rows or classes takes too long.
+    Boosting and networks learn little from few labels. A fit cannot be interrupted, so boosting of many columns and
+    classes (17 s for a fold of 384 columns, 10 classes) and a Gaussian process of many rows or classes have no place.
     """
     if labels < _LABELS_PER_CLASS * classes:
         return ("logistic_regression",)
     few = labels <= _MANY_LABELS and classes <= _MANY_CLASSES
     others = ("linear_svm", "naive_bayes") if text else ("knn", "extra_trees")
-    slow = () if labels < _MANY_LABELS else ("mlp", "hist_gradient_boosting")
+    boosting = ("hist_gradient_boosting",) if columns * classes <= _MOST_HISTOGRAMS else ()
+    slow = () if labels < _MANY_LABELS else ("mlp", *boosting)
     return ("logistic_regression", *others, *(("gaussian_process",) if few and not text else ()), *slow)
 
 

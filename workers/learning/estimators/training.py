@@ -146,7 +146,12 @@ def settled(request: TrainingRequest) -> TrainingRequest:
     y = np.asarray(request.y, dtype=np.int64)
     request = replace(request, y=y, learnt=request.learnt or learn(request))
     counts = np.bincount(y)
-    names = candidates(text=request.text, labels=y.size, classes=int(np.count_nonzero(counts)))
+    names = candidates(
+        text=request.text,
+        labels=y.size,
+        classes=int(np.count_nonzero(counts)),
+        columns=request.params.get("latent", DEFAULT_LATENT) if request.text else request.X.shape[1],
+    )
     choice = choose(
         names if np.sum(counts >= FOLDS) > 1 else names[:1],
         _HeldOutLosses.of(request),
