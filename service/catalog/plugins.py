@@ -84,6 +84,8 @@ def _check(package: str, entry: Entry) -> None:
         raise PluginError(f"{place} must have a name of small letters, digits and _.")
     if isinstance(entry, FeaturizerEntry) and entry.serves != "text":
         raise PluginError(f"{place} must serve text: vectors are uploaded as they are.")
+    if isinstance(entry, EstimatorEntry) and "regression" in entry.tasks:
+        raise PluginError(f"{place} cannot serve regression: estimators of plug-ins tell classes apart.")
     rules = entry.parameters["properties"]
     needed = required(entry.parameters)
     try:

@@ -17,7 +17,7 @@ from workers.learning.estimators.auto import AUTO
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
 from workers.learning.estimators.registry import TRUSTED_TYPES
-from workers.learning.estimators.training import TrainingRequest, train
+from workers.learning.estimators.training import TrainingRequest, load_model, train
 from workers.learning.featurizers.text import featurize
 
 CLASSES = ["a", "b", "c", "d"]
@@ -79,6 +79,20 @@ def test_two_classes_one_row_each(estimator: str) -> None:
     P = train(request).predict_proba(request.X)
     assert np.isfinite(P).all()
     assert not P[:, 1:3].any()
+
+
+@pytest.mark.parametrize("estimator", [name for name, entry in ESTIMATORS.items() if "multi_label" in entry.tasks])
+def test_several_classes_an_example(estimator: str) -> None:
+    request = make_request(estimator)
+    assert isinstance(request.X, np.ndarray)
+    Y = np.column_stack([request.y == 0, request.y != 2, np.zeros(60), request.X[:, 0] > 0]).astype(np.int64)
+    model = train(replace(request, y=Y, task="multi_label"))
+    P = model.predict_proba(request.X)
+    assert P.shape == (60, 4)
+    assert ((P >= 0) & (P <= 1)).all()
+    assert np.mean((P[:, :2] >= 0.5) == Y[:, :2]) > 0.95
+    loaded = load_model(model.dump(), task="multi_label", class_count=4)
+    np.testing.assert_array_equal(loaded.predict_proba(request.X), P)
 
 
 @every_estimator

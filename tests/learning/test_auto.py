@@ -10,6 +10,7 @@ import pytest
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.parameters import resolve
 from tests.learning.pools import blobs
+from tests.support.estimators import pipeline_of
 from workers.learning.estimators.auto import FOLDS, candidates, choose
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
@@ -141,7 +142,7 @@ def test_the_choice_is_made_once_for_model_committee_and_measuring(monkeypatch: 
     same = replace(request, params=model.hyper_parameters)
     monkeypatch.delattr("workers.learning.estimators.training.choose")
     committee = train_committee(same, count=3, kind="bootstrap", parallel=Parallel())
-    assert {type(pipeline[-1]) for pipeline in committee.pipelines} == {type(model.pipeline[-1])}
+    assert {type(pipeline[-1]) for pipeline in committee.pipelines} == {type(pipeline_of(model)[-1])}
     P = cross_validated_probabilities(same, 5)
     assert np.mean(P.argmax(axis=1) == y) > 0.9
 

@@ -10,7 +10,7 @@ from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.svm import LinearSVC
 
 from tests.learning.pools import blobs
-from tests.support.estimators import quick_params
+from tests.support.estimators import pipeline_of, quick_params
 from workers.learning.estimators.temperature import with_probabilities
 from workers.learning.estimators.training import TrainingRequest, learn, train
 from workers.learning.featurizers.text import featurize
@@ -79,7 +79,7 @@ def test_a_gaussian_process_of_many_rows_learns_from_a_sample_that_has_every_cla
     P = model.predict_proba(X)
     assert np.isfinite(P).all()
     assert (P > 0).all()
-    first, *_ = model.pipeline[-1].base_estimator_.estimators_
+    first, *_ = pipeline_of(model)[-1].base_estimator_.estimators_
     assert np.sum(first.y_train_) == pytest.approx(10, abs=1)
     np.testing.assert_array_equal(train(request).predict_proba(X), P)
     assert (train(replace(request, seed=1)).predict_proba(X) != P).any()
@@ -95,9 +95,9 @@ def test_neighbours_are_no_more_than_labels() -> None:
 def test_naive_bayes_is_gaussian_on_vectors_and_multinomial_on_text() -> None:
     X, y = overlapping(20, 2)
     request = TrainingRequest(X=X, y=y, classes=["a", "b"], estimator="naive_bayes")
-    assert isinstance(train(request).pipeline[-1], GaussianNB)
+    assert isinstance(pipeline_of(train(request))[-1], GaussianNB)
     texts = featurize([f"word{code} other" for code in y], {})
-    assert isinstance(train(replace(request, X=texts, text=True)).pipeline[-1], MultinomialNB)
+    assert isinstance(pipeline_of(train(replace(request, X=texts, text=True)))[-1], MultinomialNB)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_dense_estimators_see_texts_by_what_the_pool_tells(estimator: str) -> No
     )
     learnt = learn(request)
     model = train(replace(request, learnt=learnt))
-    assert model.pipeline[-1].n_features_in_ == 8
+    assert pipeline_of(model)[-1].n_features_in_ == 8
     assert np.mean(model.predict_proba(X[20:]).argmax(axis=1) == y[20:]) > 0.95
     few = train(replace(request, background=X[:4]))  # too few rows to learn dimensions from
-    assert "projection" in few.pipeline.named_steps
+    assert "projection" in pipeline_of(few).named_steps
     assert np.isfinite(few.predict_proba(X)).all()

@@ -38,6 +38,12 @@ CATALOGUE_FAULTS = {
         ENTRIES + "ENTRIES = (FeaturizerEntry(name='mine', summary='.', parameters=schema_of(), serves='vector'),)",
         "must serve text",
     ),
+    "numbers": (
+        MINE,
+        ENTRIES
+        + "ENTRIES = (EstimatorEntry(name='mine', summary='.', parameters=schema_of(), tasks=('regression',)),)",
+        "cannot serve regression",
+    ),
     "no implementation": (CATALOG, GOOD, "'mine' has no entry point of that name in gleaner.estimators"),
     "no entry": (MINE, ENTRIES + "ENTRIES = ()", "'mine' of gleaner.estimators has no entry in gleaner.catalog"),
 }
@@ -89,17 +95,22 @@ IMPLEMENTATION_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", IMPLEMENTATION_FAULTS)
-def test_nothing_starts_when_workers_cannot_load_it(tmp_path: Path, fault: str) -> None:
+def test_what_workers_cannot_load_is_named(tmp_path: Path, fault: str) -> None:
     points, catalog, code, sentence = IMPLEMENTATION_FAULTS[fault]
     made_up(tmp_path, "broken-package", points, broken_catalog=catalog, broken_code=code)
+    checked = run(tmp_path, "-m", "service.cli.main", "plugins")
+    assert checked.returncode == 1
+    assert sentence in checked.stderr
+    assert "broken-package" in checked.stderr
+
+
+def test_nothing_starts_when_workers_cannot_load_it(tmp_path: Path) -> None:
+    made_up(tmp_path, "broken-package", MINE, broken_catalog=GOOD, broken_code="import not_here")
     started = run(tmp_path, "-m", "service.cli.main", "up", "--port", "0")
     assert started.returncode == 1
-    assert sentence in started.stderr
-    assert "broken-package" in started.stderr
+    assert "not_here" in started.stderr
     assert "ready" not in started.stdout
-    worked = run(tmp_path, "-m", "service.cli.main", "migrate")
-    assert worked.returncode == 0, worked.stderr
     worked = run(tmp_path, "-m", "service.cli.main", "worker")
     assert worked.returncode == 1
-    assert sentence in worked.stderr
+    assert "broken-package" in worked.stderr
     assert "Traceback" not in worked.stderr
