@@ -54,5 +54,5 @@ def plugins() -> None:
     points = [point for group in groups for point in metadata.entry_points(group=group)]
     for point in points:
         package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-        click.echo(f"{package:<32} {point.group.removeprefix('gleaner.').removesuffix('s'):<12} {point.name}")
+        click.echo(f"{package:<32} {point.group:<20} {point.name}")
     click.echo(f"{len(points)} added by plug-ins." if points else "No plug-in is installed.")
