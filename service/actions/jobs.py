@@ -211,12 +211,14 @@ def finish(
 
 
 def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, setback: Setback = SILENCE) -> bool:
-    """Queue a running job again, after a wait that grows; or fail it (false) after its last attempt."""
+    """Queue a running job again, after a wait that grows, or fail it after its last attempt; whether that ended it.
+
+    Nothing happens when who held it when it was read no longer does.
+    """
     passing_faults = job.passing_faults + setback.passing
     error = _last_straw(job.attempt, passing_faults, setback, max_attempts)
     if error is not None:
-        fail(session, job, now=now, error=error)
-        return False
+        return fail(session, job, now=now, error=error)
     given_back = queries.change_running(
         session,
         job.id,
@@ -232,7 +234,7 @@ def give_back(session: Session, job: Job, *, now: datetime, max_attempts: int, s
     if given_back:
         session.merge(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now + wait_after(job.attempt)))
         session.flush()
-    return True
+    return False
 
 
 def wait_after(attempt: int) -> timedelta:
@@ -249,11 +251,12 @@ def _last_straw(attempt: int, passing_faults: int, setback: Setback, max_attempt
     return None
 
 
-def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) -> None:
-    """Fail a job from outside, and tell those who listen."""
-    ended = queries.change_unfinished(
+def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) -> bool:
+    """Fail a running job, and tell those who listen; false when who held it when it was read no longer does."""
+    ended = queries.change_running(
         session,
         job.id,
+        job.token or "",
         state="failed",
         error=error,
         finished_at=now,
@@ -264,6 +267,7 @@ def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) ->
     )
     if ended:
         events.job_failed(session, job, error=error, now=now)
+    return ended
 
 
 def cancel(session: Session, job: Job, *, now: datetime) -> Job:

@@ -10,7 +10,7 @@ as the last one took: three quarters of the time the processor is there for thos
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
@@ -107,6 +107,12 @@ def after_end(session: Session, job: Job, *, now: datetime, share: int, succeede
         after_labels(session, project, pool, now=now, share=share)
 
 
+def fail(session: Session, job: Job, *, now: datetime, share: int, error: dict[str, Any]) -> None:
+    """Fail any job, unless who held it when it was read no longer does, and go on behind a training."""
+    if jobs.fail(session, job, now=now, error=error):
+        after_end(session, job, now=now, share=share, succeeded=False)
+
+
 def cancel(session: Session, job: Job, *, now: datetime, share: int) -> Job:
     """Cancel any job. What a cancelled training would have covered is trained when the idle period is over."""
     before = job.state
@@ -143,7 +149,7 @@ def give_back(
     setback: jobs.Setback = jobs.SILENCE,
 ) -> None:
     """Queue any job of a lost worker again; when that was its last attempt, go on behind a failed training."""
-    if not jobs.give_back(session, job, now=now, max_attempts=max_attempts, setback=setback):
+    if jobs.give_back(session, job, now=now, max_attempts=max_attempts, setback=setback):
         after_end(session, job, now=now, share=share, succeeded=False)
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.actions import jobs, large_uploads, trainings
+from service.actions import jobs, large_uploads, relay, trainings
 from service.actions import projects as project_actions
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import arrays, labels, projects
@@ -36,9 +36,12 @@ from tests.support.bodies import points, upload
 from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs.horse import TIMED_OUT, Loss
+from workers.jobs.runner import Workshop
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 T = TypeVar("T")
+LEASE = timedelta(seconds=10)
 _AT_ONCE = 50
 _PATIENCE_SECONDS = 20
 _THREADS = 16
@@ -70,7 +73,7 @@ def test_one_of_many_claims_a_job(api: Api) -> None:
 
     def claim(_: int) -> bool:
         with database.write() as session:
-            claimed = jobs.claim(session, job.id, lease=timedelta(seconds=10), now=utc_now()) is not None
+            claimed = jobs.claim(session, job.id, lease=LEASE, now=utc_now()) is not None
             time.sleep(_UNCOMMITTED_SECONDS if claimed else 0)
             return claimed
 
@@ -86,7 +89,7 @@ def test_one_of_many_fills_an_array(api: Api) -> None:
             job = jobs.enqueue(
                 session, project_id=project_id, kind="merge", message=MergeMessage(), now=utc_now(), share=0
             )
-            held = jobs.claim(session, job.id, lease=timedelta(seconds=10), now=utc_now())
+            held = jobs.claim(session, job.id, lease=LEASE, now=utc_now())
         assert held is not None
         tokens.append(held.token)
 
@@ -129,6 +132,24 @@ def while_locked(runtime: Runtime, project_id: str, change: Callable[[Session], 
             acted = pool.submit(act)
             time.sleep(_UNCOMMITTED_SECONDS)
         return acted.result(_PATIENCE_SECONDS)
+
+
+def test_a_job_that_was_given_back_is_not_failed_by_who_had_it(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 4)
+    add_labels(api, project_id, range(4))
+    job_id = api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"]
+    workshop = Workshop(api.runtime.settings)
+    with api.runtime.write() as session:
+        assert jobs.claim(session, job_id, lease=-LEASE, now=utc_now(), holder=f"{workshop.name}.7.")
+
+    def give_back(session: Session) -> None:
+        assert relay.give_back_lost(session, max_attempts=8, limit=10, now=utc_now(), share=10)
+
+    while_locked(api.runtime, project_id, give_back, lambda: workshop.record_loss(Loss(job_id, 7, TIMED_OUT)))
+    with api.runtime.database.read() as session:
+        assert session.get_one(Job, job_id).state == "queued"
+        assert session.get_one(Pool, project_id).attempted_generation == 0
 
 
 def test_labels_that_wait_for_another_overlap_count_by_it(api: Api) -> None:

@@ -31,6 +31,7 @@ class JobLife(RuleBasedStateMachine):
         self.runtime = self.open.enter_context(quick_runtime())
         self.clock = Clock()
         self.holder: str | None = None  # the token that may write
+        self.seen: dict[str, Job] = {}  # by token: the job as a worker saw it when it was its own
         self.lease_until = self.clock.now
         self.burned = self.passed = 0
         self.end: tuple[Any, ...] | None = None
@@ -69,6 +70,7 @@ class JobLife(RuleBasedStateMachine):
             return Claim(self.job_id, "prj_a", "merge", MergeMessage(), 0, "nobody's")
         assert held.attempt == self.burned + self.passed + 1
         self.holder, self.lease_until = held.token, self.now + LEASE
+        self.seen[held.token] = self.job()
         return held
 
     @rule(held=claims)
@@ -87,6 +89,27 @@ class JobLife(RuleBasedStateMachine):
         if kept:
             self.holder = None
             assert self.job().result == {"by": held.attempt}
+
+    @rule(held=claims)
+    def fail(self, held: Claim) -> None:
+        if held.token not in self.seen:
+            return
+        with self.runtime.database.write() as session:
+            error = {"name": "x", "detail": "y"}
+            ended = jobs.fail(session, self.seen[held.token], now=self.now, error=error)
+        assert ended == (held.token == self.holder), "only who holds the job may fail it"
+        if ended:
+            self.holder = None
+            assert self.job().state == "failed"
+
+    @rule(held=claims, most=st.sampled_from([1, MOST]))
+    def give_back_late(self, held: Claim, most: int) -> None:
+        if held.token not in self.seen or held.token == self.holder:
+            return
+        before = self.job().version
+        with self.runtime.database.write() as session:
+            trainings.give_back(session, self.seen[held.token], now=self.now, max_attempts=most, share=1)
+        assert self.job().version == before, "only who holds the job may give it back"
 
     @rule()
     def dispatcher_looks(self) -> None:

@@ -106,8 +106,8 @@ class Coalescing(RuleBasedStateMachine):
             if cancel:
                 trainings.cancel(session, job, now=self.clock.now, share=SHARE)
             else:
-                jobs.fail(session, job, now=self.clock.now, error={"name": "internal-error", "detail": "x"})
-                trainings.after_end(session, job, now=self.clock.now, share=SHARE, succeeded=False)
+                error = {"name": "internal-error", "detail": "x"}
+                trainings.fail(session, job, now=self.clock.now, share=SHARE, error=error)
         self.running = None
 
     def unfinished(self) -> list[Job]:

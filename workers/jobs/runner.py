@@ -215,8 +215,7 @@ def _fail(context: JobContext, error: GleanerError) -> None:
 
 
 def _end(session: Session, job: Job, error: GleanerError, *, now: datetime, share: int) -> None:
-    jobs.fail(session, job, now=now, error={"name": error.name, "detail": error.detail})
-    trainings.after_end(session, job, now=now, share=share, succeeded=False)
+    trainings.fail(session, job, now=now, share=share, error={"name": error.name, "detail": error.detail})
 
 
 def _settle(context: JobContext, change: Callable[[Session, Job], None]) -> None:
