@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
-from service.catalog.families.errors import LABEL_ERRORS
+from service.catalog.strategies import reviews
 from service.db.queries import batches as queries
 from service.db.queries import candidates
 from service.db.queries.candidates import Pick
@@ -118,7 +118,7 @@ def _still_free(
     holder = holder_of(job.id, message.annotator)
     leases = candidates.live_leases(session, job.project_id, now, rows=rows)
     others = Counter(row for row, held_by in leases if held_by != holder)
-    reviewed = message.strategy == LABEL_ERRORS
+    reviewed = reviews(message.strategy)
     answered = (
         set(candidates.answered_rows(session, job.project_id, message.annotator))
         if message.annotator and overlap > 1 and not reviewed
@@ -200,7 +200,7 @@ def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[
         },
         "prediction": ranked.prediction,
     }
-    if message.strategy == LABEL_ERRORS:
+    if reviews(message.strategy):
         item |= {"current_label": ranked.current_label, "suggested_label": ranked.suggested_label}
     return item if message.include_data else {name: value for name, value in item.items() if name != "data"}
 

@@ -31,6 +31,7 @@ def create(session: Session, config: dict[str, Any], *, now: datetime) -> Projec
     """A new project from a complete, validated configuration."""
     project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
     _check_estimator(project)
+    _check_truth(project)
     _check_query(project, pointer="/query/strategy")
     session.add(project)
     session.flush()
@@ -45,6 +46,12 @@ def get(session: Session, project_id: str, *, anew: bool = False) -> Project:
     if project is None or project.state != "active":
         raise NotFoundError("There is no such project.")
     return project
+
+
+def truth_of(project: Project) -> str:
+    """How several answers to one example become one, for models to learn; a project of the first release is silent."""
+    truth: str = project.annotation.get("truth", "majority")
+    return truth
 
 
 def lock(session: Session, project_id: str) -> tuple[Project, Pool]:
@@ -76,13 +83,14 @@ def change(
     task = changes.get("task")
     if task is not None:
         _check_task(project.task, task)
-    overlap = project.annotation["overlap"]
+    overlap, truth = project.annotation["overlap"], truth_of(project)
     if not queries.touch(session, project_id, version=project.version, now=now):
         raise PreconditionFailedError("The project was changed since that version was read.")
     session.refresh(project)
     for section, value in changes.items():
         setattr(project, section, value)
     _check_estimator(project)
+    _check_truth(project)
     if "query" in changes or "estimator" in changes:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
@@ -91,6 +99,8 @@ def change(
     if project.annotation["overlap"] != overlap:
         pool = queries.lock_pool(session, project_id)
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
+    if truth_of(project) != truth:
+        trainings.truth_changed(session, project, now=now, share=share)
     return view(session, project, now=now)
 
 
@@ -106,6 +116,14 @@ def _check_estimator(project: Project) -> None:
         detail = "Committees serve classification with one class an example."
         bad = FieldError("/estimator/params/committee", "wrong_task", detail)
         raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])
+
+
+def _check_truth(project: Project) -> None:
+    """Refuse to weigh annotators by confusions of classes where a label is no class."""
+    if truth_of(project) != "majority" and task_of(project.task) != "classification":
+        detail = "Annotators are weighed in classification with one class an example. Leave `majority`."
+        bad = FieldError("/annotation/truth", "wrong_task", detail)
+        raise InvalidRequestError(f"The truth does not suit the task. {detail}", errors=[bad])
 
 
 def _check_query(project: Project, *, pointer: str) -> None:

@@ -129,6 +129,15 @@ def policy_changed(session: Session, project: Project, *, now: datetime, share: 
         after_labels(session, project, pool, now=now, share=share)
 
 
+def truth_changed(session: Session, project: Project, *, now: datetime, share: int) -> None:
+    """Count another way to the truth as a change of the labels, as it is one for the models; nothing without labels."""
+    pool = project_queries.lock_pool(session, project.id)
+    if pool.examples_labeled:
+        pool.label_generation += 1
+        session.flush()
+        after_labels(session, project, pool, now=now, share=share)
+
+
 def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
     """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
     waiting = job_queries.find(session, ended.project_id, kind="training", state="queued")

@@ -9,7 +9,7 @@ from service.catalog.tasks import Task
 Schema = Mapping[str, Any]
 """A JSON Schema object, in the subset that `service.catalog.parameters` checks."""
 
-Need = Literal["predictions", "committee", "features", "labels", "model"]
+Need = Literal["predictions", "committee", "features", "labels", "answers", "model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class StrategyEntry:
     """A query strategy.
 
     `kind` says how it composes: a scorer ranks rows one by one, a selector picks a set, a composite does both.
+    `picks` says among what: the pool's examples that lack answers, or labelled ones, which it has reviewed.
     """
 
     name: str
@@ -27,6 +28,7 @@ class StrategyEntry:
     needs: tuple[Need, ...]
     tasks: tuple[Task, ...] = ("classification",)
     cost: str
+    picks: Literal["pool", "labelled"] = "pool"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,8 @@ def _check(package: str, entry: Entry) -> None:
         raise PluginError(f"{place} must serve text: vectors are uploaded as they are.")
     if isinstance(entry, EstimatorEntry) and "regression" in entry.tasks:
         raise PluginError(f"{place} cannot serve regression: estimators of plug-ins tell classes apart.")
+    if isinstance(entry, StrategyEntry) and (entry.picks == "labelled" or "answers" in entry.needs):
+        raise PluginError(f"{place} must pick from the pool: what reviews rank by is found out by Gleaner itself.")
     rules = entry.parameters["properties"]
     needed = required(entry.parameters)
     try:

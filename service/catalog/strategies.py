@@ -14,3 +14,8 @@ _FAMILIES = (general, uncertainty, committee, change, diversity, hybrid, errors,
 STRATEGIES: Mapping[str, StrategyEntry] = with_plugins(
     StrategyEntry, chain.from_iterable(family.ENTRIES for family in _FAMILIES)
 )
+
+
+def reviews(name: str) -> bool:
+    """Whether the strategy ranks labelled examples, for their labels to be looked at again."""
+    return STRATEGIES[name].picks == "labelled"

@@ -22,17 +22,17 @@ TABLE_WIDTH = 110
 
 
 class _Lazy(click.Group):
-    """Imports its one sub-command when it is called: it needs scikit-learn, and the measuring of speed does not."""
+    """Imports a sub-command when it is called: they need scikit-learn, and the measuring of speed does not."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
-        """Return the one name."""
-        return ["efficiency"]
+        """Return the names."""
+        return ["crowd", "efficiency"]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - same
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the sub-command."""
-        if cmd_name != "efficiency":
+        if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module("service.cli.bench_efficiency").efficiency
+        command: click.Command = getattr(import_module(f"service.cli.bench_{cmd_name}"), cmd_name)
         return command
 
 

@@ -32,7 +32,7 @@ _AT_MOST: Mapping[tuple[str, int], float] = {
 _AT_MOST_OF_ALL: Mapping[int, float] = {SMALL: 3.0, MILLION: 20.0}
 
 # What is measured elsewhere, or at sizes of its own.
-_OTHERWISE = {"expected_error_reduction", "label_errors"}
+_OTHERWISE = {"expected_error_reduction"}
 
 _PEERS: Mapping[tuple[str, int], str] = {
     ("margin", MILLION): "scikit-activeml",
@@ -57,7 +57,7 @@ def strategies(folder: Path, *, quick: bool, large: bool) -> Iterator[Figure]:
     arrays = _arrays(folder, sizes[-1], COLUMNS)
     most = (0.0, "")
     for name, entry in STRATEGIES.items():
-        if "committee" in entry.needs or name in _OTHERWISE:
+        if "committee" in entry.needs or entry.picks == "labelled" or name in _OTHERWISE:
             continue
         for figure in _growing(arrays, name, entry, sizes, peers=not quick):
             most = max(most, (figure.parts.get("MiB", 0.0) if figure.at_most else 0.0, name))

@@ -16,6 +16,7 @@ QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
 QUEUE_OF_KIND = {
     "query": INTERACTIVE,
     "predict": INTERACTIVE,
+    "agreement": INTERACTIVE,
     "training": TRAINING,
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
@@ -100,6 +101,10 @@ class PredictMessage(Message):
     inputs_key: str
 
 
+class AgreementMessage(Message):
+    """A report on the answers of the moment."""
+
+
 class TrainingMessage(Message):
     """A training of the project's estimator on the labels of the moment."""
 
@@ -117,6 +122,7 @@ class DeletionMessage(Message):
 MESSAGE_OF_KIND: dict[str, type[Message]] = {
     "query": QueryMessage,
     "predict": PredictMessage,
+    "agreement": AgreementMessage,
     "training": TrainingMessage,
     "merge": MergeMessage,
     "deletion": DeletionMessage,

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.catalog.parameters import CLASS_FORMAT, required, resolve, with_codes
-from service.catalog.strategies import STRATEGIES
+from service.catalog.strategies import STRATEGIES, reviews
 from tests.learning.pools import blobs
 from workers.learning.matrices import ArrayReader, Matrix, Rows
 from workers.learning.query import LabelledRows, Query, Ranking
@@ -66,8 +66,8 @@ def make_query(strategy: str, X: Matrix | None = None, **changes: Any) -> Query:
     X = blobs(ROWS, CLASSES, np.random.default_rng(5))[0] if X is None else X
     classes: int = changes.get("classes", CLASSES)
     candidates = np.arange(X.shape[0]) >= LABELLED
-    # Errors are looked for in labels, so there the candidates have one as well.
-    labelled = np.arange(X.shape[0] if strategy == "label_errors" else min(LABELLED, X.shape[0]))
+    # Where labels are reviewed the candidates have one as well.
+    labelled = np.arange(X.shape[0] if reviews(strategy) else min(LABELLED, X.shape[0]))
     query = Query(
         strategy=strategy,
         params=params_of(strategy, classes),
@@ -80,6 +80,7 @@ def make_query(strategy: str, X: Matrix | None = None, **changes: Any) -> Query:
         members=ArrayReader(Softmax(classes, MEMBERS).predict_proba(X)),
         model=Softmax(classes),
         labelled=LabelledRows(labelled, labelled % classes),
+        disagreement=np.log(1 + np.arange(X.shape[0]) % 3),
         labels_count=labelled.size,
     )
     return replace(query, **changes)

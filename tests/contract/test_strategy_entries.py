@@ -95,6 +95,7 @@ def test_all_of_it_is_listed_over_http(api: Api) -> None:
             "needs": list(entry.needs),
             "tasks": list(entry.tasks),
             "cost": entry.cost,
+            "picks": entry.picks,
         }
         for name, entry in STRATEGIES.items()
     }

@@ -86,7 +86,7 @@ def test_holes_are_nobodys_business(strategy: str) -> None:
 
 
 NO_MODEL: dict[str, Any] = {"probabilities": None, "members": None, "model": None}
-NO_LABELS: dict[str, Any] = {"labelled": LabelledRows(), "labels_count": 0}
+NO_LABELS: dict[str, Any] = {"labelled": LabelledRows(), "labels_count": 0, "disagreement": None}
 
 
 @every_strategy

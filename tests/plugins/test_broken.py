@@ -44,6 +44,13 @@ CATALOGUE_FAULTS = {
         + "ENTRIES = (EstimatorEntry(name='mine', summary='.', parameters=schema_of(), tasks=('regression',)),)",
         "cannot serve regression",
     ),
+    "labelled": (
+        CATALOG,
+        ENTRIES
+        + "ENTRIES = (StrategyEntry(name='mine', summary='.', paper='', kind='selector', parameters=schema_of(), "
+        + "needs=('features',), cost='', picks='labelled'),)",
+        "must pick from the pool",
+    ),
     "no implementation": (CATALOG, GOOD, "'mine' has no entry point of that name in gleaner.estimators"),
     "no entry": (MINE, ENTRIES + "ENTRIES = ()", "'mine' of gleaner.estimators has no entry in gleaner.catalog"),
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions.batches import holder_of
-from service.catalog.families.errors import LABEL_ERRORS
+from service.catalog.strategies import reviews
 from service.db.queries import candidates as queries
 from service.db.queries import projects
 from service.db.tables import Pool, Project
@@ -40,7 +40,7 @@ class Availability:
 def read(session: Session, context: JobContext, project: Project, pool: Pool, message: QueryMessage) -> Availability:
     """Read what the mask is made of."""
     # A label is reviewed by one person at a time, who may be the one that gave it.
-    overlap: int = 1 if message.strategy == LABEL_ERRORS else project.annotation["overlap"]
+    overlap: int = 1 if reviews(message.strategy) else project.annotation["overlap"]
     leases = queries.live_leases(session, project.id, context.now())
     own, taken = _leased(session, context, leases, message, overlap)
     if message.annotator and overlap > 1:

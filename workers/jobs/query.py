@@ -1,6 +1,6 @@
 """A query: rank the candidates, then keep the batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import array_name, members_name, prediction
-from service.catalog.families.errors import LABEL_ERRORS
+from service.actions.projects import truth_of
 from service.catalog.parameters import with_codes
-from service.catalog.strategies import STRATEGIES
+from service.catalog.strategies import STRATEGIES, reviews
 from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
@@ -28,11 +28,11 @@ from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
-from workers.jobs.labels import Labelled, consensus, known_only
+from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.jobs.readers import DenseReader, Overlay
-from workers.jobs.review import label_names, review, why_not
+from workers.jobs.review import REVIEWS, Review, ReviewRequest
 from workers.jobs.serving import members_reader, open_model, predictions_reader
 from workers.learning.estimators.training import Trained
 from workers.learning.matrices import ChunkReader
@@ -102,7 +102,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     fill_features(context, loaded.layout)
     features = features_reader(context, loaded.layout)
     held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
-    if message.strategy == LABEL_ERRORS:
+    if reviews(message.strategy):
         return _review(context, message, loaded, base=base, held_out=held_out, features=features)
     mask, pinned = candidates.for_query(loaded.availability, base)
     probabilities = predictions_reader(context, loaded.model, loaded.task, loaded.layout, features)
@@ -152,42 +152,64 @@ def _review(
     held_out: NDArray[np.bool_],
     features: ChunkReader,
 ) -> tuple[list[Ranked], Provenance]:
-    """The labelled training examples by how wrong their labels look.
+    """The labelled training examples by what a review of their labels finds.
 
     Features are not shown to the ranking: of copies with different labels, one is wrong.
     """
-    labelled, classes = _labelled(context, loaded, held_out)(), loaded.classes
-    mask = np.zeros_like(base)
-    mask[labelled.rows] = True
-    reason = why_not(labelled)
-    suggested: dict[int, str] = {}
-    P: ChunkReader | None = None
-    if reason is None:
-        context.progress.tell(0, 1, "cross-validating")
-        found = review(
-            loaded.project,
-            loaded.model,
-            labelled,
+    gathered, labelled = _read_labels(context, loaded, held_out)
+    present = base.copy()
+    present[labelled.rows] = True
+    context.progress.tell(0, 1, "reviewing labels")
+    found = REVIEWS[message.strategy](
+        ReviewRequest(
+            project=loaded.project,
+            model=loaded.model,
+            gathered=gathered,
+            labelled=labelled,
             features=features,
-            present=base | mask,
+            present=present,
             seed=message.seed,
             parallel=context.parallel,
         )
-        suggested = label_names(labelled, found.suggested, classes)
-        overlay = Overlay(labelled.rows, found.P)
-        P = DenseReader(context.objects, [], rows=base.size, columns=len(classes), overlay=overlay)
+    )
+    mask = np.zeros_like(base)
+    mask[found.labelled.rows] = True
     mask, pinned = candidates.for_query(loaded.availability, mask)
-    asked = _asked(context, message, loaded, lambda: labelled, mask=mask, pinned=pinned, P=P)
-    ranking = rank(replace(asked, strategy="random") if reason else asked)
-    if reason:
-        ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=reason)
-    current = label_names(labelled, labelled.y, classes)
-    ranked = [
-        replace(each, current_label=current[each.row], suggested_label=suggested.get(each.row))
-        for each in _ranked(ranking, pinned, _Shown(loaded.task, P, classes))
-    ]
+    P = _reviewed_probabilities(context, loaded, found)
+    asked = _asked(context, message, loaded, lambda: found.labelled, mask=mask, pinned=pinned, P=P)
+    asked = replace(asked, disagreement=_by_row(found, base.size))
+    ranking = rank(replace(asked, strategy="random") if found.reason else asked)
+    if found.reason:
+        ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=found.reason)
+    ranked = _with_labels(_ranked(ranking, pinned, _Shown(loaded.task, P, loaded.classes)), found, gathered.classes)
     complete = len(ranked) < asked.k + asked.reserve
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
+
+
+def _reviewed_probabilities(context: JobContext, loaded: Loaded, found: Review) -> ChunkReader | None:
+    if found.P is None:
+        return None
+    overlay = Overlay(found.labelled.rows, found.P)
+    return DenseReader(context.objects, [], rows=loaded.layout.rows, columns=found.P.shape[1], overlay=overlay)
+
+
+def _by_row(found: Review, rows: int) -> NDArray[np.float64] | None:
+    if found.disagreement is None:
+        return None
+    by_row = np.zeros(rows)
+    by_row[found.labelled.rows] = found.disagreement
+    return by_row
+
+
+def _with_labels(ranked: list[Ranked], found: Review, classes: Sequence[str]) -> list[Ranked]:
+    """The ranked rows with the label that each has, and the one that it rather has."""
+    places = np.searchsorted(found.labelled.rows, [each.row for each in ranked])
+    current = [classes[code] for code in found.labelled.y[places]]
+    suggested = [None] * len(ranked) if found.suggested is None else [classes[c] for c in found.suggested[places]]
+    return [
+        replace(each, current_label=now, suggested_label=rather)
+        for each, now, rather in zip(ranked, current, suggested, strict=True)
+    ]
 
 
 def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) -> Callable[[], Labelled]:
@@ -195,19 +217,19 @@ def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) 
 
     Most strategies never ask, and there may be a million of them.
     """
+    return cache(lambda: _read_labels(context, loaded, held_out)[1])
 
-    @cache
-    def read() -> Labelled:
-        with context.read() as session:
-            task = projects.get(session, context.project_id).task  # classes may have been added meanwhile
-            answers = model_queries.answers(session, context.project_id)
-        found = known_only(consensus(answers, task), loaded.task, len(loaded.classes))
-        found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
-        found = found.only(~held_out[found.rows])
-        order = np.argsort(found.rows)
-        return replace(found, rows=found.rows[order], y=found.y[order], test=found.test[order])
 
-    return read
+def _read_labels(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) -> tuple[Gathered, Labelled]:
+    """All answers, and the labelled examples that models are trained on, by row."""
+    with context.read() as session:
+        project = projects.get(session, context.project_id)  # classes may have been added meanwhile
+        answers = model_queries.answers(session, context.project_id)
+    gathered = gather(answers, project.task)
+    found = known_only(consensus(gathered, truth_of(loaded.project)), loaded.task, len(loaded.classes))
+    found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
+    found = found.only(~held_out[found.rows])
+    return gathered, found.only(np.argsort(found.rows))
 
 
 def _asks_committee(message: QueryMessage) -> bool:
@@ -385,4 +407,4 @@ def _keep(
 
 def _asks_whole_pool(message: QueryMessage) -> bool:
     """Whether a batch that is not full says that the pool has no more, and not that a part of it has not."""
-    return not message.filter and message.candidates is None and message.strategy != LABEL_ERRORS
+    return not message.filter and message.candidates is None and not reviews(message.strategy)

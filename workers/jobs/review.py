@@ -1,6 +1,6 @@
-"""Labels under review: what models say of labelled examples that they were trained without."""
+"""Labels under review: what each strategy that picks labelled examples finds out about them before they are ranked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,28 +8,103 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.db.tables import Model, Project
-from workers.jobs.labels import Labelled
+from workers.jobs.labels import Gathered, Labelled
 from workers.jobs.pool import counts_terms
+from workers.learning.agreement import vote_entropy
 from workers.learning.confidence import class_thresholds, judge
 from workers.learning.estimators.training import TrainingRequest
 from workers.learning.matrices import ChunkReader, sample_rows
 from workers.learning.metrics import cross_validated_probabilities
 from workers.learning.parallel import Parallel
+from workers.learning.truth import dawid_skene
 
 _FOLDS = 5
 _BACKGROUND = 10_000
 _FEWEST = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ReviewRequest:
+    """What can be looked at.
+
+    Attributes:
+        project: whose estimator trains.
+        model: the one that serves.
+        gathered: the answers to all labelled examples.
+        labelled: the training examples among them, by row.
+        features: of every row.
+        present: rows that hold an example, to learn scales or IDF from.
+        seed: of folds and estimators.
+        parallel: for the folds.
+    """
+
+    project: Project
+    model: Model | None
+    gathered: Gathered
+    labelled: Labelled
+    features: ChunkReader
+    present: NDArray[np.bool_]
+    seed: int
+    parallel: Parallel
+
+
+@dataclass(frozen=True, kw_only=True)
 class Review:
-    """Out-of-sample probabilities [n, classes] of labelled examples, and the class that each rather has [n]."""
+    """Labelled examples that may be picked, and what is ranked by: the one or the other.
 
-    P: NDArray[np.float32]
-    suggested: NDArray[np.int64]
+    Attributes:
+        labelled: who may be picked.
+        P: class probabilities by models that were trained without the example [n, classes].
+        disagreement: of the examples' annotators, in nats [n].
+        suggested: the class that each example rather has [n].
+        reason: why they can only be drawn at random, or None.
+    """
+
+    labelled: Labelled
+    P: NDArray[np.float32] | None = None
+    disagreement: NDArray[np.float64] | None = None
+    suggested: NDArray[np.int64] | None = None
+    reason: str | None = None
 
 
-def why_not(labelled: Labelled) -> str | None:
+def label_errors(request: ReviewRequest) -> Review:
+    """Cross-validate with the serving model's hyper-parameters, or the project's while there is none."""
+    project, labelled = request.project, request.labelled
+    reason = _why_not(labelled)
+    if reason is not None:
+        return Review(labelled=labelled, reason=reason)
+    rng = np.random.default_rng(request.seed)
+    training = TrainingRequest(
+        X=request.features.take(labelled.rows),
+        y=labelled.y,
+        classes=project.task["classes"],
+        estimator=project.estimator["name"],
+        params={**project.estimator["params"], **_chosen(project, request.model)},
+        seed=request.seed,
+        background=sample_rows(request.features, request.present, _BACKGROUND, rng),
+        text=counts_terms(project.features),
+    )
+    P = cross_validated_probabilities(training, _FOLDS, request.parallel)
+    suggested = judge(P, labelled.y, class_thresholds(P, labelled.y)).suggested
+    return Review(labelled=labelled, P=P, suggested=suggested)
+
+
+def disputed(request: ReviewRequest) -> Review:
+    """How much annotators disagree where there are several, and what is most probable by their confusions."""
+    answers = request.gathered.answers
+    labelled = request.labelled.only((answers.given > 1)[request.labelled.places])
+    return Review(
+        labelled=labelled,
+        disagreement=vote_entropy(answers)[labelled.places],
+        suggested=dawid_skene(answers)[labelled.places],
+    )
+
+
+REVIEWS: Mapping[str, Callable[[ReviewRequest], Review]] = {"label_errors": label_errors, "disputed": disputed}
+"""By strategy: those of the catalogue that pick labelled examples."""
+
+
+def _why_not(labelled: Labelled) -> str | None:
     """Why labels cannot be judged, or None: it takes two labels of each of two classes."""
     counts = np.bincount(labelled.y)
     if np.count_nonzero(counts) == 1:
@@ -37,49 +112,8 @@ def why_not(labelled: Labelled) -> str | None:
     return "too_few_labels" if np.sum(counts >= _FEWEST) <= 1 else None
 
 
-def review(
-    project: Project,
-    model: Model | None,
-    labelled: Labelled,
-    *,
-    features: ChunkReader,
-    present: NDArray[np.bool_],
-    seed: int,
-    parallel: Parallel,
-) -> Review:
-    """Cross-validate with the serving model's hyper-parameters, or the project's while there is none.
-
-    Args:
-        project: whose estimator trains.
-        model: the one that serves.
-        labelled: training examples, of which `why_not` says nothing.
-        features: of every row.
-        present: rows that hold an example, to learn scales or IDF from.
-        seed: of folds and estimators.
-        parallel: for the folds.
-    """
-    rng = np.random.default_rng(seed)
-    request = TrainingRequest(
-        X=features.take(labelled.rows),
-        y=labelled.y,
-        classes=project.task["classes"],
-        estimator=project.estimator["name"],
-        params={**project.estimator["params"], **_chosen(project, model)},
-        seed=seed,
-        background=sample_rows(features, present, _BACKGROUND, rng),
-        text=counts_terms(project.features),
-    )
-    P = cross_validated_probabilities(request, _FOLDS, parallel)
-    return Review(P, judge(P, labelled.y, class_thresholds(P, labelled.y)).suggested)
-
-
 def _chosen(project: Project, model: Model | None) -> Mapping[str, Any]:
     if model is None or model.estimator["name"] != project.estimator["name"]:
         return {}
     chosen: Mapping[str, Any] = model.estimator["chosen"]
     return chosen
-
-
-def label_names(labelled: Labelled, codes: NDArray[np.int64], classes: Sequence[str]) -> dict[int, str]:
-    """The class names of `codes` [n] by row."""
-    return {row: classes[code] for row, code in zip(labelled.rows.tolist(), codes.tolist(), strict=True)}

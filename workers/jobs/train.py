@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import events, projects, trainings
 from service.actions.predictions import array_name, members_name
+from service.actions.projects import truth_of
 from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
@@ -20,7 +21,7 @@ from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
-from workers.jobs.labels import Labelled, consensus
+from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, layout, pin_then_read
 from workers.learning.estimators.committee import train_committee
@@ -40,7 +41,7 @@ class Loaded:
     project: Project
     label_generation: int
     layout: Layout
-    labelled: Labelled
+    answers: list[Answer]
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
 
 
@@ -56,7 +57,7 @@ class Parts:
 def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
-    parts = split(loaded.labelled, loaded.project, loaded.layout.rows)
+    parts = split(_consensus(loaded), loaded.project, loaded.layout.rows)
     reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
     if reason is not None:
         _end_without(context, loaded, reason)
@@ -84,9 +85,13 @@ def _read(session: Session, context: JobContext) -> Loaded:
         project=project,
         label_generation=pool.label_generation,
         layout=layout(session, project, pool, [features_array(project.features)]),
-        labelled=consensus(model_queries.answers(session, project.id), project.task),
+        answers=model_queries.answers(session, project.id),
         background=_background_rows(session, pool),
     )
+
+
+def _consensus(loaded: Loaded) -> Labelled:
+    return consensus(gather(loaded.answers, loaded.project.task), truth_of(loaded.project))
 
 
 def split(labelled: Labelled, project: Project, rows: int) -> Parts:

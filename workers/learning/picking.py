@@ -275,6 +275,7 @@ def _request(
         X=gathered.X,
         P=_probabilities(query, selector, rows),
         y=_codes(query, selector, rows),
+        disagreement=_disagreement(query, selector, rows),
         scores=scores,
         labelled_X=labelled_X,
         labelled_y=labelled_y,
@@ -299,6 +300,12 @@ def _codes(query: Query, selector: Selector, rows: Rows) -> NDArray[np.int64]:
     labelled = query.labelled()
     codes[labelled.rows] = labelled.y
     return codes[rows]
+
+
+def _disagreement(query: Query, selector: Selector, rows: Rows) -> NDArray[np.float64]:
+    if "answers" not in selector.needs or query.disagreement is None:
+        return np.empty(0)
+    return query.disagreement[rows]
 
 
 @dataclass(frozen=True, slots=True)

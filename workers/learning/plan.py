@@ -54,6 +54,8 @@ def missing(query: Query, needs: tuple[Need, ...]) -> str | None:
     """Why a strategy with these needs cannot rank, or None."""
     if {"predictions", "committee", "model", "labels"} & set(needs) and not _has_predictions(query):
         return "one_class" if _says_one_thing(query) else "no_model"
+    if "answers" in needs and query.disagreement is None:
+        return "no_labels"
     if "committee" in needs and query.members is None:
         return "no_committee"
     if "features" in needs and query.features is None:

@@ -62,6 +62,7 @@ class Query:
         model: the serving model itself; None unless the strategy needs it.
         classes: number of the project's classes; 0 for regression.
         labelled: gives the labelled rows; called only by what compares with them, as reading them takes long.
+        disagreement: of the annotators of each row [rows], in nats; None unless candidates are labelled rows.
         labels_count: how many labelled examples the model has learnt.
         preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
         explore: share of the batch that is drawn at random instead, in [0, 1].
@@ -83,6 +84,7 @@ class Query:
     members: ChunkReader | None = None
     model: Predictor | None = None
     labelled: Callable[[], Labelled] = LabelledRows()
+    disagreement: NDArray[np.float64] | None = None
     labels_count: int = 0
     preselect: tuple[str, Mapping[str, Any], int] | None = None
     explore: float = 0.0
@@ -103,7 +105,7 @@ class Ranking:
         explore: [m], drawn at random.
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
             else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
-            why: `no_model`, `one_class`, `no_committee` or `no_features`.
+            why: `no_model`, `one_class`, `no_committee`, `no_features` or `no_labels`.
         ranked_by: the strategy that is at work within a composite such as `auto`, else `strategy`.
         candidates: how many could have been picked, pinned rows not counted.
     """

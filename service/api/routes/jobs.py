@@ -53,7 +53,7 @@ def list_jobs(
     _: ResultReader,
     session: Reading,
     request: Request,
-    kind: Annotated[Literal["query", "predict", "training", "merge", "deletion"] | None, Query()] = None,
+    kind: Annotated[Literal["query", "predict", "agreement", "training", "merge", "deletion"] | None, Query()] = None,
     state: Annotated[State | None, Query()] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,

@@ -28,6 +28,7 @@ class StrategyOut(EstimatorOut):
     paper: str
     kind: str = Field(description="scorer: ranks one by one; selector: picks a set; composite: both.")
     cost: str
+    picks: str = Field(description="pool: examples that lack answers; labelled: those that have one, to be reviewed.")
 
 
 class FeaturizerOut(EntryOut):

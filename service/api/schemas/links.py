@@ -8,7 +8,7 @@ _JOB = ("getJob", "cancelJob", "followJob")
 _WEBHOOK = ("getWebhook", "changeWebhook", "deleteWebhook", "rotateWebhookSecret", "testWebhook", "listDeliveries")
 _OF_PROJECT = (
     *("getProject", "changeProject", "deleteProject", "uploadExamples", "listExamples", "recordLabels", "listLabels"),
-    *("createQuery", "createTraining", "listModels", "listJobs", "getProgress"),
+    *("createQuery", "createTraining", "createAgreement", "listModels", "listJobs", "getProgress"),
 )
 
 
@@ -29,6 +29,7 @@ _LINKS: Mapping[tuple[str, str], tuple[tuple[str, dict[str, str]], ...]] = {
     ),
     ("createQuery", "202"): tuple(_named("job_id", "/id", *_JOB, "getBatch", "renewBatch", "releaseBatch")),
     ("createTraining", "202"): tuple(_named("job_id", "/id", *_JOB)),
+    ("createAgreement", "202"): tuple(_named("job_id", "/id", *_JOB)),
     ("listJobs", "200"): tuple(_named("job_id", "/items/0/id", *_JOB)),
     ("getBatch", "200"): (
         *_named("job_id", "/job_id", "renewBatch", "releaseBatch"),

@@ -116,6 +116,12 @@ class Annotation(Schema):
 
     overlap: int = Field(default=1, ge=1, le=100, description="Annotators for each example.")
     lease_seconds: int = Field(default=1800, ge=0, le=604_800, description="How long a batch is reserved.")
+    truth: Literal["majority", "dawid_skene"] = Field(
+        default="majority",
+        description="What models learn of an example with several answers: the most frequent one, or the most probable "
+        "one when each annotator's answers weigh as much as they have earned (Dawid and Skene 1979). The newer answer "
+        "on a tie. Of several classes an example each goes by majority, and of numbers the median counts.",
+    )
 
 
 class ProjectIn(Schema):
@@ -140,7 +146,7 @@ class ProjectIn(Schema):
                 "quiet_seconds": 0,
                 "idle_seconds": 60,
             },
-            "annotation": {"overlap": 1, "lease_seconds": 1800},
+            "annotation": {"overlap": 1, "lease_seconds": 1800, "truth": "majority"},
             "holdout_fraction": 0.1,
             "seed": 0,
         },

@@ -122,12 +122,16 @@ class Item(Schema):
     data: dict[str, Any] | None = None
     reason: Reason
     prediction: Prediction | None = Field(
-        description="Of the serving model; with `label_errors`, of models that were trained without the example."
+        description="Of the serving model; with `label_errors`, of models that were trained without the example; with "
+        "`disputed`, none."
     )
-    current_label: str | None = Field(default=None, description="With `label_errors` only: the label under review.")
+    current_label: str | None = Field(
+        default=None, description="With `label_errors` and `disputed` only: the label under review."
+    )
     suggested_label: str | None = Field(
         default=None,
-        description="With `label_errors` only: the class that the other labels suggest; null when they are too few.",
+        description="With `label_errors`: the class that the other labels suggest; null when they are too few. With "
+        "`disputed`: the most probable one when annotators are weighed (Dawid and Skene 1979).",
     )
 
 

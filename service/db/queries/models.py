@@ -25,14 +25,14 @@ def curve(session: Session, project_id: str) -> Sequence[Model]:
     return session.scalars(select(Model).where(Model.project_id == project_id).order_by(Model.version)).all()
 
 
-def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str]]:
-    """Every current label: example id, row, split and class; sorted by example id, older answers first."""
+def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str, str]]:
+    """Every current label: example id, row, split, class and annotator; sorted by example id, older answers first."""
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = (
-        select(Example.example_id, Example.row, Example.split, Label.value)
+        select(Example.example_id, Example.row, Example.split, Label.value, Label.annotator)
         .join(Label, joined)
         .where(Example.project_id == project_id, Label.skip.is_(False))
         .where(visible(project_id))
         .order_by(Example.example_id, Label.labeled_at, Label.value)
     )
-    return [(example_id, row, split, value) for example_id, row, split, value in session.execute(query) if value]
+    return [(*answer[:3], answer.value, answer.annotator) for answer in session.execute(query) if answer.value]

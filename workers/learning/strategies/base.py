@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from workers.learning.matrices import ChunkReader, Matrix, Rows
 from workers.learning.parallel import Parallel
 
-Need = Literal["predictions", "committee", "features", "labels", "model"]
-"""What a strategy ranks by: class probabilities P, those of a committee's members, features X, labels, the model."""
+Need = Literal["predictions", "committee", "features", "labels", "answers", "model"]
+"""What a strategy ranks by: class probabilities P, those of a committee's members, features X, labels, the disagreement
+of several answers, the model."""
 
 
 def nothing() -> NDArray[np.float32]:
@@ -77,6 +78,7 @@ class SelectionRequest:
         X: candidates in comparable form [n, d]; empty unless features are needed.
         P: their class probabilities [n, classes]; empty unless predictions are needed.
         y: the candidates' class codes [n], -1 without a label; empty unless labels are needed.
+        disagreement: of the candidates' annotators [n], in nats; empty unless answers are needed.
         scores: of the candidates [n], when a scorer has narrowed them.
         labelled_X: labelled rows in the same form [m, d]; m may be 0.
         labelled_y: their labels, as the task has them (class codes [m]).
@@ -93,6 +95,7 @@ class SelectionRequest:
     X: NDArray[np.float32] = field(default_factory=nothing)
     P: NDArray[np.float32] = field(default_factory=nothing)
     y: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    disagreement: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     scores: NDArray[np.float64] | None = None
     labelled_X: NDArray[np.float32] = field(default_factory=nothing)
     labelled_y: NDArray[Any] = field(default_factory=lambda: np.empty(0, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Labelled examples whose label looks wrong."""
+"""Strategies whose candidates are labelled examples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,4 +36,20 @@ class LabelErrors(Selector):
         return Selection(picked, verdicts.margins[picked], standby=verdicts.suspicion)
 
 
-SELECTORS: Mapping[str, type[Selector]] = {"label_errors": LabelErrors}
+@dataclass(frozen=True, slots=True)
+class Disputed(Selector):
+    """Examples that split their annotators most evenly: vote entropy, Dagan and Engelson 1995. O(n log n)."""
+
+    needs: ClassVar[tuple[Need, ...]] = ("answers",)
+    compares_labelled: ClassVar[bool] = False
+    max_candidates: int = 10_000_000
+
+    def select(self, request: SelectionRequest) -> Selection:
+        """Pick the highest entropies, which are the value."""
+        entropies = request.disagreement
+        order = np.lexsort((tie_keys(request.rows, request.seed), -np.round(entropies, _DIGITS)))
+        picked = order[: request.count]
+        return Selection(picked, entropies[picked], standby=np.round(entropies, _DIGITS))
+
+
+SELECTORS: Mapping[str, type[Selector]] = {"label_errors": LabelErrors, "disputed": Disputed}
