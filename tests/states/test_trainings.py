@@ -29,7 +29,7 @@ def make_project(runtime: Runtime, clock: Clock) -> str:
     features = {"type": "vector", "dimensions": 2}
     made = ProjectIn.model_validate({"name": "n", "task": task, "features": features, "retraining": retraining})
     with runtime.database.write() as session:
-        return projects.create(session, made.model_dump(), now=clock.now).project.id
+        return projects.create(session, made.config(), now=clock.now).project.id
 
 
 class Coalescing(RuleBasedStateMachine):
