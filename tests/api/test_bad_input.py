@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 
 from service.api.deps.runtime import Runtime
 from tests.support.bodies import counts, examples, label, upload
@@ -71,7 +72,7 @@ CASES = [
     Case("arrow", 415, "unsupported-media-type", GOOD, media="application/vnd.apache.arrow.stream"),
     Case("parquet", 415, "unsupported-media-type", GOOD, media="application/vnd.apache.parquet"),
     Case("other charset", 415, "unsupported-media-type", GOOD, media="text/csv; charset=utf-16"),
-    Case("zstd", 415, "unsupported-media-type", GOOD, headers={"Content-Encoding": "zstd"}),
+    Case("brotli", 415, "unsupported-media-type", GOOD, headers={"Content-Encoding": "br"}),
     Case("predictions", 422, "unsupported-feature", GOOD, to="predictions", code="unsupported"),
     Case("empty body", 422, "invalid-request"),
     Case("only blank lines", 422, "invalid-request", "\n\n \n"),
@@ -80,6 +81,10 @@ CASES = [
     Case("gzip cut off", 400, "malformed-request", gzip.compress(GOOD.encode())[:-9],
          headers={"Content-Encoding": "gzip"}),
     Case("gzip bomb", 413, "payload-too-large", BOMB, headers={"Content-Encoding": "gzip"}),
+    Case("not zstd", 400, "malformed-request", GOOD, headers={"Content-Encoding": "zstd"}),
+    Case("zstd cut off", 400, "malformed-request", zstd.compress(GOOD.encode())[:-3],
+         headers={"Content-Encoding": "zstd"}),
+    Case("zstd bomb", 413, "payload-too-large", zstd.compress(b" " * 3_000_000), headers={"Content-Encoding": "zstd"}),
     Case("body over the limit", 413, "payload-too-large", b"x" * 200_001),
     Case("long row in a document", 413, "payload-too-large", '{"examples": [{"id": "' + "x" * 30_000 + '"}]}',
          media=JSON),

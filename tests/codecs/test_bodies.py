@@ -2,13 +2,17 @@ import codecs
 import contextlib
 import csv
 import gzip
+import io
 import json
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import IO, cast
 
 import numpy as np
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -16,7 +20,7 @@ from msgspec import UNSET
 from service.codecs.bodies import decode_examples
 from service.codecs.json_rows import split_lines
 from service.codecs.limits import Limits
-from service.codecs.media import CHUNK_BYTES, parse_media
+from service.codecs.media import CHUNK_BYTES, parse_media, read_chunks
 from service.codecs.rows import ExampleRow, LabelRow, content_hash, features_hash
 from service.errors import (
     GleanerError,
@@ -26,7 +30,7 @@ from service.errors import (
     UnsupportedMediaTypeError,
 )
 from service.settings import Settings
-from tests.codecs.bodies import CSV, JSON, NDJSON, examples, labels, vector64
+from tests.codecs.bodies import CSV, JSON, LIMITS, NDJSON, examples, labels, vector64
 
 ROWS = b'{"id": "a"}\n{"id": "b"}\n'
 
@@ -203,9 +207,13 @@ def test_memory_does_not_grow_with_the_body(start: bytes, piece: bytes, media_ty
     assert peak < 16 * CHUNK_BYTES
 
 
+PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": partial(gzip.compress, mtime=0), "zstd": zstd.compress}
+
+
+@pytest.mark.parametrize("coding", list(PACK))
 @pytest.mark.parametrize("media_type", [NDJSON, JSON, CSV])
 @pytest.mark.parametrize("members", [1, 3])
-def test_gzip_is_read(media_type: str, members: int) -> None:
+def test_compressed_bodies_are_read(coding: str, media_type: str, members: int) -> None:
     rows = [f"{i:04d}" for i in range(3000)]
     body = {
         NDJSON: "".join(f'{{"id": "{row}"}}\n' for row in rows),
@@ -213,30 +221,56 @@ def test_gzip_is_read(media_type: str, members: int) -> None:
         CSV: "id\n" + "\n".join(rows),
     }[media_type].encode()
     step = len(body) // members + 1
-    packed = b"".join(gzip.compress(body[i : i + step]) for i in range(0, len(body), step))
-    assert ids(packed, media_type, encoding=" GZIP ") == rows
+    packed = b"".join(PACK[coding](body[i : i + step]) for i in range(0, len(body), step))
+    assert ids(packed, media_type, encoding=f" {coding.upper()} ") == rows
 
 
-PACKED = gzip.compress(ROWS * 50, mtime=0)  # the same in every worker of pytest: it is in the ids of tests
+@pytest.mark.parametrize("coding", list(PACK))
+@pytest.mark.parametrize("size", [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_whole_chunks_come_out_whole(coding: str, size: int) -> None:
+    body = (b'{"id": "a"}\n' + b" " * size)[:size]
+    chunks = read_chunks(io.BytesIO(PACK[coding](body)), parse_media(NDJSON, coding), LIMITS)
+    assert b"".join(chunks) == body
 
 
+@pytest.mark.parametrize("coding", list(PACK))
 @pytest.mark.parametrize(
-    "body",
-    [b"", ROWS, PACKED[:-1], PACKED[:-9], PACKED[:5], PACKED + b"x", PACKED + b"\0", PACKED + PACKED[:-4],
-     PACKED[:-8] + b"\0" * 8],
-)  # fmt: skip
-def test_broken_gzip_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedRequestError, match="gzip"):
-        list(examples(body, encoding="gzip"))
+    "broken",
+    [
+        lambda packed: b"",  # noqa: ARG005 - the body that is none
+        lambda packed: ROWS,  # noqa: ARG005 - not compressed at all
+        lambda packed: packed[:-1],
+        lambda packed: packed[:-9],
+        lambda packed: packed[:5],
+        lambda packed: packed + b"x",
+        lambda packed: packed + b"\0",
+        lambda packed: packed + packed[:-4],
+        lambda packed: packed[:-8] + b"\0" * 8,
+    ],
+)
+def test_broken_compression_is_refused(coding: str, broken: Callable[[bytes], bytes]) -> None:
+    checked: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
+    packed = zstd.compress(ROWS * 50, options=checked) if coding == "zstd" else gzip.compress(ROWS * 50)
+    with pytest.raises(MalformedRequestError, match=coding):
+        list(examples(broken(packed), encoding=coding))
 
 
+@pytest.mark.parametrize("coding", list(PACK))
 @pytest.mark.parametrize("media_type", [NDJSON, JSON, CSV])
-def test_a_gzip_bomb_is_refused(media_type: str) -> None:
+def test_a_bomb_is_refused(coding: str, media_type: str) -> None:
     line = b" " * 5000 + b"\n" if media_type != CSV else b'"' + b"x" * 5000 + b'"\n'
     start = b"id\n" if media_type == CSV else b""
-    bomb = gzip.compress(start + line * 4000)
+    bomb = PACK[coding](start + line * 4000)
     with pytest.raises(PayloadTooLargeError, match="decompressed"):
-        list(examples(bomb, media_type, encoding="gzip"))
+        list(examples(bomb, media_type, encoding=coding))
+
+
+def test_a_window_of_zstd_is_bounded() -> None:
+    wide: dict[int, int] = {zstd.CompressionParameter.window_log: 24, zstd.CompressionParameter.content_size_flag: 0}
+    packer = zstd.ZstdCompressor(options=wide)
+    packed = packer.compress(ROWS * 100) + packer.flush()
+    with pytest.raises(MalformedRequestError, match="window"):
+        list(examples(packed, encoding="zstd"))
 
 
 BAD_BODIES = [
@@ -322,7 +356,7 @@ def test_labels_have_no_other_columns() -> None:
         ("application/vnd.apache.arrow.stream", None),
         ("text/csv; charset=latin-1", None),
         ('application/json; charset="utf-16"', None),
-        (JSON, "zstd"),
+        (JSON, "deflate"),
         (JSON, "br"),
         (JSON, "gzip, gzip"),
     ],

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from backports import zstd
 from numpy.random import Generator
 
 from service.codecs.bodies import decode_examples, decode_labels
@@ -25,6 +26,10 @@ from tests.support.runtime import Api
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 Measured = TypeVar("Measured")
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": partial(gzip.compress, compresslevel=1),
+    "zstd": partial(zstd.compress, options={zstd.CompressionParameter.checksum_flag: 1}),
+}
 LIMITS = Limits.of(Settings())
 EXAMPLES = {
     JSON: b'{"examples": [{"id": "a", "vector": [1, 2.5]}, {"id": "b", "vector": [3, 4], "data": {"t": "\xc3\xa9"}}]}',
@@ -96,8 +101,9 @@ def bodies(kinds: dict[str, bytes], seed: int) -> Iterator[tuple[str, str | None
             if rng.random() < 0.85:
                 yield declared, None, sent
             else:
-                packed = gzip.compress(sent, 1)
-                yield declared, "gzip", packed if rng.random() < 0.5 else mutated(packed, rng)
+                coding = str(rng.choice(list(PACK)))
+                packed = PACK[coding](sent)
+                yield declared, coding, packed if rng.random() < 0.5 else mutated(packed, rng)
 
 
 def outcome(read: Callable[[], None]) -> int:
@@ -163,35 +169,32 @@ def state(api: Api, project_id: str) -> object:
     return counts(api, project_id), examples(api, project_id), labels
 
 
-def test_bombs_are_stopped_in_bounded_memory_and_time() -> None:
-    zeros = _packed(lambda: islice(iter(lambda: bytes(1 << 20), None), 1024))
-    many = gzip.compress(b"") * 200_000 + gzip.compress(EXAMPLES[NDJSON])
-    for body, media in ((zeros, NDJSON), (zeros, CSV), (zeros, JSON), (gzip.compress(zeros), NDJSON)):
-        refused, mebibytes, seconds = alone(_reading, body, media)
+MEBIBYTE = bytes(1 << 20)
+
+
+@pytest.mark.parametrize("coding", list(PACK))
+def test_bombs_are_stopped_in_bounded_memory_and_time(coding: str) -> None:
+    pack = PACK[coding]
+    zeros = pack(MEBIBYTE * 16) * 64
+    many = pack(b"") * 200_000 + pack(EXAMPLES[NDJSON])
+    for body, media in ((zeros, NDJSON), (zeros, CSV), (zeros, JSON), (pack(zeros), NDJSON)):
+        refused, mebibytes, seconds = alone(partial(_reading, coding=coding), body, media)
         assert refused
         assert mebibytes < 150
         assert seconds < 20
-    assert _read_all(many, NDJSON) == 2
-    for broken in (zeros[:-9], zeros[: len(zeros) // 2], gzip.compress(EXAMPLES[NDJSON]) + b"more"):
-        assert _is_refused(broken, NDJSON)
+    assert _read_all(many, NDJSON, coding) == 2
+    for broken in (zeros[:-9], zeros[: len(zeros) // 2 + 3], pack(EXAMPLES[NDJSON]) + b"more"):
+        assert _is_refused(broken, NDJSON, coding)
 
 
-def _packed(pieces: Callable[[], Iterator[bytes]]) -> bytes:
-    out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1) as file:
-        for piece in pieces():
-            file.write(piece)
-    return out.getvalue()
-
-
-def _read_all(body: bytes, media: str) -> int:
-    parsed = parse_media(media, "gzip")
+def _read_all(body: bytes, media: str, coding: str) -> int:
+    parsed = parse_media(media, coding)
     return sum(block.received for block in decode_examples(io.BytesIO(body), parsed, dimensions=2, limits=LIMITS))
 
 
-def _is_refused(body: bytes, media: str) -> bool:
+def _is_refused(body: bytes, media: str, coding: str) -> bool:
     """Whether the body fails as a whole, or has only bad rows (a line that is too long is one)."""
-    parsed = parse_media(media, "gzip")
+    parsed = parse_media(media, coding)
     try:
         blocks = list(decode_examples(io.BytesIO(body), parsed, dimensions=2, limits=LIMITS))
     except GleanerError:
@@ -199,10 +202,10 @@ def _is_refused(body: bytes, media: str) -> bool:
     return not any(block.rows for block in blocks)
 
 
-def _reading(body: bytes, media: str) -> tuple[bool, float, float]:
+def _reading(body: bytes, media: str, *, coding: str) -> tuple[bool, float, float]:
     """Whether the body is refused, by how many MiB the peak of this process grows, and the processor's seconds."""
     before, began = _peak_mib(), time.process_time()
-    refused = _is_refused(body, media)
+    refused = _is_refused(body, media, coding)
     return refused, _peak_mib() - before, time.process_time() - began
 
 

@@ -39,7 +39,7 @@ def request_body(
     return {
         "requestBody": {
             "required": True,
-            "description": f"{description} `Content-Encoding: gzip` is read too.",
+            "description": f"{description} `Content-Encoding` may be gzip or zstd.",
             "content": {
                 "application/json": {
                     "schema": {**document, "additionalProperties": False},
