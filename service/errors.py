@@ -56,8 +56,8 @@ class MalformedRequestError(GleanerError):
 
     status, name, title = 400, "malformed-request", "Malformed request"
     meaning = (
-        "The body is not what its media type says (broken JSON, CSV, gzip or zstd), or a parameter such as a "
-        "page token is damaged."
+        "The body is not what its media type says (broken JSON, CSV, Arrow, Parquet, gzip or zstd), or a "
+        "parameter such as a page token is damaged."
     )
 
 

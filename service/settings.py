@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(default=64 * MIB, gt=0, description="Largest bulk body of application/json.")
     max_line_bytes: int = Field(default=4 * MIB, gt=0, description="Longest row of a bulk body.")
     max_rows: int = Field(default=10_000_000, gt=0, description="Most rows of one bulk body.")
+    table_memory_mib: int = Field(
+        default=1024,
+        gt=0,
+        description="Most memory for decoding an Arrow or Parquet body, beside the body.",
+    )
     max_labels: int = Field(default=20_000, gt=0, description="Most labels of one body: they are one transaction.")
     max_batch: int = Field(default=10_000, gt=0, description="Largest k of a query.")
 

@@ -28,7 +28,13 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
         RowSpool(StoredRow, request.settings.spool_dir) as spool,
     ):
         dimensions = example_rows.dimensions_of(project)
-        blocks = decode_examples(request.body, request.media, dimensions=dimensions, limits=request.limits)
+        blocks = decode_examples(
+            request.body,
+            request.media,
+            dimensions=dimensions,
+            limits=request.limits,
+            spool_dir=request.settings.spool_dir,
+        )
         labels = Labels(project.task, textual=request.media.format == "csv")
         found = example_rows.read(blocks, project, labels, spool=spool, errors=errors)
         if errors.count and request.mode == "atomic":

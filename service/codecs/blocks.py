@@ -7,7 +7,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from service.codecs.rows import ExampleRow, Row
-from service.codecs.vectors import decode_vectors
+from service.codecs.vectors import decode_vectors, not_finite
 from service.errors import FieldError
 
 BLOCK_ROWS = 1000
@@ -65,15 +65,21 @@ class ExampleChecks:
         self._dimensions = dimensions
         self._seen = SeenIds()
 
-    def block(self, good: Numbered[ExampleRow], errors: list[FieldError]) -> Block[ExampleRow]:
-        """Decode the vectors of a group and set its bad rows aside."""
-        good = _without(good, self._vector_presence(good), errors)
-        vectors = None
-        if self._dimensions is not None:
-            values = [row.vector for _, row in good if row.vector is not UNSET]
-            vectors, problems = decode_vectors(values, self._dimensions)
-            vectors = np.delete(vectors, list(problems), axis=0) if problems else vectors
-            good = _without(good, problems, errors)
+    def block(
+        self, good: Numbered[ExampleRow], errors: list[FieldError], vectors: NDArray[np.float32] | None = None
+    ) -> Block[ExampleRow]:
+        """Decode the vectors of a group, unless they are given, and set its bad rows aside."""
+        problems: dict[int, FieldError] = {}
+        if vectors is not None:
+            problems = not_finite(vectors)
+        else:
+            good = _without(good, self._vector_presence(good), errors)
+            if self._dimensions is not None:
+                values = [row.vector for _, row in good if row.vector is not UNSET]
+                vectors, problems = decode_vectors(values, self._dimensions)
+        if vectors is not None and problems:
+            vectors = np.delete(vectors, list(problems), axis=0)
+        good = _without(good, problems, errors)
         duplicates = self._seen.add([row.id for _, row in good])
         if duplicates:
             vectors = None if vectors is None else np.delete(vectors, duplicates, axis=0)

@@ -1,30 +1,33 @@
 """The one way from a bulk body to rows."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
-from service.codecs.blocks import Block, ExampleChecks, Numbered, Parsed, finished, group
+from service.codecs.blocks import Block, ExampleChecks, Parsed, finished, group
 from service.codecs.csv_rows import read_csv
 from service.codecs.json_rows import read_document, read_ndjson
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.rows import EXAMPLES, LABELS, ExampleRow, LabelRow, Row, RowKind
-from service.errors import FieldError, InvalidRequestError, PayloadTooLargeError
+from service.codecs.tables import read_table
+from service.errors import InvalidRequestError, PayloadTooLargeError
 
 
 def decode_examples(
-    file: IO[bytes], media: Media, *, dimensions: int | None, limits: Limits
+    file: IO[bytes], media: Media, *, dimensions: int | None, limits: Limits, spool_dir: Path
 ) -> Iterator[Block[ExampleRow]]:
     """Decode an upload of examples, block by block, in memory that does not grow with the body.
 
     What fails as a whole may do so after blocks were given out, so nothing may be published before the end.
 
     Args:
-        file: The body as sent, from where it stands.
+        file: The body as sent, from where it stands; a table from its start, and a real file.
         media: From `parse_media`.
         dimensions: How long vectors are, when the project's features are vectors: then each row has one. None: no
             row may have one.
         limits: What is too large.
+        spool_dir: Where a compressed table is unpacked.
 
     Raises:
         MalformedRequestError: The body is not what its media type says.
@@ -32,33 +35,48 @@ def decode_examples(
         PayloadTooLargeError: A limit is exceeded.
     """
     checks = ExampleChecks(dimensions)
-    for good, errors in _groups(file, media, EXAMPLES, limits, components=dimensions is not None):
-        yield checks.block(good, errors)
+    if media.is_table:
+        groups = read_table(file, media, limits, dimensions=dimensions, spool_dir=spool_dir)
+    else:
+        parsed = group(_rows(file, media, EXAMPLES, limits, components=dimensions is not None))
+        groups = ((good, errors, None) for good, errors in parsed)
+    count = _Count(limits.max_rows)
+    for good, errors, vectors in groups:
+        count.add(len(good) + len(errors))
+        yield checks.block(good, errors, vectors)
+    count.finish()
 
 
 def decode_labels(file: IO[bytes], media: Media, *, limits: Limits) -> Iterator[Block[LabelRow]]:
     """Decode a body of labels, as `decode_examples` does; labels from CSV are strings, whatever the task."""
-    for good, errors in _groups(file, media, LABELS, limits, components=False):
+    count = _Count(limits.max_rows)
+    for good, errors in group(_rows(file, media, LABELS, limits, components=False)):
+        count.add(len(good) + len(errors))
         yield finished(good, errors)
+    count.finish()
 
 
-def _groups(
-    file: IO[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, components: bool
-) -> Iterator[tuple[Numbered[Row], list[FieldError]]]:
-    chunks = read_chunks(file, media, limits)
-    count = 0
-    for good, errors in group(_rows(chunks, media, kind, limits, components=components)):
-        count += len(good) + len(errors)
-        if count > limits.max_rows:
-            raise PayloadTooLargeError(f"The body has more than {limits.max_rows} rows.")
-        yield good, errors
-    if not count:
-        raise InvalidRequestError("The body has no rows.")
+class _Count:
+    """How many rows a body has: neither none nor too many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows = 0
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        if self._rows > self._most:
+            raise PayloadTooLargeError(f"The body has more than {self._most} rows.")
+
+    def finish(self) -> None:
+        if not self._rows:
+            raise InvalidRequestError("The body has no rows.")
 
 
 def _rows(
-    chunks: Iterator[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, components: bool
+    file: IO[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, components: bool
 ) -> Iterator[Parsed[Row]]:
+    chunks = read_chunks(file, media, limits)
     if media.format == "ndjson":
         return read_ndjson(chunks, kind, limits)
     if media.format == "csv":

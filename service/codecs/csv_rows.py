@@ -9,18 +9,18 @@ from typing import Any, Generic
 import msgspec
 
 from service.codecs.blocks import Parsed
+from service.codecs.columns import Columns
 from service.codecs.exports import original
 from service.codecs.json_rows import check_blank_lines, split_lines
 from service.codecs.limits import Limits
 from service.codecs.row_errors import explain_type, named
-from service.codecs.rows import Row, RowKind, name_problem, pointer_to
-from service.errors import FieldError, InvalidRequestError, MalformedRequestError, PayloadTooLargeError
+from service.codecs.rows import Row, RowKind, pointer_to
+from service.errors import FieldError, MalformedRequestError, PayloadTooLargeError
 
 # the module's own limit is per process and too small for texts; _Lines bounds whole records instead
 csv.field_size_limit(2**31 - 1)
 
 _NUMBERS = re.compile(r"[-+0-9.eE,]*")
-_COMPONENT = re.compile(r"x(0|[1-9][0-9]*)")
 
 
 class _CellError(ValueError):
@@ -96,27 +96,13 @@ class _Table(Generic[Row]):
 
     def __init__(self, header: list[str], kind: RowKind[Row], *, components: bool) -> None:
         self._kind: RowKind[Row] = kind
-        self._width = len(header)
-        self._components: list[int] = []
-        self._fields: dict[str, int] = {}
-        self._data: dict[str, int] = {}
-        self._check_names(header)
-        known = set(kind.row_type.__struct_fields__) - {"data"}
-        for column, name in enumerate(header):
-            if name in known:
-                self._fields[name] = column
-            elif not kind.other_columns:
-                raise _bad_header(pointer_to(name), "unknown_field", "There is no such column.")
-            elif not (components and _COMPONENT.fullmatch(name)):
-                self._data[name] = column
-        if components:
-            self._components = self._component_columns(header)
+        self._columns = Columns.of(header, kind, components=components, line=1)
 
     def row(self, cells: list[str]) -> Row | FieldError:
         """The row of one record, or its first problem."""
-        if len(cells) != self._width:
-            return FieldError("", "wrong_columns", f"Expected {self._width} cells, as in the header.")
-        key = original(cells[self._fields[self._kind.id_field]])
+        if len(cells) != len(self._columns.names):
+            return FieldError("", "wrong_columns", f"Expected {len(self._columns.names)} cells, as in the header.")
+        key = original(cells[self._columns.fields[self._kind.id_field]])
         try:
             row = msgspec.convert(self._values(cells), self._kind.row_type)
         except _CellError as error:
@@ -127,34 +113,16 @@ class _Table(Generic[Row]):
         return row if problem is None else named(problem, key)
 
     def _values(self, cells: list[str]) -> dict[str, Any]:
-        values: dict[str, Any] = {name: original(cells[i]) for name, i in self._fields.items() if cells[i]}
+        values: dict[str, Any] = {name: original(cells[i]) for name, i in self._columns.fields.items() if cells[i]}
         if "priority" in values:
             values["priority"] = _number(values["priority"], "priority")
         if "skip" in values:
             values["skip"] = _boolean(values["skip"], "skip")
-        numbers = [cells[i] for i in self._components]
+        numbers = [cells[i] for i in self._columns.components]
         if any(numbers):
             values["vector"] = _vector(numbers)
-        data = {name: original(cells[i]) for name, i in self._data.items() if cells[i]}
+        data = {name: original(cells[i]) for name, i in self._columns.data.items() if cells[i]}
         return {**values, "data": data} if data else values
-
-    def _check_names(self, header: list[str]) -> None:
-        if self._kind.id_field not in header:
-            raise _bad_header(pointer_to(self._kind.id_field), "missing_field", "The column is required.")
-        for column, name in enumerate(header):
-            problem = name_problem("", name)
-            if problem is not None:
-                raise _bad_header("", problem.code, f"Column {column + 1}: {problem.detail}")
-            if name in header[:column]:
-                raise _bad_header(pointer_to(name), "duplicate_column", "The column stands twice in the header.")
-
-    def _component_columns(self, header: list[str]) -> list[int]:
-        numbered = {int(match[1]): i for i, name in enumerate(header) if (match := _COMPONENT.fullmatch(name))}
-        if sorted(numbered) != list(range(len(numbered))):
-            raise _bad_header("/x0", "missing_field", "The columns x0, x1, ... must leave no number out.")
-        if numbered and "vector" in self._fields:
-            raise _bad_header("/vector", "duplicate_column", "The vector is in `vector` or in x0, x1, ..., not both.")
-        return [numbered[i] for i in range(len(numbered))]
 
 
 def _vector(cells: list[str]) -> list[float]:
@@ -184,7 +152,3 @@ def _boolean(cell: str, *path: str) -> bool:
     if value is None:
         raise _CellError(FieldError(pointer_to(*path), "wrong_type", "Expected true or false."))
     return value
-
-
-def _bad_header(pointer: str, code: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError("The CSV header is wrong.", errors=[FieldError(pointer, code, detail, line=1)])

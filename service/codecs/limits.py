@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from service.settings import Settings
+from service.settings import MIB, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,7 @@ class Limits:
     max_json_bytes: int
     max_decoded_bytes: int
     max_rows: int
+    table_memory_bytes: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -21,4 +22,5 @@ class Limits:
             max_json_bytes=settings.max_json_bytes,
             max_decoded_bytes=settings.max_decoded_bytes,
             max_rows=settings.max_rows,
+            table_memory_bytes=settings.table_memory_mib * MIB,
         )

@@ -4,6 +4,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import IO, Literal, Protocol
 
 from service.codecs.limits import Limits
@@ -21,9 +22,13 @@ _GZIP_WINDOW = 31
 # what RFC 9659 lets a decoder of HTTP refuse to go beyond: 8 MiB
 _ZSTD_WINDOW: dict[int, int] = {DecompressionParameter.window_log_max: 23}
 
-Format = Literal["json", "ndjson", "csv"]
+Format = Literal["json", "ndjson", "csv", "arrow", "parquet"]
 Coding = Literal["identity", "gzip", "zstd"]
 FORMATS: dict[str, Format] = {"application/json": "json", "application/x-ndjson": "ndjson", "text/csv": "csv"}
+TABLES: dict[str, Format] = {
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.parquet": "parquet",
+}
 CODINGS: dict[str, Coding] = {"identity": "identity", "gzip": "gzip", "zstd": "zstd"}
 
 
@@ -34,17 +39,30 @@ class Media:
     format: Format
     coding: Coding
 
+    @property
+    def is_table(self) -> bool:
+        """Whether it has typed columns, which a process of its own decodes."""
+        return self.format in TABLES.values()
 
-def parse_media(media_type: str | None, encoding: str | None) -> Media:
+
+def parse_media(media_type: str | None, encoding: str | None, *, tables: bool = False) -> Media:
     """Read the headers Content-Type and Content-Encoding; done before the body is, so that a wrong one costs nothing.
+
+    Args:
+        media_type: The header Content-Type.
+        encoding: The header Content-Encoding.
+        tables: Whether Arrow and Parquet are read as well.
 
     Raises:
         UnsupportedMediaTypeError: One of them is not read here; the detail names those that are.
     """
     essence, *parameters = (part.strip() for part in (media_type or "").split(";"))
-    chosen = FORMATS.get(essence.lower())
+    known = {**FORMATS, **TABLES} if tables else FORMATS
+    chosen = known.get(essence.lower())
     if chosen is None:
-        raise UnsupportedMediaTypeError(f"The Content-Type must be one of {', '.join(FORMATS)}.")
+        raise UnsupportedMediaTypeError(f"The Content-Type must be one of {', '.join(known)}.")
+    if essence.lower() in TABLES and find_spec("pyarrow") is None:
+        raise UnsupportedMediaTypeError("Arrow and Parquet are read where the extra `arrow` of gleaner is installed.")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in {"utf-8", "utf8"}:

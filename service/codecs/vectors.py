@@ -31,7 +31,7 @@ def decode_vector(value: list[float] | str, dimensions: int) -> bytes:
     if isinstance(value, str):
         return _unpack_base64(value, 4 * dimensions)
     if len(value) != dimensions:
-        raise _wrong_length(dimensions)
+        raise InvalidVectorError(wrong_length(dimensions))
     try:
         return _float32(dimensions).pack(*value)
     except OverflowError as error:
@@ -55,12 +55,19 @@ def decode_vectors(
             problems[i] = error.problem
             packed.append(bytes(4 * dimensions))
     matrix = np.frombuffer(b"".join(packed), dtype="<f4").reshape(len(values), dimensions)
+    bad = not_finite(matrix)
+    if bad:
+        matrix = matrix.copy()
+        matrix[list(bad)] = 0
+    return matrix, problems | bad
+
+
+def not_finite(matrix: NDArray[np.float32]) -> dict[int, FieldError]:
+    """The problem of each row (n, dimensions) that holds something else than numbers."""
     finite = np.isfinite(matrix)
     if finite.all():
-        return matrix, problems
-    for i in np.flatnonzero(~finite.all(axis=1)).tolist():
-        problems[i] = _not_finite(int(np.argmin(finite[i])))
-    return np.where(finite.all(axis=1, keepdims=True), matrix, np.float32(0)), problems
+        return {}
+    return {i: _not_finite(int(np.argmin(finite[i]))) for i in np.flatnonzero(~finite.all(axis=1)).tolist()}
 
 
 @cache
@@ -75,13 +82,14 @@ def _unpack_base64(value: str, size: int) -> bytes:
         problem = FieldError("/vector", "invalid_base64", "Not valid base64 with padding.")
         raise InvalidVectorError(problem) from error
     if len(data) != size:
-        raise _wrong_length(size // 4)
+        raise InvalidVectorError(wrong_length(size // 4))
     return data
 
 
-def _wrong_length(dimensions: int) -> InvalidVectorError:
+def wrong_length(dimensions: int) -> FieldError:
+    """What is wrong with a vector that is not of `dimensions` numbers."""
     detail = f"Expected {dimensions} numbers, or base64 of {4 * dimensions} bytes."
-    return InvalidVectorError(FieldError("/vector", "wrong_dimensions", detail))
+    return FieldError("/vector", "wrong_dimensions", detail)
 
 
 def _not_finite(position: int) -> FieldError:

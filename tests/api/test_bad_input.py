@@ -12,6 +12,7 @@ import pytest
 from backports import zstd
 
 from service.api.deps.runtime import Runtime
+from tests.codecs.bodies import ARROW, PARQUET
 from tests.support.bodies import counts, examples, label, upload
 from tests.support.runtime import Api, make_api, make_runtime
 
@@ -69,8 +70,11 @@ CASES = [
     # what the body is
     Case("no content type", 415, "unsupported-media-type", GOOD, media=None),
     Case("wrong content type", 415, "unsupported-media-type", GOOD, media="text/plain"),
-    Case("arrow", 415, "unsupported-media-type", GOOD, media="application/vnd.apache.arrow.stream"),
-    Case("parquet", 415, "unsupported-media-type", GOOD, media="application/vnd.apache.parquet"),
+    Case("labels as arrow", 415, "unsupported-media-type", LABEL, to="labels", media=ARROW),
+    Case("labels as parquet", 415, "unsupported-media-type", LABEL, to="labels", media=PARQUET),
+    Case("not arrow", 400, "malformed-request", GOOD, media=ARROW),
+    Case("not parquet", 400, "malformed-request", GOOD, media=PARQUET),
+    Case("empty arrow", 422, "invalid-request", media=ARROW),
     Case("other charset", 415, "unsupported-media-type", GOOD, media="text/csv; charset=utf-16"),
     Case("brotli", 415, "unsupported-media-type", GOOD, headers={"Content-Encoding": "br"}),
     Case("predictions", 422, "unsupported-feature", GOOD, to="predictions", code="unsupported"),

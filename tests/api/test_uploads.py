@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from service.db.queries import examples as example_queries
 from service.db.queries import uploads as upload_queries
 from service.db.tables import Chunk, Example, IdempotentAnswer, Label, LooseVector, Pool, StagedExample, Upload
 from service.storage.memory import MemoryObjects
+from tests.codecs.bodies import ARROW, PARQUET
+from tests.codecs.tables import table_body
 from tests.support.bodies import NDJSON, candidates, counts, examples, label, lines, points, upload, vectors
 from tests.support.runtime import Api, make_api
 
@@ -305,3 +308,48 @@ def test_the_spool_folder_is_empty_afterwards(api: Api) -> None:
     upload(api, project_id, points(40_000))
     assert upload(api, project_id, [{"id": "x"}] * 2000).status_code == 422
     assert list(api.runtime.settings.spool_dir.iterdir()) == []
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    fields = [("id", pa.string()), ("vector", pa.list_(pa.float32(), 2)), ("label", pa.string()), ("text", pa.string())]
+    flat = [{**row, **row.get("data", {})} for row in rows]
+    return pa.Table.from_pylist(flat, schema=pa.schema(fields))
+
+
+@pytest.mark.parametrize("media_type", [ARROW, PARQUET])
+@pytest.mark.parametrize("rows", [20, COUNT])
+def test_tables_are_stored_as_the_same_rows_of_json_are(api: Api, media_type: str, rows: int) -> None:
+    sent = points(rows)
+    sent[1]["data"] = {"text": "t"}
+    sent[2]["label"] = "a"
+    project_id, other = api.project(), api.project()
+    path, headers = f"/v1/projects/{project_id}/examples", {"Content-Type": media_type}
+    answer = api.http.post(path, content=table_body(table(sent), media_type), headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == upload(api, other, sent).json()
+    assert vectors(api, project_id) == vectors(api, other)
+    assert candidates(api, project_id) == candidates(api, other)
+    again = upload(api, project_id, [{k: v for k, v in row.items() if k != "label"} for row in sent]).json()
+    assert (again["unchanged"], again["updated"], again["created"]) == (rows, 0, 0)
+
+
+@pytest.mark.parametrize("media_type", [ARROW, PARQUET])
+def test_bad_rows_of_tables_store_nothing_unless_asked(api: Api, media_type: str) -> None:
+    project_id = api.project()
+    sent = points(COUNT)
+    sent[COUNT - 1]["vector"] = [float("nan"), 1.0]
+    body, headers = table_body(table(sent), media_type), {"Content-Type": media_type}
+    path = f"/v1/projects/{project_id}/examples"
+    answer = api.http.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["line"]) == (422, COUNT)
+    assert (counts(api, project_id)["examples"]["total"], count(api, Chunk)) == (0, 0)
+    answer = api.http.post(f"{path}?mode=partial", content=body, headers=headers).json()
+    assert (answer["created"], answer["rejected"], answer["errors"][0]["id"]) == (COUNT - 1, 1, f"e{COUNT - 1}")
+
+
+def test_a_table_needs_the_library(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.codecs.media.find_spec", lambda _: None)
+    headers = {"Content-Type": ARROW}
+    answer = api.http.post(f"/v1/projects/{api.project()}/examples", content=b"", headers=headers)
+    assert answer.status_code == 415
+    assert "`arrow`" in answer.json()["detail"]

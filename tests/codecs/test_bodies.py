@@ -6,8 +6,10 @@ import io
 import json
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
@@ -196,11 +198,12 @@ TEXT = b"x" * 4000
     ],
 )
 def test_memory_does_not_grow_with_the_body(start: bytes, piece: bytes, media_type: str) -> None:
-    limits = Limits(max_line_bytes=10_000, max_json_bytes=1 << 30, max_decoded_bytes=1 << 30, max_rows=10**9)
+    limits = replace(LIMITS, max_line_bytes=10_000, max_json_bytes=1 << 30, max_decoded_bytes=1 << 30, max_rows=10**9)
     file = cast("IO[bytes]", Repeated(start, piece, 48 * CHUNK_BYTES))
     tracemalloc.start()
     with contextlib.suppress(InvalidRequestError, MalformedRequestError):
-        for _ in decode_examples(file, parse_media(media_type, None), dimensions=None, limits=limits):
+        media = parse_media(media_type, None)
+        for _ in decode_examples(file, media, dimensions=None, limits=limits, spool_dir=Path()):
             pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -110,21 +110,28 @@ class BulkEdge(Edge):
         )
 
 
-async def bulk_edge(
-    request: Request,
-    held: Held,
-    who: Identified,
-    mode: BulkMode = "atomic",
-    idempotency_key: IdempotencyKey = None,
-) -> AsyncIterator[BulkEdge]:
-    """The edge of a request with a bulk body, which is spooled: into a file without a name once it is not small."""
-    media = parse_media(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    folder = held.settings.spool_dir
-    with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(folder)) as file:
-        digest, size = await _spool(request, file)
-        body = BulkBody(file, media, mode, size)
-        hashed = request_hash(request, b"", digest=digest)
-        yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+class BulkEdges:
+    """Makes the edge of a request with a bulk body, which is spooled: into a file without a name once not small."""
+
+    def __init__(self, *, tables: bool) -> None:
+        self._tables = tables
+
+    async def __call__(
+        self,
+        request: Request,
+        held: Held,
+        who: Identified,
+        mode: BulkMode = "atomic",
+        idempotency_key: IdempotencyKey = None,
+    ) -> AsyncIterator[BulkEdge]:
+        """Spool the body of a request, when it is in a form that is read."""
+        header = request.headers.get
+        media = parse_media(header("content-type"), header("content-encoding"), tables=self._tables)
+        with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(held.settings.spool_dir)) as file:
+            digest, size = await _spool(request, file)
+            body = BulkBody(file, media, mode, size)
+            hashed = request_hash(request, b"", digest=digest)
+            yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
 
 
 async def _spool(request: Request, file: IO[bytes]) -> tuple[str, int]:
@@ -147,7 +154,8 @@ async def _spool(request: Request, file: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-BulkWriting = Annotated[BulkEdge, Depends(bulk_edge, scope="function")]
+BulkWriting = Annotated[BulkEdge, Depends(BulkEdges(tables=False), scope="function")]
+TableWriting = Annotated[BulkEdge, Depends(BulkEdges(tables=True), scope="function")]
 
 
 async def _label_groups(request: Request) -> Groups[Submission, Submitted]:

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 from service.actions import bulk, examples, large_uploads, projects, uploads
 from service.actions.examples import Status
-from service.api.deps.bulk import BulkWriting
+from service.api.deps.bulk import TableWriting
 from service.api.deps.callers import BulkReader, PoolWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
@@ -51,7 +51,7 @@ ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01
         IdempotencyMismatchError,
     ),
 )
-def upload_examples(project_id: ProjectId, _: PoolWriter, writing: BulkWriting) -> Response:
+def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting) -> Response:
     """An example with a known id and other content is updated; a `label` in a row is a label."""
     return writing.submit(
         lambda request, keep: uploads.submit(request, keep=keep),

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.actions.bulk import Outcome
 from service.api.schemas.base import FieldProblem, Schema
+from service.codecs.media import TABLES
 
 
 class BulkAnswer(Schema):
@@ -28,10 +29,26 @@ class BulkAnswer(Schema):
         return cls.model_validate(outcome)
 
 
+_TABLE = {
+    "type": "string",
+    "format": "binary",
+    "description": (
+        "The fields of the JSON form as columns; `vector` as lists of numbers, or columns `x0`, `x1`, ...; other "
+        "columns are `data`. Needs the extra `arrow`."
+    ),
+}
+
+
 def request_body(
-    name: str, row_type: type[msgspec.Struct], *, rows: Sequence[dict[str, Any]], csv: str, description: str
+    name: str,
+    row_type: type[msgspec.Struct],
+    *,
+    rows: Sequence[dict[str, Any]],
+    csv: str,
+    description: str,
+    tables: bool = False,
 ) -> dict[str, Any]:
-    """The OpenAPI request body of a bulk route: the same rows in three media types."""
+    """The OpenAPI request body of a bulk route: the same rows in each of its media types."""
     _, components = msgspec.json.schema_components([row_type])
     row = components[row_type.__name__]
     document = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": row}}}
@@ -53,6 +70,7 @@ def request_body(
                     "schema": {"type": "string", "description": "A header, then a row on each line."},
                     "example": csv,
                 },
+                **({media_type: {"schema": _TABLE} for media_type in TABLES} if tables else {}),
             },
         }
     }

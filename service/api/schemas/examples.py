@@ -83,4 +83,5 @@ UPLOAD = request_body(
         "A vector is a list of numbers, or base64 of little-endian float32; in CSV base64 in the column `vector`, or "
         "columns `x0`, `x1`, ...; other CSV columns are `data`."
     ),
+    tables=True,
 )

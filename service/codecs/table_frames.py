@@ -1,0 +1,87 @@
+"""What the process that decodes tables is told, and what it answers."""
+
+import struct
+from collections.abc import Iterator
+from typing import IO, Literal
+
+import msgspec
+
+from service.errors import FieldError
+
+_LENGTH = struct.Struct("<Q")
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A body to decode, which is the file at standard input; given as JSON on the command line.
+
+    Attributes:
+        format: What the body is.
+        dimensions: How long vectors are; None: no row may have one.
+        max_rows: More rows are too many.
+        max_decoded_bytes: How many bytes of frames are too many.
+        max_row_bytes: A larger row is a bad row.
+        memory_bytes: How much memory decoding may take, beside the body itself.
+    """
+
+    format: Literal["arrow", "parquet"]
+    dimensions: int | None
+    max_rows: int
+    max_decoded_bytes: int
+    max_row_bytes: int
+    memory_bytes: int
+
+
+class Rows(msgspec.Struct, tag="rows", array_like=True):
+    """Some consecutive rows.
+
+    Attributes:
+        rows: The fields of each row but its vector, as a map.
+        vectors: The vectors of all of them, one behind the other, little-endian float32; zeros for a bad row.
+        problems: What is wrong with the rows at these positions.
+    """
+
+    rows: list[msgspec.Raw]
+    vectors: bytes
+    problems: dict[int, FieldError]
+
+
+class Failure(msgspec.Struct, tag="failure", array_like=True):
+    """The body fails as a whole; `name` is that of the error."""
+
+    name: str
+    detail: str
+    errors: list[FieldError] = []
+
+
+class End(msgspec.Struct, tag="end", array_like=True):
+    """All rows were given."""
+
+
+Frame = Rows | Failure | End
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+def write_frame(file: IO[bytes], frame: Frame) -> int:
+    """Write a frame; returns its size in bytes."""
+    data = _encode(frame)
+    file.write(_LENGTH.pack(len(data)))
+    file.write(data)
+    return len(data)
+
+
+def read_frames(file: IO[bytes]) -> Iterator[Frame]:
+    """The frames up to the end, or to where the writer has died.
+
+    Raises:
+        msgspec.MsgspecError: This is no frame.
+    """
+    while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
+        (size,) = _LENGTH.unpack(head)
+        if size > MAX_FRAME_BYTES:
+            raise msgspec.DecodeError("the frame is too large")
+        data = file.read(size)
+        if len(data) < size:
+            return
+        yield _decode(data)

@@ -1,0 +1,182 @@
+"""Arrow and Parquet that lie: refused as a problem by a process that may die of them, and never a fault here."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from service.codecs.blocks import Block
+from service.codecs.rows import ExampleRow
+from service.codecs.tables import process_died
+from service.errors import GleanerError, InvalidRequestError, MalformedRequestError, PayloadTooLargeError
+from service.settings import MIB
+from tests.codecs.bodies import ARROW, LIMITS, PARQUET, examples
+from tests.codecs.tables import table_body, vectors
+from tests.security.test_mutated_bodies import mutated, outcome
+
+BOTH = pytest.mark.parametrize("media_type", [ARROW, PARQUET])
+WIDE = replace(LIMITS, max_line_bytes=4 * MIB, max_decoded_bytes=1 << 34, max_rows=10**9, table_memory_bytes=128 * MIB)
+
+
+def read(body: bytes, media_type: str = ARROW) -> Iterator[Block[ExampleRow]]:
+    return examples(body, media_type, dimensions=2, limits=WIDE)
+
+
+def whole(media_type: str) -> bytes:
+    return table_body(
+        {
+            "id": pa.array(["a", "b"]),
+            "vector": vectors([[1, 2], [3, 4]]),
+            "label": pa.array(["x", "y"]).dictionary_encode(),
+            "n": [{"a": [1, None]}, None],
+        },
+        media_type,
+    )
+
+
+def long_list() -> pa.Array:
+    """One vector of 256 MB."""
+    count = 1 << 26
+    offsets = pa.array([0, count], type=pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(np.zeros(count, dtype=np.float32)))
+
+
+def repeated() -> pa.Array:
+    """Rows of a large text that is there once."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, dtype=np.int8)), pa.array(["x" * MIB]))
+
+
+def ids(rows: int) -> pa.Array:
+    return pa.array([str(i) for i in range(rows)])
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        (PARQUET, lambda: table_body({"id": ids(1), "vector": long_list()}, PARQUET, compression="zstd")),
+        (ARROW, lambda: table_body({"id": ids(1), "vector": long_list()}, ARROW, compression="zstd")),
+        (PARQUET, lambda: table_body({"id": ids(1000), "x": repeated()}, PARQUET, compression="zstd")),
+        (ARROW, lambda: table_body({"id": ids(1000), "x": repeated()}, ARROW)),
+    ],
+)
+def test_bombs_end_with_their_process(media_type: str, body: Callable[[], bytes]) -> None:
+    sent = body()
+    assert len(sent) < 2 * MIB
+    began = time.monotonic()
+    with pytest.raises(PayloadTooLargeError, match="memory"):
+        list(read(sent, media_type))
+    assert time.monotonic() - began < 20
+
+
+def test_many_rows_in_few_bytes_are_too_many() -> None:
+    rows = 3_000_000
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int8)), pa.array(["a"]))
+    sent = table_body({"id": one}, PARQUET, compression="zstd")
+    assert len(sent) < 10_000
+    with pytest.raises(PayloadTooLargeError, match="5000 rows"):
+        list(examples(sent, PARQUET))
+
+
+def extension(name: str) -> pa.Table:
+    field = pa.field("x", pa.string(), metadata={"ARROW:extension:name": name, "ARROW:extension:metadata": "gASVAAAA"})
+    return pa.table([pa.array(["a"]), pa.array(["{}"])], schema=pa.schema([pa.field("id", pa.string()), field]))
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["arrow.json", "arrow.py_extension_type", "somebody.else", "arrow.opaque"])
+def test_extension_types_are_refused(media_type: str, name: str) -> None:
+    with pytest.raises((InvalidRequestError, MalformedRequestError)):
+        list(examples(table_body(extension(name), media_type), media_type))
+
+
+def lying(name: str, column: pa.Array, offsets: list[int]) -> bytes:
+    """A stream whose column of two has other offsets than 0, 2, 4."""
+    body = table_body({"id": ["a", "b"], name: column})
+    honest, lie = (np.array(numbers, dtype=np.int32).tobytes() for numbers in ([0, 2, 4], offsets))
+    assert body.count(honest) == 1
+    return body.replace(honest, lie)
+
+
+OFFSETS = ([0, -2, 4], [0, 2, 1 << 30], [4, 2, 0], [-8, 2, 4], [0, 1 << 30, 1 << 30], [-(2**31), 2, 4])
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+def test_offsets_that_lead_out_of_the_body_are_refused(offsets: list[int]) -> None:
+    columns = {"vector": vectors([[1, 2], [3, 4]]), "text": pa.array(["ab", "cd"])}
+    for name, column in columns.items():
+        with pytest.raises(MalformedRequestError):
+            list(examples(lying(name, column, offsets), dimensions=2 if name == "vector" else None, media_type=ARROW))
+
+
+@pytest.mark.parametrize("code", [77, -3])
+def test_codes_that_no_dictionary_has_are_refused(code: int) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, code]), pa.array(["a"]), safe=False)
+    with pytest.raises(MalformedRequestError):
+        list(examples(table_body({"id": ["a", "b"], "label": column}), ARROW))
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    for broken in (b"\xff\xfe", b"\xed\xa0", b"\xc0\x80"):
+        body = table_body({"id": ["a"], "text": ["QZ"]}).replace(b"QZ", broken)
+        with pytest.raises(MalformedRequestError):
+            list(examples(body, ARROW))
+
+
+@BOTH
+def test_no_cut_body_is_read(media_type: str) -> None:
+    body = whole(media_type)
+    cuts = [1, 4, 8, len(body) // 3, len(body) // 2, len(body) - 9, len(body) - 8, len(body) - 1]
+    for cut in cuts:
+        with pytest.raises(GleanerError) as raised:
+            list(read(body[:cut], media_type))
+        assert raised.value.status in {400, 413, 422}, cut
+    with pytest.raises(MalformedRequestError):
+        list(read(body + b"more", media_type))
+
+
+@BOTH
+def test_a_stream_that_was_cut_between_batches_is_refused(media_type: str) -> None:
+    table = pa.table({"id": ids(10), "vector": vectors([[1, 2]] * 10)})
+    body = table_body(table, media_type)
+    with pytest.raises(MalformedRequestError):
+        list(read(body[:-8], media_type))
+
+
+def test_footers_that_point_elsewhere_are_refused() -> None:
+    body = whole(PARQUET)
+    for length in (0, 1, len(body) - 8, len(body), 2**31 - 1, 2**32 - 1):
+        with pytest.raises(MalformedRequestError):
+            list(read(body[:-8] + length.to_bytes(4, "little") + b"PAR1", PARQUET))
+    with pytest.raises(MalformedRequestError):
+        list(read(body[:-4] + b"PARE", PARQUET))
+
+
+@BOTH
+def test_mutated_tables_are_rows_or_problems(media_type: str) -> None:
+    rng = np.random.default_rng(5)
+    body = whole(media_type)
+    statuses = {outcome(partial(read_all, mutated(body, rng), media_type)) for _ in range(40)}
+    assert max(statuses) < 500
+
+
+def read_all(body: bytes, media_type: str) -> None:
+    for block in read(body, media_type):
+        assert block.vectors is not None
+        assert np.isfinite(block.vectors).all()
+
+
+def test_what_a_killed_process_was_decoding_is_too_large() -> None:
+    assert isinstance(process_died(-9), PayloadTooLargeError)
+    assert isinstance(process_died(-24), PayloadTooLargeError)
+    assert isinstance(process_died(-11), MalformedRequestError)
+
+
+def test_the_api_never_loads_the_library() -> None:
+    code = "import sys, service.app, service.cli.roles; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
