@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.cli import bench_learning
+from service.cli import bench_learning, bench_tables
 from service.cli import bench_processes as processes
 from service.cli.bench_arrays import NAMES, clouds
 from service.cli.bench_child import peak_anonymous
@@ -118,6 +118,30 @@ def upload(bench: Bench) -> Iterator[Figure]:
     yield Figure(name="API memory growth by an upload", value=max(growth), unit="MiB", at_most=64)
 
 
+def table_upload(bench: Bench) -> Iterator[Figure]:
+    """1,000,000 x 384 as one Arrow IPC stream, against writing the same bytes to the disk just before and after."""
+    rows, wide = (SMALL if bench.quick else MILLION), 384
+    path = bench.service.folder / "table.arrow"
+    bench_tables.write_stream(path, bench.rng, rows, wide)
+    floor = [bench_tables.seconds_to_write(path)]
+    project_id = _project(bench, dimensions=wide)
+    api = processes.child(bench.service.process.pid, "serve")
+    processes.reset_peak(api)
+    before = processes.resident(api)
+    seconds = _timed(partial(bench.client.upload, project_id, bench_tables.pieces(path), bench_tables.ARROW))
+    growth = (processes.peak_resident(api) - before) / MIB
+    floor.append(bench_tables.seconds_to_write(path))
+    batch = bench.client.query(project_id, k=1, strategy="random")
+    if batch["pool"]["candidates"] != rows:
+        raise CallError(f"A query saw {batch['pool']['candidates']} of {rows} uploaded rows.")
+    plain = statistics.median(floor)
+    parts = {"upload s": seconds, "write s": plain, "MB": path.stat().st_size / 1e6}
+    name = f"upload of {rows:,} x {wide} as Arrow / writing the bytes"
+    yield Figure(name=name, value=seconds / plain, unit="x", at_most=5, parts=parts)
+    yield Figure(name="API memory growth by it", value=growth, unit="MiB", at_most=128)
+    path.unlink()
+
+
 def scoring(bench: Bench) -> Iterator[Figure]:
     """Margin over 200,000 x 64 by a new model: the worker's time from claim to batch, against plain numpy."""
     rows = 200_000
@@ -185,6 +209,7 @@ CASES: Mapping[str, Callable[[Bench], Iterator[Figure]]] = {
     "overhead": overhead,
     "training": training,
     "upload": upload,
+    "table_upload": table_upload,
     "scoring": scoring,
     "million": million,
     "label_errors": label_errors,

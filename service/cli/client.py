@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-_NDJSON = {"Content-Type": "application/x-ndjson"}
+_NDJSON = "application/x-ndjson"
 _WAIT = {"Prefer": "wait=30"}
 _TIMEOUT_SECONDS = 120.0
 
@@ -49,9 +49,10 @@ class Client:
         etag = self._send("GET", path).headers["ETag"]
         self.call("PATCH", path, json=sections, headers={"If-Match": etag})
 
-    def upload(self, project_id: str, body: Body) -> dict[str, Any]:
-        """Upload examples as NDJSON."""
-        return self.call("POST", f"/v1/projects/{project_id}/examples", content=body, headers=_NDJSON)
+    def upload(self, project_id: str, body: Body, media_type: str = _NDJSON) -> dict[str, Any]:
+        """Upload examples, as NDJSON unless another form is named."""
+        headers = {"Content-Type": media_type}
+        return self.call("POST", f"/v1/projects/{project_id}/examples", content=body, headers=headers)
 
     def label(self, project_id: str, labels: list[dict[str, Any]]) -> dict[str, Any]:
         """Send labels."""

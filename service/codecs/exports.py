@@ -3,7 +3,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +11,16 @@ PIECE_BYTES = 64 * 1024
 
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+ColumnKind = Literal["text", "texts", "integer", "number", "boolean", "time", "json"]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of an export; `texts` holds lists of them, `json` any lists and objects."""
+
+    name: str
+    type: ColumnKind = "text"
 
 
 def write_ndjson(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

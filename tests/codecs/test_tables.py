@@ -110,7 +110,7 @@ def test_large_tables_come_in_blocks(media_type: str) -> None:
     assert max(len(block.rows) for block in blocks) == 1000
     assert [row.id for block in blocks for row in block.rows] == [str(i) for i in range(rows)]
     assert [line for block in blocks for line in block.lines] == list(range(1, rows + 1))
-    assert np.array_equal(np.concatenate([block.vectors for block in blocks]), numbers)  # type: ignore[arg-type] # none is None
+    assert np.array_equal(np.concatenate([block.vectors for block in blocks]), numbers)
 
 
 @pytest.mark.parametrize("kind", [LIST, lambda number: pa.list_(number, 2)])

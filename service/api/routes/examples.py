@@ -1,26 +1,30 @@
 """The pool: bulk uploads of examples, reading and deleting them, and the lists of bad rows."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
+from sqlalchemy.orm import Session
 
 from service.actions import bulk, examples, large_uploads, projects, uploads
 from service.actions.examples import Status
 from service.api.deps.bulk import TableWriting
 from service.api.deps.callers import BulkReader, PoolWriter, Reader
 from service.api.deps.edge import Writing
+from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.bulk import BulkAnswer
-from service.api.schemas.examples import UPLOAD, ExampleDetail, ExampleOut
+from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleOut, as_row
 from service.errors import (
     FieldError,
     IdempotencyInProgressError,
     IdempotencyMismatchError,
     MalformedRequestError,
+    NotAcceptableError,
     NotFoundError,
     PayloadTooLargeError,
     RowsRejectedError,
@@ -64,25 +68,42 @@ def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting)
 @router.get(
     "/examples",
     operation_id="listExamples",
-    summary="List examples",
-    responses=responses(MalformedRequestError, NotFoundError),
+    summary="List or export examples",
+    response_model=Page[ExampleOut],
+    responses={**responses(MalformedRequestError, NotFoundError, NotAcceptableError), 200: STREAMS},
 )
 def list_examples(
     project_id: ProjectId,
     _: Reader,
-    session: Reading,
+    held: Held,
     status: StatusFilter = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
-) -> Page[ExampleOut]:
-    """Examples in the order of upload; one whose features changed moves to the end."""
+    accept: Accept = None,
+) -> Response:
+    """In the order of upload, changed features last; `Accept` of NDJSON, CSV or Parquet streams all of them."""
+    form = form_of(accept)
+    if form != JSON:
+        with held.database.read() as session:
+            projects.get(session, project_id)
+        return Export(COLUMNS, partial(_read, project_id, status)).stream(held, form)
     tied = {"list": "examples", "project": project_id, "status": status}
     number = decode_number(decode_token(page_token, **tied))
     after = -1 if number is None else number
-    views = examples.page(session, project_id, status=status, after=after, size=page_size + 1, now=utc_now())
+    with held.database.read() as session:
+        views = examples.page(session, project_id, status=status, after=after, size=page_size + 1, now=utc_now())
+        items = [ExampleOut.of(view) for view in views[:page_size]]
     more = str(views[page_size - 1].example.row) if len(views) > page_size else None
-    items = [ExampleOut.of(view) for view in views[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, **tied))
+    page = Page[ExampleOut](items=items, next_page_token=encode_token(more, **tied))
+    return Response(page.render(), media_type=JSON)
+
+
+def _read(
+    project_id: str, status: Status | None, session: Session, after: int | None, size: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    first = -1 if after is None else after
+    views = examples.page(session, project_id, status=status, after=first, size=size, now=utc_now())
+    return [as_row(view) for view in views], views[-1].example.row if views else None
 
 
 @router.get(

@@ -1,21 +1,22 @@
 """Labels."""
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Path, Response
+from sqlalchemy.orm import Session
 
 from service.actions import labels, projects
 from service.api.deps.bulk import BulkWriting, LabelGroups
 from service.api.deps.callers import LabelWriter, Reader
 from service.api.deps.edge import Writing
+from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
-from service.api.deps.runtime import Held, Runtime
+from service.api.deps.runtime import Held
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_token, encode_token
-from service.api.schemas.labels import COLUMNS, SUBMIT, LabelOut, LabelsAnswer, as_row
-from service.codecs.exports import write_csv, write_ndjson
+from service.api.schemas.labels import SUBMIT, LabelOut, LabelsAnswer, as_row, columns
+from service.catalog.tasks import task_of
 from service.errors import (
     IdempotencyInProgressError,
     IdempotencyMismatchError,
@@ -30,12 +31,6 @@ from service.errors import (
 router = APIRouter(prefix="/v1/projects/{project_id}/labels", tags=["labels"])
 
 LabelId = Annotated[str, Path(description="Id of the label.", examples=["lbl_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
-# OpenAPI says it by the media types of the answer
-Accept = Annotated[str | None, Header(include_in_schema=False)]
-
-_SLICE = 1000
-_NDJSON, _CSV = "application/x-ndjson", "text/csv"
-_JSON = ("application/json", "application/*", "*/*", "")
 
 
 @router.post(
@@ -66,10 +61,7 @@ async def record_labels(project_id: ProjectId, _: LabelWriter, writing: BulkWrit
     response_model=Page[LabelOut],
     responses={
         **responses(MalformedRequestError, NotFoundError, NotAcceptableError),
-        200: {
-            "description": "A page, or all labels as a stream.",
-            "content": {_NDJSON: {"schema": {"type": "string"}}, _CSV: {"schema": {"type": "string"}}},
-        },
+        200: STREAMS,
     },
 )
 def list_labels(
@@ -80,12 +72,12 @@ def list_labels(
     page_token: PageToken = None,
     accept: Accept = None,
 ) -> Response:
-    """With `Accept: application/x-ndjson` or `text/csv`, all of them are streamed; each says how its batch was made."""
-    form = _form(accept)
-    if form == _NDJSON:
-        return StreamingResponse(write_ndjson(_all(held, project_id)), media_type=_NDJSON)
-    if form == _CSV:
-        return StreamingResponse(write_csv(_all(held, project_id), COLUMNS), media_type=_CSV)
+    """With `Accept` of NDJSON, CSV or Parquet all of them are streamed; each says how its batch was made."""
+    form = form_of(accept)
+    if form != JSON:
+        with held.database.read() as session:
+            task = task_of(projects.get(session, project_id).task)
+        return Export(columns(task), partial(_read, project_id)).stream(held, form)
     after = decode_token(page_token, list="labels", project=project_id)
     with held.database.read() as session:
         project = projects.get(session, project_id)
@@ -96,33 +88,9 @@ def list_labels(
     return Response(page.render(), media_type="application/json")
 
 
-def _form(accept: str | None) -> str:
-    """The media type to answer with: the first one of `Accept` that can be made."""
-    for part in (accept or "").split(","):
-        wanted = part.partition(";")[0].strip().lower()
-        if wanted in {_NDJSON, _CSV}:
-            return wanted
-        if wanted in _JSON:
-            return "application/json"
-    raise NotAcceptableError(f"Labels can be read as application/json, {_NDJSON} or {_CSV}.")
-
-
-def _all(held: Runtime, project_id: str) -> Iterator[dict[str, Any]]:
-    """Every label, by slices that are short reads of their own."""
-    with held.database.read() as session:
-        projects.get(session, project_id)
-    return _slices(held, project_id)
-
-
-def _slices(held: Runtime, project_id: str) -> Iterator[dict[str, Any]]:
-    after: str | None = None
-    while True:
-        with held.database.read() as session:
-            views = labels.page(session, projects.get(session, project_id), after=after, size=_SLICE)
-        yield from map(as_row, views)
-        if len(views) < _SLICE:
-            return
-        after = views[-1].label.id
+def _read(project_id: str, session: Session, after: str | None, size: int) -> tuple[list[dict[str, Any]], str | None]:
+    views = labels.page(session, projects.get(session, project_id), after=after, size=size)
+    return [as_row(view) for view in views], views[-1].label.id if views else None
 
 
 @router.delete(

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, Self
 
+import msgspec
 import orjson
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from service.actions.label_values import decode
 from service.api.schemas.base import LabelValue, Schema, Time
 from service.api.schemas.bulk import request_body
 from service.catalog.tasks import Task
+from service.codecs.exports import Column
 from service.codecs.rows import ExampleRow
 
 
@@ -49,11 +51,27 @@ class ExampleOut(Schema):
             group=example.group,
             priority=example.priority,
             status=view.status,
-            labels=[_label(view.task, label) for label in view.labels],
+            labels=[ExampleLabel(**_label_row(view.task, label)) for label in view.labels],
             created_at=example.created_at,
             updated_at=example.updated_at,
             **more,
         )
+
+
+def as_row(view: ExampleView) -> dict[str, Any]:
+    """The fields of an example, as an export has them."""
+    example = view.example
+    return {
+        "id": example.example_id,
+        "data": None if example.data is None else msgspec.Raw(example.data.encode()),
+        "split": example.split,
+        "group": example.group,
+        "priority": example.priority,
+        "status": view.status,
+        "labels": [_label_row(view.task, label) for label in view.labels],
+        "created_at": example.created_at,
+        "updated_at": example.updated_at,
+    }
 
 
 class ExampleDetail(ExampleOut):
@@ -65,11 +83,22 @@ class ExampleDetail(ExampleOut):
     )
 
 
-def _label(task: Task, label: Any) -> ExampleLabel:
-    names = ("id", "skip", "source", "batch_id", "labeled_at")
-    fields = {name: getattr(label, name) for name in names}
-    return ExampleLabel(**fields, label=decode(task, label.value), annotator=label.annotator or None)
+def _label_row(task: Task, label: Any) -> dict[str, Any]:
+    fields = {name: getattr(label, name) for name in ("id", "skip", "source", "batch_id", "labeled_at")}
+    return {**fields, "label": decode(task, label.value), "annotator": label.annotator or None}
 
+
+COLUMNS = (
+    Column("id"),
+    Column("data", "json"),
+    Column("split"),
+    Column("group"),
+    Column("priority", "number"),
+    Column("status"),
+    Column("labels", "json"),
+    Column("created_at", "time"),
+    Column("updated_at", "time"),
+)
 
 UPLOAD = request_body(
     "examples",

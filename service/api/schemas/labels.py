@@ -1,5 +1,6 @@
 """Labels in and out."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -7,6 +8,8 @@ from pydantic import Field
 from service.actions.labels import LabelView, Submitted
 from service.api.schemas.base import FieldProblem, LabelValue, Schema, Time
 from service.api.schemas.bulk import BulkAnswer, request_body
+from service.catalog.tasks import Task
+from service.codecs.exports import Column, ColumnKind
 from service.codecs.rows import LabelRow
 
 
@@ -75,7 +78,23 @@ def as_row(view: LabelView) -> dict[str, Any]:
     }
 
 
-COLUMNS = tuple(LabelOut.model_fields)
+_LABELS: Mapping[Task, ColumnKind] = {"classification": "text", "multi_label": "texts", "regression": "number"}
+
+
+def columns(task: Task) -> tuple[Column, ...]:
+    """The columns of an export of labels: the fields of a label, in order."""
+    return (
+        Column("id"),
+        Column("example_id"),
+        Column("label", _LABELS[task]),
+        Column("skip", "boolean"),
+        *map(Column, ("annotator", "source", "batch_id")),
+        *(Column(name, "time") for name in ("labeled_at", "created_at", "updated_at")),
+        Column("strategy"),
+        *(Column(name, "integer") for name in ("seed", "model_version")),
+        Column("propensity", "number"),
+    )
+
 
 SUBMIT = request_body(
     "labels",
