@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from service.actions import projects
+from service.codecs.csv_types import ColumnType
 from service.codecs.limits import Limits
 from service.codecs.media import Media
 from service.db.queries import uploads as queries
@@ -70,6 +71,7 @@ class Outcome:
     rejected: int = 0
     errors: list[FieldError] = field(default_factory=list)
     errors_url: str | None = None
+    columns: dict[str, ColumnType] | None = None
 
     @property
     def errors_truncated(self) -> bool:

@@ -37,6 +37,12 @@ def dimensions_of(project: Project) -> int | None:
     return dimensions
 
 
+def text_field_of(project: Project) -> str | None:
+    """The field of the data that features are read from, when they are text."""
+    field_name: str | None = project.features["field"] if project.features["type"] == "text" else None
+    return field_name
+
+
 @dataclass(slots=True)
 class Found:
     """What a body held: how many rows, and the names of the fields in their `data`."""
@@ -54,7 +60,7 @@ def read(
     errors: RowErrors,
 ) -> Found:
     """Spool the good rows with their vectors, and gather what is wrong with the others."""
-    text_field = project.features["field"] if project.features["type"] == "text" else None
+    text_field = text_field_of(project)
     body = Found()
     for block in blocks:
         body.received += block.received

@@ -10,8 +10,10 @@ from service.actions.example_rows import StoredRow
 from service.actions.fields import add_fields
 from service.actions.label_values import Labels
 from service.actions.storing import Store
-from service.codecs.bodies import decode_examples
+from service.codecs.bodies import column_types, decode_examples
+from service.codecs.csv_types import ColumnType
 from service.db.queries import projects as project_queries
+from service.db.tables import Project
 from service.settings import MIB
 
 # what is stored in one short transaction; anything larger goes in by slices
@@ -28,12 +30,14 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
         RowSpool(StoredRow, request.settings.spool_dir) as spool,
     ):
         dimensions = example_rows.dimensions_of(project)
+        types = _column_types(request, project, dimensions)
         blocks = decode_examples(
             request.body,
             request.media,
             dimensions=dimensions,
             limits=request.limits,
             spool_dir=request.settings.spool_dir,
+            types=types,
         )
         labels = Labels(project.task, textual=request.media.format == "csv")
         found = example_rows.read(blocks, project, labels, spool=spool, errors=errors)
@@ -45,12 +49,22 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
             add_fields(project_queries.pool(session, project.id), found.fields)
             stored.received, stored.rejected, stored.errors = found.received, errors.count, errors.first
             stored.errors_url = errors.save(session, request.project_id, now=request.clock())
+            stored.columns = types
             keep(session, stored)
             return stored
 
         if spool.rows < _SMALL_ROWS and spool.bytes < _SMALL_BYTES:
             return _store_small(request, spool, complete)
         return large_uploads.store(request, spool, dimensions=dimensions, complete=complete)
+
+
+def _column_types(request: BulkRequest, project: Project, dimensions: int | None) -> dict[str, ColumnType] | None:
+    """The types of the columns of CSV; what features are read from stays text, whatever it looks like."""
+    types = column_types(request.body, request.media, dimensions=dimensions, limits=request.limits)
+    text_field = example_rows.text_field_of(project)
+    if types is not None and text_field in types:
+        types[text_field] = "text"
+    return types
 
 
 def _store_small(

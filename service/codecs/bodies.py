@@ -1,11 +1,12 @@
 """The one way from a bulk body to rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from service.codecs.blocks import Block, ExampleChecks, Parsed, finished, group
-from service.codecs.csv_rows import read_csv
+from service.codecs.csv_rows import infer_types, read_csv
+from service.codecs.csv_types import ColumnType
 from service.codecs.json_rows import read_document, read_ndjson
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
@@ -14,8 +15,32 @@ from service.codecs.tables import read_table
 from service.errors import InvalidRequestError, PayloadTooLargeError
 
 
+def column_types(
+    file: IO[bytes], media: Media, *, dimensions: int | None, limits: Limits
+) -> dict[str, ColumnType] | None:
+    """The types of the columns of an upload in CSV that are `data`, inferred from the whole body, which is read again.
+
+    Returns:
+        None for other forms, whose values say what they are.
+
+    Raises:
+        GleanerError: As `decode_examples` does.
+    """
+    if media.format != "csv":
+        return None
+    types = infer_types(read_chunks(file, media, limits), EXAMPLES, limits, components=dimensions is not None)
+    file.seek(0)
+    return types
+
+
 def decode_examples(
-    file: IO[bytes], media: Media, *, dimensions: int | None, limits: Limits, spool_dir: Path
+    file: IO[bytes],
+    media: Media,
+    *,
+    dimensions: int | None,
+    limits: Limits,
+    spool_dir: Path,
+    types: Mapping[str, ColumnType] | None = None,
 ) -> Iterator[Block[ExampleRow]]:
     """Decode an upload of examples, block by block, in memory that does not grow with the body.
 
@@ -28,6 +53,7 @@ def decode_examples(
             row may have one.
         limits: What is too large.
         spool_dir: Where a compressed table is unpacked.
+        types: Of the columns of data in CSV, which are text otherwise.
 
     Raises:
         MalformedRequestError: The body is not what its media type says.
@@ -38,7 +64,7 @@ def decode_examples(
     if media.is_table:
         groups = read_table(file, media, limits, dimensions=dimensions, spool_dir=spool_dir)
     else:
-        parsed = group(_rows(file, media, EXAMPLES, limits, components=dimensions is not None))
+        parsed = group(_rows(file, media, EXAMPLES, limits, components=dimensions is not None, types=types))
         groups = ((good, errors, None) for good, errors in parsed)
     count = _Count(limits.max_rows)
     for good, errors, vectors in groups:
@@ -74,11 +100,17 @@ class _Count:
 
 
 def _rows(
-    file: IO[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, components: bool
+    file: IO[bytes],
+    media: Media,
+    kind: RowKind[Row],
+    limits: Limits,
+    *,
+    components: bool,
+    types: Mapping[str, ColumnType] | None = None,
 ) -> Iterator[Parsed[Row]]:
     chunks = read_chunks(file, media, limits)
     if media.format == "ndjson":
         return read_ndjson(chunks, kind, limits)
     if media.format == "csv":
-        return read_csv(chunks, kind, limits, components=components)
+        return read_csv(chunks, kind, limits, components=components, types=types)
     return read_document(chunks, kind, limits)

@@ -3,13 +3,14 @@
 import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
 import msgspec
 
 from service.codecs.blocks import Parsed
 from service.codecs.columns import Columns
+from service.codecs.csv_types import READ, ColumnType, Inference
 from service.codecs.exports import original
 from service.codecs.json_rows import check_blank_lines, split_lines
 from service.codecs.limits import Limits
@@ -29,7 +30,14 @@ class _CellError(ValueError):
         self.problem = problem
 
 
-def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, components: bool) -> Iterator[Parsed[Row]]:
+def read_csv(
+    chunks: Iterator[bytes],
+    kind: RowKind[Row],
+    limits: Limits,
+    *,
+    components: bool,
+    types: Mapping[str, ColumnType] | None = None,
+) -> Iterator[Parsed[Row]]:
     """Each record after the header; an empty cell is an absent field.
 
     Args:
@@ -37,6 +45,7 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
         kind: What the rows are.
         limits: Bounds a record.
         components: Whether columns x0, x1, ... are the numbers of the vector (else they are data).
+        types: Of the columns of data, from `infer_types`; a column that is not named is text.
 
     Raises:
         MalformedRequestError: It is not CSV in UTF-8.
@@ -44,14 +53,38 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
         PayloadTooLargeError: A record is over `max_line_bytes`, as one with a quote that never closes is, or more lines
             are blank than there may be rows.
     """
+    records = _records(chunks, limits)
+    for _, _, header in records:
+        table = _Table(header, kind, components=components, types=types or {})
+        for line, size, cells in records:
+            yield line, size, table.row(cells)
+
+
+def infer_types(
+    chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, components: bool
+) -> dict[str, ColumnType]:
+    """The types of the columns of data, by all of their cells; raises what `read_csv` raises."""
+    records = _records(chunks, limits)
+    for _, _, header in records:
+        columns = Columns.of(header, kind, components=components, line=1)
+        inference = Inference(columns.data)
+        for _, _, cells in records if columns.data else ():
+            if len(cells) == len(header):
+                inference.add((name, original(cells[i])) for name, i in columns.data.items() if cells[i])
+        return inference.types
+    return {}
+
+
+def _records(chunks: Iterator[bytes], limits: Limits) -> Iterator[tuple[int, int, list[str]]]:
+    """Line, size in bytes and cells of the header and of each record that is not blank."""
     lines = _Lines(chunks, limits.max_line_bytes)
     records = csv.reader(lines, strict=True)
+    blank = 0
     try:
         header = next(records, None)
         if header is None:
             return
-        table = _Table(header, kind, components=components)
-        blank = 0
+        yield 1, lines.record_bytes, header
         while True:
             lines.record_bytes = 0
             line = records.line_num + 1
@@ -62,7 +95,7 @@ def read_csv(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits, *, com
                 blank += 1
                 check_blank_lines(blank, limits)
             else:
-                yield line, lines.record_bytes, table.row(cells)
+                yield line, lines.record_bytes, cells
     except csv.Error as error:
         raise MalformedRequestError(f"Line {records.line_num} is not valid CSV.") from error
 
@@ -94,9 +127,12 @@ class _Lines:
 class _Table(Generic[Row]):
     """The header, understood once, and the way from cells to a row."""
 
-    def __init__(self, header: list[str], kind: RowKind[Row], *, components: bool) -> None:
+    def __init__(
+        self, header: list[str], kind: RowKind[Row], *, components: bool, types: Mapping[str, ColumnType]
+    ) -> None:
         self._kind: RowKind[Row] = kind
         self._columns = Columns.of(header, kind, components=components, line=1)
+        self._data = [(name, i, READ[types.get(name, "text")]) for name, i in self._columns.data.items()]
 
     def row(self, cells: list[str]) -> Row | FieldError:
         """The row of one record, or its first problem."""
@@ -121,7 +157,7 @@ class _Table(Generic[Row]):
         numbers = [cells[i] for i in self._columns.components]
         if any(numbers):
             values["vector"] = _vector(numbers)
-        data = {name: original(cells[i]) for name, i in self._columns.data.items() if cells[i]}
+        data = {name: read(original(cells[i])) for name, i, read in self._data if cells[i]}
         return {**values, "data": data} if data else values
 
 

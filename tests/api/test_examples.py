@@ -205,3 +205,23 @@ def test_other_projects_are_not_there(api: Api) -> None:
         assert answer.status_code == 404
     assert api.http.get(f"/v1/projects/{other}/examples/e0").status_code == 404
     assert counts(api, project_id)["examples"]["total"] == 1
+
+
+def test_columns_of_csv_have_types_and_are_told(api: Api) -> None:
+    project_id = api.project()
+    body = b"id,x0,x1,n,share,yes,zip,label\n1,1,2,7,0.5,true,007,a\n2,1,3,,1,False,12,\n"
+    answer = api.http.post(f"/v1/projects/{project_id}/examples", content=body, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["columns"] == {"n": "integer", "share": "number", "yes": "boolean", "zip": "text"}
+    found = examples(api, project_id)
+    assert found["1"]["data"] == {"n": 7, "share": 0.5, "yes": True, "zip": "007"}
+    assert found["2"]["data"] == {"share": 1.0, "yes": False, "zip": "12"}
+    assert upload(api, project_id, points(1)).json()["columns"] is None
+
+
+def test_the_text_that_features_are_read_from_stays_text(api: Api) -> None:
+    project_id = api.project(features={"type": "text", "field": "text"})
+    body = b"id,text,n\na,1,1\nb,2,2\n"
+    answer = api.http.post(f"/v1/projects/{project_id}/examples", content=body, headers={"Content-Type": "text/csv"})
+    assert answer.json()["columns"] == {"text": "text", "n": "integer"}
+    assert examples(api, project_id)["a"]["data"] == {"text": "1", "n": 1}

@@ -17,7 +17,7 @@ from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
-from service.api.schemas.bulk import BulkAnswer
+from service.api.schemas.bulk import BulkAnswer, UploadAnswer
 from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleOut, as_row
 from service.errors import (
     FieldError,
@@ -43,7 +43,7 @@ ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01
     "/examples",
     operation_id="uploadExamples",
     summary="Upload examples",
-    response_model=BulkAnswer,
+    response_model=UploadAnswer,
     openapi_extra=UPLOAD,
     responses=responses(
         MalformedRequestError,
@@ -61,7 +61,7 @@ def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting)
         lambda request, keep: uploads.submit(request, keep=keep),
         project_id,
         finish=large_uploads.finish,
-        render=BulkAnswer.of,
+        render=UploadAnswer.of,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.actions.bulk import Outcome
 from service.api.schemas.base import FieldProblem, Schema
+from service.codecs.csv_types import ColumnType
 from service.codecs.media import TABLES
 
 
@@ -23,8 +24,17 @@ class BulkAnswer(Schema):
     errors_truncated: bool = Field(description="Whether `errors` leaves some bad rows out.")
     errors_url: str | None = Field(description="All bad rows as NDJSON, kept for 24 hours; null when there are none.")
 
+
+class UploadAnswer(BulkAnswer):
+    """What became of the examples of a body."""
+
+    columns: dict[str, ColumnType] | None = Field(
+        description="How the `data` columns of CSV were read, by all of their cells; null for other forms.",
+        examples=[{"text": "text", "length": "integer"}],
+    )
+
     @classmethod
-    def of(cls, outcome: Outcome) -> "BulkAnswer":
+    def of(cls, outcome: Outcome) -> "UploadAnswer":
         """From the action's outcome."""
         return cls.model_validate(outcome)
 
