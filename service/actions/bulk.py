@@ -91,8 +91,8 @@ class RowSpool(Generic[SpooledRow]):
     def __init__(self, row_type: type[SpooledRow], folder: Path) -> None:
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed by `__exit__`
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[tuple[list[SpooledRow], bytes]] = msgspec.msgpack.Decoder(
-            tuple[list[row_type], bytes]  # type: ignore[valid-type] # a type made at run time
+        self._decoder: msgspec.msgpack.Decoder[list[SpooledRow]] = msgspec.msgpack.Decoder(
+            list[row_type]  # type: ignore[valid-type] # a type made at run time
         )
         self.rows = 0
         self.bytes = 0
@@ -103,17 +103,17 @@ class RowSpool(Generic[SpooledRow]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, rows: list[SpooledRow], vectors: bytes = b"") -> None:
-        """Append a frame; `vectors` are those of the rows, one behind the other."""
+    def add(self, rows: list[SpooledRow]) -> None:
+        """Append a frame."""
         if not rows:
             return
-        frame = self._encoder.encode((rows, vectors))
+        frame = self._encoder.encode(rows)
         self._file.write(_FRAME.pack(len(frame)))
         self._file.write(frame)
         self.rows += len(rows)
         self.bytes += len(frame)
 
-    def frames(self) -> Iterator[tuple[list[SpooledRow], bytes]]:
+    def frames(self) -> Iterator[list[SpooledRow]]:
         """The frames in order."""
         self._file.seek(0)
         while head := self._file.read(_FRAME.size):

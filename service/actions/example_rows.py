@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 from msgspec import UNSET
+from numpy.typing import NDArray
 
 from service.actions.bulk import RowErrors, RowSpool
 from service.actions.label_values import Labels
@@ -13,6 +14,7 @@ from service.codecs.blocks import Block
 from service.codecs.rows import ExampleRow, content_hash, features_hash, pointer_to
 from service.db.tables import Project
 from service.errors import FieldError
+from service.storage.chunks import ChunkWriter
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,15 +59,16 @@ def read(
     labels: Labels,
     *,
     spool: RowSpool[StoredRow],
+    vectors: ChunkWriter | None,
     errors: RowErrors,
 ) -> Found:
-    """Spool the good rows with their vectors, and gather what is wrong with the others."""
+    """Spool the good rows, their vectors apart, and gather what is wrong with the others."""
     text_field = text_field_of(project)
     body = Found()
     for block in blocks:
         body.received += block.received
         found = [_problem(row, text_field, labels) for row in block.rows]
-        vectors = block.vectors
+        matrix = block.vectors
         if any(found):
             bad = [
                 replace(p, line=line, id=row.id)
@@ -74,14 +77,15 @@ def read(
             ]
             errors.add(sorted([*block.errors, *bad], key=lambda error: error.line or 0))
             good = np.array([problem is None for problem in found])
-            vectors = None if vectors is None else vectors[good]
+            matrix = None if matrix is None else matrix[good]
             rows = [row for row, problem in zip(block.rows, found, strict=True) if problem is None]
         else:
             errors.add(block.errors)
             rows = block.rows
         body.fields.update(*(row.data for row in rows if row.data is not UNSET))
-        packed = b"" if vectors is None else vectors.tobytes()
-        spool.add(_stored(rows, packed, text_field, labels), packed)
+        spool.add(_stored(rows, matrix, text_field, labels))
+        if vectors is not None and matrix is not None:
+            vectors.append(matrix)
     return body
 
 
@@ -95,13 +99,14 @@ def _problem(row: ExampleRow, text_field: str | None, labels: Labels) -> FieldEr
     return None if row.label is UNSET else labels.problem(row.label)
 
 
-def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None, labels: Labels) -> list[StoredRow]:
-    size = len(packed) // len(rows) if rows else 0
+def _stored(
+    rows: list[ExampleRow], matrix: NDArray[np.float32] | None, text_field: str | None, labels: Labels
+) -> list[StoredRow]:
+    vectors = [None] * len(rows) if matrix is None else [memoryview(row) for row in np.ascontiguousarray(matrix)]
     stored = []
-    for i, row in enumerate(rows):
-        vector = packed[i * size : (i + 1) * size] if size else None
+    for row, vector in zip(rows, vectors, strict=True):
         data = row.data if row.data is not UNSET else None
-        features = vector if vector is not None else (data or {})[text_field or ""]
+        features = features_hash(vector if vector is not None else (data or {})[text_field or ""])
         stored.append(
             StoredRow(
                 row.id,
@@ -109,16 +114,10 @@ def _stored(rows: list[ExampleRow], packed: bytes, text_field: str | None, label
                 row.split,
                 row.group,
                 row.priority,
-                content_hash(row, vector),
-                features_hash(features),
+                content_hash(row, features if vector is not None else None),
+                features,
                 None if row.label is UNSET else labels.encode(row.label),
                 "" if row.annotator is UNSET else row.annotator,
             )
         )
     return stored
-
-
-def split_vectors(packed: bytes, count: int) -> list[bytes]:
-    """The vectors of `count` rows, which lie one behind the other; none when there are no vectors."""
-    size = len(packed) // count
-    return [packed[i * size : (i + 1) * size] for i in range(count)] if size else []

@@ -191,7 +191,7 @@ def _waves(bodies: Sequence[_Checked], records: Sequence[Recorded]) -> Iterator[
     wave: list[Part] = []
     pairs: set[tuple[str, str]] = set()
     for body, recorded in zip(bodies, records, strict=True):
-        for answers, _ in body.spool.frames():
+        for answers in body.spool.frames():
             own = {(answer.example_id, answer.annotator) for answer in answers}
             if wave and (len(pairs) + len(own) > _WAVE_ROWS or not pairs.isdisjoint(own)):
                 yield wave

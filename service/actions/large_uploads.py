@@ -8,7 +8,6 @@ leaves an upload that `recover` removes (it was not published) or completes (it 
 import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +35,7 @@ from service.storage.chunks import Chunk, ChunkWriter, chunk_key, delete_chunk
 
 Complete = Callable[[Session, Outcome], Outcome]
 
-_SLICE = 2000
+_SLICE = 5000
 _APPLIED_AT_ONCE = 1000
 PATIENCE_SECONDS = 20.0
 _POLL_SECONDS = 0.25
@@ -55,11 +54,11 @@ class _Hold:
 def store(
     request: BulkRequest,
     spool: RowSpool[StoredRow],
+    vectors: ChunkWriter | None,
     *,
-    dimensions: int | None,
     complete: Complete,
 ) -> Outcome:
-    """Store the rows of a large upload; `complete` is called in the transaction that publishes it.
+    """Store the rows of a large upload, with their vectors; `complete` is called in the transaction that publishes it.
 
     Raises:
         UnavailableError: another upload holds the pool for longer than PATIENCE_SECONDS.
@@ -67,14 +66,10 @@ def store(
     hold = _begin(request, spool.rows)
     chunk: Chunk | None = None
     try:
-        with ChunkWriter(request.objects, columns=dimensions) if dimensions else nullcontext() as writer:
-            staging = _Staging(request, hold, writer)
-            for rows, vectors in _slices(spool):
-                staging.add(rows, vectors)
-            if writer is not None and writer.rows:
-                chunk = writer.finish(
-                    chunk_key(hold.project_id, "vectors", hold.start), array="vectors", start=hold.start
-                )
+        staging = _Staging(request, hold, vectors)
+        for rows in _slices(spool):
+            staging.add(rows)
+        chunk = staging.finish_chunk()
         outcome = staging.publish(chunk, complete)
     except BaseException:
         if _discard(request, hold) and chunk is not None:
@@ -129,34 +124,33 @@ def _take(session: Session, pool: Pool, count: int, *, now: datetime, until: dat
     return _Hold(upload.id, pool.project_id, start, stop)
 
 
-def _slices(spool: RowSpool[StoredRow]) -> Iterator[tuple[list[StoredRow], bytes]]:
-    """The rows with their vectors, about _SLICE at a time."""
+def _slices(spool: RowSpool[StoredRow]) -> Iterator[list[StoredRow]]:
+    """The rows, about _SLICE at a time."""
     rows: list[StoredRow] = []
-    vectors = bytearray()
-    for more_rows, more_vectors in spool.frames():
-        rows += more_rows
-        vectors += more_vectors
+    for more in spool.frames():
+        rows += more
         if len(rows) >= _SLICE:
-            yield rows, bytes(vectors)
-            rows, vectors = [], bytearray()
+            yield rows
+            rows = []
     if rows:
-        yield rows, bytes(vectors)
+        yield rows
 
 
 class _Staging:
     """Puts the rows of an upload where nobody sees them, then publishes them."""
 
-    def __init__(self, request: BulkRequest, hold: _Hold, writer: ChunkWriter | None) -> None:
+    def __init__(self, request: BulkRequest, hold: _Hold, vectors: ChunkWriter | None) -> None:
         self._request = request
         self._hold = hold
-        self._writer = writer
+        self._vectors = vectors
+        self._is_new = bytearray()  # a byte for each row
         self._outcome = Outcome()
         self._staged = 0
         self._labels = 0
         self._training_labels = 0
         self._candidates = bytearray()  # a byte for each new row
 
-    def add(self, rows: Sequence[StoredRow], vectors: bytes) -> None:
+    def add(self, rows: Sequence[StoredRow]) -> None:
         """Put in a slice, in a transaction of its own."""
         with self._request.write() as session:
             now = self._request.clock()
@@ -167,15 +161,20 @@ class _Staging:
             known = queries.find(session, project.id, ids, hidden=True)
             new = [row.id not in known for row in rows]
             self._insert([row for row, is_new in zip(rows, new, strict=True) if is_new], session, project, now=now)
-            size = len(vectors) // len(rows)
             for i, row in enumerate(rows):
                 if not new[i]:
-                    vector = vectors[i * size : (i + 1) * size]
-                    self._stage(session, row, vector, same=known[row.id].content_hash == row.content_hash)
+                    same = known[row.id].content_hash == row.content_hash
+                    self._stage(session, row, len(self._is_new) + i, same=same)
             session.flush()
-        if self._writer is not None and any(new):
-            matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(rows), -1)
-            self._writer.append(matrix if all(new) else matrix[np.array(new)])
+        self._is_new.extend(new)
+
+    def finish_chunk(self) -> Chunk | None:
+        """The chunk of the vectors of the new examples."""
+        keep = np.frombuffer(self._is_new, dtype=np.bool_)
+        if self._vectors is None or not keep.any():
+            return None
+        key = chunk_key(self._hold.project_id, "vectors", self._hold.start)
+        return self._vectors.finish(key, array="vectors", start=self._hold.start, keep=keep)
 
     def _insert(self, rows: Sequence[StoredRow], session: Session, project: Project, *, now: datetime) -> None:
         first = self._hold.start + len(self._candidates)
@@ -193,7 +192,7 @@ class _Staging:
         self._labels += len(labels)
         self._training_labels += sum(row.label is not None and trains(row.split) for row in rows)
 
-    def _stage(self, session: Session, row: StoredRow, vector: bytes, *, same: bool) -> None:
+    def _stage(self, session: Session, row: StoredRow, position: int, *, same: bool) -> None:
         """Keep a row whose example exists, unless there is nothing new in it."""
         if same:
             self._outcome.unchanged += 1
@@ -201,6 +200,7 @@ class _Staging:
             self._outcome.updated += 1
         if same and row.label is None:
             return
+        vector = b"" if self._vectors is None else self._vectors.block(position, position + 1).tobytes()
         content = {"row": msgspec.to_builtins(row), "vector": base64.b64encode(vector).decode()}
         upload_queries.stage(session, [{"upload_id": self._hold.id, "position": self._staged, "content": content}])
         self._staged += 1

@@ -1,6 +1,7 @@
 """Uploads of examples: read and checked with no transaction open, then stored at once."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +16,7 @@ from service.codecs.csv_types import ColumnType
 from service.db.queries import projects as project_queries
 from service.db.tables import Project
 from service.settings import MIB
+from service.storage.chunks import ChunkWriter
 
 # what is stored in one short transaction; anything larger goes in by slices
 _SMALL_ROWS = 1000
@@ -25,11 +27,12 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
     """Check a body of examples and store it; `keep` is called in the transaction that makes it visible."""
     with request.read() as session:
         project = projects.get(session, request.project_id)
+    dimensions = example_rows.dimensions_of(project)
     with (
         RowErrors(request.objects) as errors,
         RowSpool(StoredRow, request.settings.spool_dir) as spool,
+        ChunkWriter(request.objects, columns=dimensions) if dimensions else nullcontext() as vectors,
     ):
-        dimensions = example_rows.dimensions_of(project)
         types = _column_types(request, project, dimensions)
         blocks = decode_examples(
             request.body,
@@ -40,7 +43,7 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
             types=types,
         )
         labels = Labels(project.task, textual=request.media.format == "csv")
-        found = example_rows.read(blocks, project, labels, spool=spool, errors=errors)
+        found = example_rows.read(blocks, project, labels, spool=spool, vectors=vectors, errors=errors)
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=found.received)
 
@@ -53,9 +56,10 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
             keep(session, stored)
             return stored
 
-        if spool.rows < _SMALL_ROWS and spool.bytes < _SMALL_BYTES:
-            return _store_small(request, spool, complete)
-        return large_uploads.store(request, spool, dimensions=dimensions, complete=complete)
+        size = spool.bytes + 4 * (dimensions or 0) * spool.rows
+        if spool.rows < _SMALL_ROWS and size < _SMALL_BYTES:
+            return _store_small(request, spool, vectors, complete)
+        return large_uploads.store(request, spool, vectors, complete=complete)
 
 
 def _column_types(request: BulkRequest, project: Project, dimensions: int | None) -> dict[str, ColumnType] | None:
@@ -68,11 +72,17 @@ def _column_types(request: BulkRequest, project: Project, dimensions: int | None
 
 
 def _store_small(
-    request: BulkRequest, spool: RowSpool[StoredRow], complete: Callable[[Session, Outcome], Outcome]
+    request: BulkRequest,
+    spool: RowSpool[StoredRow],
+    vectors: ChunkWriter | None,
+    complete: Callable[[Session, Outcome], Outcome],
 ) -> Outcome:
     with request.write() as session:
         project, pool = projects.lock(session, request.project_id)
         store = Store(session, project, pool, now=request.clock())
-        for rows, vectors in spool.frames():
-            store.add(rows, example_rows.split_vectors(vectors, len(rows)))
+        done = 0
+        for rows in spool.frames():
+            matrix = [] if vectors is None else vectors.block(done, done + len(rows))
+            store.add(rows, [vector.tobytes() for vector in matrix])
+            done += len(rows)
         return complete(session, store.finish(share=request.share))

@@ -107,24 +107,23 @@ class RowKind(Generic[Row]):
     other_columns: bool
 
 
-def content_hash(row: ExampleRow, vector: bytes | None) -> bytes:
+def content_hash(row: ExampleRow, vector_hash: bytes | None) -> bytes:
     """Hash of all that makes an uploaded example what it is (its label is a label, not content).
 
     Args:
         row: The example.
-        vector: Its vector as little-endian float32, when it has one.
+        vector_hash: The `features_hash` of its vector, when it has one.
     """
     content = [row.data if row.data is not UNSET else None, row.split, row.group, row.priority]
     digest = blake2b(_encode_sorted(content), digest_size=HASH_BYTES)
-    if vector is not None:
+    if vector_hash is not None:
         # JSON text holds no NUL, so the border between content and vector is unambiguous
-        digest.update(b"\0")
-        digest.update(vector)
+        digest.update(b"\0" + vector_hash)
     return digest.digest()
 
 
-def features_hash(seen_by_model: bytes | str) -> bytes:
-    """Hash of what a model sees of an example: the vector's bytes, or the text field's value."""
+def features_hash(seen_by_model: bytes | memoryview | str) -> bytes:
+    """Hash of what a model sees of an example: the vector as little-endian float32, or the text field's value."""
     data = seen_by_model.encode() if isinstance(seen_by_model, str) else seen_by_model
     return blake2b(data, digest_size=HASH_BYTES).digest()
 

@@ -101,6 +101,13 @@ class ChunkWriter:
         self._file.write(np.ascontiguousarray(block, dtype=self._dtype).data)
         self.rows += len(block)
 
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Appended rows [start, stop), read back."""
+        self._file.flush()
+        offset = len(self._header(0)) + start * self._columns * self._dtype.itemsize
+        count = (stop - start) * self._columns
+        return np.fromfile(self._path, dtype=self._dtype, count=count, offset=offset).reshape(-1, self._columns)
+
     def finish(self, key: str, *, array: str, start: int, keep: NDArray[np.bool_] | None = None) -> Chunk:
         """Put the chunk under its key.
 

@@ -44,6 +44,11 @@ class KilledError(Exception):
 
 
 @pytest.fixture(autouse=True)
+def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_uploads, "_SLICE", 2000)
+
+
+@pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Faults are logged with a rendered traceback, which takes seconds."""
     with capture_logs():

@@ -85,6 +85,15 @@ def test_dropped_rows_are_left_out(keep: NDArray[np.bool_], block_rows: int) -> 
     np.testing.assert_array_equal(open_dense(objects, chunk), rows[keep])
 
 
+def test_rows_are_read_back_while_a_chunk_is_written() -> None:
+    with ChunkWriter(MemoryObjects(), columns=3) as writer:
+        writer.append(matrix(4))
+        np.testing.assert_array_equal(writer.block(1, 3), matrix(4)[1:3])
+        writer.append(matrix(6)[4:])
+        np.testing.assert_array_equal(writer.block(0, 6), matrix(6))
+        assert writer.block(6, 6).shape == (0, 3)
+
+
 def test_filtering_goes_over_more_than_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.storage.chunks.FILTER_ROWS", 8)
     objects = MemoryObjects()
