@@ -82,7 +82,7 @@ def _store_small(
         store = Store(session, project, pool, now=request.clock())
         done = 0
         for rows in spool.frames():
-            matrix = [] if vectors is None else vectors.block(done, done + len(rows))
-            store.add(rows, [vector.tobytes() for vector in matrix])
+            packed = [] if vectors is None else [one.tobytes() for one in vectors.block(done, done + len(rows))]
+            store.add(rows, packed)
             done += len(rows)
         return complete(session, store.finish(share=request.share))
