@@ -86,7 +86,6 @@ def create(
     project_id: str | None,
     expires_at: datetime | None,
     now: datetime,
-    secret: str | None = None,
     owner: str | None = None,
 ) -> tuple[Key, str]:
     """A new key and its secret, which is not kept."""
@@ -98,9 +97,25 @@ def create(
         raise InvalidRequestError(
             "The key would be expired.", errors=[FieldError("/expires_at", "in_the_past", "A time to come is needed.")]
         )
-    secret = secret or security.generate()
+    secret = security.generate()
+    key = _new(secret, name=name, scopes=scopes, project_id=project_id, expires_at=expires_at, now=now, owner=owner)
+    session.add(key)
+    session.flush()
+    return key, secret
+
+
+def _new(
+    secret: str,
+    *,
+    name: str,
+    scopes: list[str],
+    now: datetime,
+    project_id: str | None = None,
+    expires_at: datetime | None = None,
+    owner: str | None = None,
+) -> Key:
     key_id = new_id("key")
-    key = Key(
+    return Key(
         id=key_id,
         name=name,
         fingerprint=security.fingerprint(secret),
@@ -111,9 +126,6 @@ def create(
         created_at=now,
         expires_at=expires_at,
     )
-    session.add(key)
-    session.flush()
-    return key, secret
 
 
 def ensure_admin(session: Session, secret: str, *, now: datetime) -> None:
@@ -124,7 +136,7 @@ def ensure_admin(session: Session, secret: str, *, now: datetime) -> None:
     """
     key = queries.by_fingerprint(session, security.fingerprint(secret))
     if key is None:
-        create(session, name="admin", scopes=["admin"], project_id=None, expires_at=None, now=now, secret=secret)
+        queries.add(session, _new(secret, name="admin", scopes=["admin"], now=now))
     elif not _is_admin(key, now) and not any(_is_admin(other, now) for other in queries.unbound(session)):
         raise ConflictError("The admin key was revoked or has expired, and there is no other.")
 

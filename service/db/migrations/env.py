@@ -4,9 +4,12 @@ from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import func, select
 
 from service.db.tables import Table
 from service.db.types import Json, UtcTime
+
+_LOCK = 7_465_910_283  # any number that nobody else locks
 
 
 def _render_item(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
@@ -18,7 +21,11 @@ def _render_item(kind: str, item: object, autogen: AutogenContext) -> str | Lite
 
 
 def _run(**options: Any) -> None:
-    with context.config.attributes["engine"].begin() as connection:
+    """Apply the revisions in one transaction; of several processes that do, the others find it done."""
+    engine = context.config.attributes["engine"].execution_options(gleaner_write=True)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         context.configure(connection=connection, target_metadata=Table.metadata, render_item=_render_item, **options)
         context.run_migrations()
 

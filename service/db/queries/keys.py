@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from service.db.results import changed
+from service.db.results import added, changed
 from service.db.tables import Key
 
 
@@ -30,6 +30,11 @@ def unbound(session: Session) -> Sequence[Key]:
     """The keys of no project that were not revoked; nobody else changes them until the end of the transaction."""
     query = select(Key).where(Key.project_id.is_(None), Key.revoked_at.is_(None)).order_by(Key.id)
     return session.scalars(query.with_for_update(), execution_options={"populate_existing": True}).all()
+
+
+def add(session: Session, key: Key) -> bool:
+    """Add a key; false when another transaction was faster with the same secret."""
+    return added(session, key)
 
 
 def used(session: Session, key_id: str, now: datetime) -> None:
