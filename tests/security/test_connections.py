@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.redis_server import wait_until
-from tests.support.serving import Server, post, read_all, serving, slow_start, trickle
+from tests.support.serving import Server, is_cut_off, post, read_all, serving, slow_start, trickle
 
 pytestmark = pytest.mark.processes
 
@@ -144,19 +144,6 @@ def test_slow_connections_keep_nobody_from_an_answer(server: Server) -> None:
                 trickle(slow)
             assert client.get("/v1/projects").status_code == 200
         wait_until(lambda: all(is_cut_off(made) for made in slow), 15)
-
-
-def is_cut_off(made: socket.socket) -> bool:
-    """Whether the server has closed the connection."""
-    made.setblocking(False)
-    try:
-        while made.recv(65536):
-            pass
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
-    return True
 
 
 def test_connections_beyond_the_bound_are_told_so(server: Server) -> None:

@@ -85,6 +85,19 @@ def slow_start(server: Server, number: int) -> bytes:
     return kinds[number % len(kinds)]
 
 
+def is_cut_off(made: socket.socket) -> bool:
+    """Whether the server has closed the connection."""
+    made.setblocking(False)
+    try:
+        while made.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
 def trickle(slow: Iterable[socket.socket]) -> None:
     """Send a byte over each connection that still is one."""
     for made in slow:
