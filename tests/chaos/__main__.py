@@ -17,7 +17,7 @@ def main() -> int:
     """Run over each database; print a table and keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the faults and the clients")
-    parser.add_argument("--faults", type=int, default=110, help="on each database")
+    parser.add_argument("--faults", type=int, default=110, help="that hit something, on each database")
     parser.add_argument("--every", type=float, default=2.5, help="seconds between faults, on average")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append", help="both when left out")
     parser.add_argument("--output", type=Path, default=Path("chaos.json"), help="where the figures are kept")
@@ -26,7 +26,7 @@ def main() -> int:
     sys.stdout.write(f"seed {wish.seed}; histories in {folder}\n")
     found = []
     for database in wish.database or ["sqlite", "postgresql"]:
-        records = run(folder, database=database, seed=wish.seed, count=wish.faults, every=wish.every)
+        records = run(folder, database=database, seed=wish.seed, hits=wish.faults, every=wish.every)
         violations = check(records)
         found.append(figures(records, violations, database=database, seed=wish.seed))
         for violation in violations[:50]:

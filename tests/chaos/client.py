@@ -1,38 +1,30 @@
-"""One annotator's tool: it sends every change with an Idempotency-Key until that is answered, and writes down all."""
+"""The clients of a run: annotators who answer, skip, renew and give back, and tools that upload by the thousand."""
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+from tests.chaos import points
+from tests.chaos.caller import Caller, Scene, StoppedError, note_batch, note_export, note_job, parse
+from tests.chaos.points import CLASSES, truth
 
-from tests.chaos.history import History
-from tests.chaos.points import CLASSES, truth, vector
-
-ATTEMPT_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 1.0
-_RETRIED = {429, 500, 502, 503, 507}
-_LEASE_SECONDS = 6
 ENDED = {"succeeded", "failed", "cancelled"}
+LEASE_SECONDS = (1, 2, 3)
+LARGE = 1000  # rows, from which on an upload is staged
+_GIVEN_UP = 0.2  # the share of calls that are not repeated, where both outcomes can be told apart afterwards
 
-
-class StoppedError(Exception):
-    """The run is over before a call was answered."""
+Act = Callable[["Client"], None]
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What all clients of a run share."""
+class Habits:
+    """What a client does: first, then by the weights of acts, and when the run is over."""
 
-    urls: list[str]
-    key: str
-    project_id: str
-    history: History
-    stop: threading.Event  # begin nothing new
-    give_up: threading.Event  # not even for an answer
+    first: tuple[Act, ...]
+    weights: dict[Act, int]
+    last: tuple[Act, ...] = ()
 
 
 @dataclass
@@ -41,190 +33,252 @@ class Client:
 
     Args:
         name: Its name as an annotator.
-        scene: Whom to call, and where to write.
+        scene: Where it works.
         rng: What it does.
+        editions: Its examples, each with the edition that it uploaded last.
     """
 
     name: str
     scene: Scene
     rng: random.Random
-    examples: list[str] = field(default_factory=list)
+    editions: dict[str, int] = field(default_factory=dict)
     labelled: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
-    sent: list[dict[str, Any]] = field(default_factory=list)
-    _calls: int = 0
+    batches: list[tuple[str, list[str]]] = field(default_factory=list)
+    _made: int = 0
 
-    def run(self) -> None:
-        """Work until the run is over."""
-        acts: list[tuple[Callable[[], None], int]] = [
-            (self.label_one, 10),
-            (self.label_many, 3),
-            (self.change_one, 5),
-            (self.query, 4),
-            (self.upload, 2),
-            (self.train, 1),
-            (self.look_again, 4),
-            (self.replay, 2),
-            (self.export, 1),
-        ]
-        with httpx.Client(
-            headers={"Authorization": f"Bearer {self.scene.key}"}, timeout=ATTEMPT_SECONDS, trust_env=False
-        ) as self._http:
-            try:
-                self.upload()
-                while not self.scene.stop.is_set():
-                    (act,) = self.rng.choices([act for act, _ in acts], [weight for _, weight in acts])
-                    act()
-                    self.scene.stop.wait(self.rng.uniform(0.0, 0.1))
-            except StoppedError:
-                return
+    def __post_init__(self) -> None:
+        """Pick up the receiver."""
+        self._caller = Caller(self.name, self.scene, self.rng)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._caller.close()
+
+    def run(self, habits: Habits) -> None:
+        """Work by its habits until the run is over."""
+        acts, weights = list(habits.weights), list(habits.weights.values())
+        try:
+            for act in habits.first:
+                act(self)
+            while not self.scene.stop.is_set():
+                (act,) = self.rng.choices(acts, weights)
+                act(self)
+                self.scene.stop.wait(self.rng.uniform(0.0, 0.1))
+            for act in habits.last:
+                act(self)
+        except StoppedError:
+            return
+        finally:
+            self.close()
 
     def upload(self) -> None:
-        """Add examples of its own."""
-        ids = [f"{self.name}-{len(self.examples) + n:05d}" for n in range(self.rng.randint(5, 40))]
-        rows = [{"id": example_id, "vector": vector(example_id)} for example_id in ids]
-        self._change("upload", f"{self._project}/examples", {"examples": rows})
-        self.examples += ids
+        """Add some examples, and change some."""
+        self._upload(self._old(self.rng.randint(0, 10)) | self._new(self.rng.randint(5, 40)))
+
+    def upload_many(self) -> None:
+        """Add and change examples by the thousand, some of them labelled; now and then without waiting for the end."""
+        old = self._old(self.rng.randint(0, 1500))
+        editions = old | self._new(max(LARGE - len(old), self.rng.randint(50, 500)))
+        labelled = frozenset(self.rng.sample(list(editions), 20))
+        self._upload(editions, labelled=labelled, once=self.rng.random() < _GIVEN_UP)
+
+    def upload_last(self) -> None:
+        """Upload once more by the thousand: large uploads take turns, so that all of before have ended then."""
+        self._upload(self._new(LARGE))
+
+    def rest(self) -> None:
+        """Leave the service to the others for a moment."""
+        self.scene.stop.wait(self.rng.uniform(0.5, 1.5))
 
     def label_one(self) -> None:
         """Answer for any of its examples."""
-        self._label([self.rng.choice(self.examples)])
+        self._answer(self._some(1))
 
     def label_many(self) -> None:
         """Answer for ten at once."""
-        self._label(self.rng.sample(self.examples, min(10, len(self.examples))))
+        self._answer(self._some(10))
+
+    def label_offered(self) -> None:
+        """Answer for what may be promised to another."""
+        if self.scene.offered:
+            self._answer([self.rng.choice(self.scene.offered)])
 
     def change_one(self) -> None:
-        """Think again about one that it labelled."""
+        """Think again about one that it answered for."""
         if self.labelled:
-            self._label([self.rng.choice(self.labelled)])
+            self._answer([self.rng.choice(self.labelled)])
 
     def query(self) -> None:
-        """Ask for a batch, wait for it, and answer for a part of it."""
-        k = self.rng.randint(1, 8)
-        body = {"k": k, "annotator": self.name, "lease_seconds": _LEASE_SECONDS, "seed": self.rng.randrange(1000)}
-        job = self._change("query", f"{self._project}/queries", body)
-        self.jobs.append(job["id"])
-        until = time.monotonic() + 3
-        while time.monotonic() < until and not self.scene.stop.is_set():
-            batch = self._look_at_batch(job["id"])
-            if batch is not None:
-                ids = [item["example_id"] for item in batch["items"]]
-                self._label(ids[: self.rng.randint(0, len(ids))])
-                return
-            self.scene.stop.wait(0.1)
+        """Ask for a batch, wait for it, and do something with it."""
+        lease = {"annotator": self.name, "lease_seconds": self.rng.choice(LEASE_SECONDS)}
+        job_id = self._ask({"k": self.rng.randint(1, 8), **lease, "seed": self.rng.randrange(1000)})
+        ids = self._wait_for_batch(job_id)
+        if ids is None:
+            return
+        if self.rng.random() < 0.5:
+            self._renew(job_id)
+        self._answer(ids[: self.rng.randint(0, len(ids))], batch_id=job_id)
+        if self.rng.random() < 0.5:
+            self._release(job_id, ids)
+
+    def ask_for_all(self) -> str:
+        """Ask what is open, and promise nothing; the job."""
+        return self._ask({"k": 1000, "strategy": "random", "lease_seconds": 0, "include_data": False})
+
+    def renew(self) -> None:
+        """Prolong the leases of a batch of late."""
+        if self.batches:
+            self._renew(self.rng.choice(self.batches)[0])
+
+    def release(self) -> None:
+        """Give a batch of late back, or a part of it."""
+        if self.batches:
+            self._release(*self.rng.choice(self.batches))
 
     def train(self) -> None:
         """Ask for a training."""
-        self.jobs.append(self._change("training", f"{self._project}/trainings", {})["id"])
+        self.jobs.append(self._caller.change("training", f"{self.scene.path}/trainings", {}).json()["id"])
 
     def look_again(self) -> None:
         """Read a job of its own again, and its batch: what has ended must never change."""
         if not self.jobs:
             return
         job_id = self.rng.choice(self.jobs[-20:])
-        answer = self._read(f"/v1/jobs/{job_id}")
+        answer = self._caller.read(f"/v1/jobs/{job_id}")
         if answer is not None and answer.json()["state"] in ENDED:
-            note_job(self.scene.history, answer.json())
+            note_job(self.scene, answer.json())
             if answer.json()["kind"] == "query":
                 self._look_at_batch(job_id)
 
+    def look_at_upload(self) -> None:
+        """Read some examples of a large upload, which may be under way."""
+        seen = []
+        if self.scene.uploads:
+            ids = self.rng.choice(self.scene.uploads)
+            for example_id in self.rng.sample(ids, 4):
+                asked = time.time()
+                answer = self._caller.read(f"{self.scene.path}/examples/{example_id}", absent=True)
+                if answer is not None:
+                    edition = answer.json()["data"]["edition"] if answer.is_success else None
+                    seen.append([example_id, asked, time.time(), edition])
+        self.scene.note("look", seen=seen)
+
     def replay(self) -> None:
         """Send an answered request again under its old key."""
-        if self.sent:
-            call = self.rng.choice(self.sent[-50:])
-            self._until_answered("replay", call["path"], call["body"], key=call["key"])
+        self._caller.replay()
 
     def export(self) -> None:
         """Export all labels."""
         begun = time.time()
-        answer = self._read(f"{self._project}/labels", Accept="application/x-ndjson")
+        answer = self._caller.read(f"{self.scene.path}/labels", Accept="application/x-ndjson")
         if answer is not None:
-            note_export(self.scene.history, answer, begun=begun)
+            note_export(self.scene, parse(answer), begun=begun)
 
-    @property
-    def _project(self) -> str:
-        return f"/v1/projects/{self.scene.project_id}"
+    def _some(self, count: int) -> list[str]:
+        """Some of its examples, if it has so many."""
+        return self.rng.sample(list(self.editions), min(count, len(self.editions)))
 
-    def _label(self, ids: list[str]) -> None:
-        if not ids:
-            return
-        rows = [{"example_id": each, "label": self._answer(each), "annotator": self.name} for each in ids]
-        self._change("label", f"{self._project}/labels", {"labels": rows})
-        self.labelled += [each for each in ids if each not in self.labelled]
+    def _old(self, count: int) -> dict[str, int]:
+        """The next editions of some."""
+        return {each: self.editions[each] + 1 for each in self._some(count)}
 
-    def _answer(self, example_id: str) -> str:
-        return truth(example_id) if self.rng.random() < 0.8 else self.rng.choice(CLASSES)
+    def _new(self, count: int) -> dict[str, int]:
+        self._made += count
+        return {f"{self.name}-{number:05d}": 0 for number in range(self._made - count, self._made)}
 
-    def _change(self, op: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self._calls += 1
-        key = f"{self.name}-{self._calls}"
-        answer = self._until_answered(op, path, body, key=key)
-        self.sent.append({"path": path, "body": body, "key": key})
-        return answer
+    def _upload(self, editions: dict[str, int], *, labelled: frozenset[str] = frozenset(), once: bool = False) -> None:
+        labels = {each: {"label": self._choose(each), "annotator": self.name} for each in editions if each in labelled}
+        rows = [{**points.row(each, edition), **labels.get(each, {})} for each, edition in editions.items()]
+        noted = [{"id": each, "edition": edition, **labels.get(each, {})} for each, edition in editions.items()]
+        call = ("upload", f"{self.scene.path}/examples", {"examples": rows})
+        if len(rows) >= LARGE:
+            self.scene.uploads.append(list(editions))
+        if once:
+            answer = self._caller.try_once(*call, patience=self.rng.uniform(0.05, 1.0), noted={"examples": noted})
+        else:
+            answer = self._caller.change(*call, noted={"examples": noted})
+        if answer is not None:
+            self.editions |= editions
+            self._remember(list(labels))
+        else:  # nobody knows which editions these are, so that they are left alone
+            self.editions = {each: edition for each, edition in self.editions.items() if each not in editions}
 
-    def _until_answered(self, op: str, path: str, body: dict[str, Any], *, key: str) -> dict[str, Any]:
-        """POST again and again with the same key, to one API process after the other."""
-        history, begun, attempt = self.scene.history, time.time(), 0
-        history.add("call", client=self.name, op=op, key=key, path=path, body=body)
-        while True:
-            attempt += 1
-            url = self.rng.choice(self.scene.urls)
-            try:
-                answer = self._http.post(url + path, json=body, headers={"Idempotency-Key": key})
-            except httpx.TransportError as error:
-                history.add("attempt", client=self.name, key=key, error=type(error).__name__)
-                self._pause(0.1 * attempt)
-                continue
-            status = answer.status_code
-            if status in _RETRIED or (status == 409 and "Retry-After" in answer.headers):
-                history.add("attempt", client=self.name, key=key, status=status, retry="Retry-After" in answer.headers)
-                self._pause(float(answer.headers.get("Retry-After", 1)))
-                continue
-            shared = {"client": self.name, "op": op, "key": key, "status": status, "attempts": attempt}
-            replayed = "Idempotent-Replayed" in answer.headers
-            history.add("answer", **shared, begun=begun, path=path, body=body, answer=answer.json(), replayed=replayed)
-            found: dict[str, Any] = answer.json()
-            return found
+    def _ask(self, body: dict[str, Any]) -> str:
+        job_id: str = self._caller.change("query", f"{self.scene.path}/queries", body).json()["id"]
+        self.jobs.append(job_id)
+        return job_id
 
-    def _pause(self, seconds: float) -> None:
-        if self.scene.give_up.wait(min(seconds, _LONGEST_PAUSE_SECONDS)):
-            raise StoppedError
+    def _wait_for_batch(self, job_id: str) -> list[str] | None:
+        until = time.monotonic() + 2
+        while time.monotonic() < until and not self.scene.stop.is_set():
+            ids = self._look_at_batch(job_id)
+            if ids is not None:
+                return ids
+            self.scene.stop.wait(0.1)
+        return None
 
-    def _look_at_batch(self, job_id: str) -> dict[str, Any] | None:
-        answer = self._read(f"/v1/jobs/{job_id}/batch")
+    def _look_at_batch(self, job_id: str) -> list[str] | None:
+        answer = self._caller.read(f"/v1/jobs/{job_id}/batch")
         if answer is None or answer.status_code != 200:
             return None
-        note_batch(self.scene.history, job_id, answer)
-        batch: dict[str, Any] = answer.json()
-        return batch
+        note_batch(self.scene, job_id, answer)
+        ids = [item["example_id"] for item in answer.json()["items"]]
+        if job_id not in dict(self.batches):
+            self.batches = [*self.batches[-4:], (job_id, ids)]
+            self.scene.offered.extend(ids)
+        return ids
 
-    def _read(self, path: str, **headers: str) -> httpx.Response | None:
-        """What a GET brings; nothing when it cannot be had now."""
-        try:
-            answer = self._http.get(self.rng.choice(self.scene.urls) + path, headers=headers)
-        except httpx.TransportError:
-            return None
-        if not answer.is_success:
-            shared = {"status": answer.status_code, "retry": "Retry-After" in answer.headers}
-            self.scene.history.add("attempt", client=self.name, path=path, **shared)
-            return None
-        return answer
+    def _renew(self, job_id: str) -> None:
+        self._lease_call("renew", job_id, {"lease_seconds": self.rng.choice(LEASE_SECONDS)})
+
+    def _release(self, job_id: str, ids: list[str]) -> None:
+        some = {"example_ids": self.rng.sample(ids, self.rng.randint(0, len(ids)))}
+        self._lease_call("release", job_id, some if self.rng.random() < 0.5 else {})
+
+    def _lease_call(self, op: str, job_id: str, body: dict[str, Any]) -> None:
+        call = (op, f"/v1/jobs/{job_id}/batch/{op}", body)
+        if self.rng.random() < _GIVEN_UP:
+            self._caller.try_once(*call, patience=self.rng.uniform(0.01, 0.2), noted={**body, "job_id": job_id})
+        else:
+            self._caller.change(*call, noted={**body, "job_id": job_id})
+
+    def _answer(self, ids: list[str], **more: str) -> None:
+        """Label examples, and skip some."""
+        if not ids:
+            return
+        values = [{"skip": True} if self.rng.random() < 0.15 else {"label": self._choose(each)} for each in ids]
+        rows = [{"example_id": i, "annotator": self.name, **more, **v} for i, v in zip(ids, values, strict=True)]
+        self._caller.change("label", f"{self.scene.path}/labels", {"labels": rows})
+        self._remember(ids)
+
+    def _remember(self, ids: list[str]) -> None:
+        self.labelled += [each for each in ids if each not in self.labelled]
+
+    def _choose(self, example_id: str) -> str:
+        return truth(example_id) if self.rng.random() < 0.8 else self.rng.choice(CLASSES)
 
 
-def note_job(history: History, job: dict[str, Any]) -> None:
-    """Write down a job that has ended."""
-    told = {name: job[name] for name in ("state", "finished_at", "attempts", "error", "result")}
-    history.add("job", id=job["id"], kind=job["kind"], created_at=job["created_at"], told=told)
-
-
-def note_batch(history: History, job_id: str, answer: httpx.Response) -> None:
-    """Write down a batch."""
-    history.add("batch", job_id=job_id, etag=answer.headers["ETag"], body=answer.text)
-
-
-def note_export(history: History, answer: httpx.Response, *, begun: float, final: bool = False) -> None:
-    """Write down an export: example, annotator, value of each row."""
-    rows = [row for line in answer.text.splitlines() if (row := httpx.Response(200, text=line).json())]
-    labels = [[row["example_id"], row["annotator"], row["label"], row["labeled_at"]] for row in rows]
-    history.add("export", begun=begun, labels=labels, final=final)
+ANNOTATOR = Habits(
+    (Client.upload, Client.query),
+    {
+        Client.label_one: 6,
+        Client.label_many: 2,
+        Client.label_offered: 3,
+        Client.change_one: 3,
+        Client.query: 8,
+        Client.renew: 4,
+        Client.release: 4,
+        Client.upload: 2,
+        Client.train: 1,
+        Client.look_again: 3,
+        Client.look_at_upload: 2,
+        Client.replay: 2,
+        Client.export: 1,
+    },
+)
+UPLOADER = Habits(
+    (Client.upload_many,),
+    {Client.upload_many: 4, Client.upload: 1, Client.label_one: 1, Client.replay: 1, Client.rest: 4},
+    last=(Client.upload_last,),
+)

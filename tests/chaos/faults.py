@@ -3,12 +3,13 @@
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chaos.cluster import JOB_LEASE_SECONDS, LEADER_LEASE_SECONDS, Cluster, DatabaseKind
 
@@ -54,28 +55,26 @@ _SUDDEN = ("kill serve", "kill worker", "kill horse", "kill dispatcher", "kill r
 _SUDDEN_POSTGRESQL = ("kill postgresql",)
 
 
-def schedule(seed: int, count: int, *, every: float, database: DatabaseKind) -> list[Fault]:
-    """`count` faults of all kinds, about one in `every` seconds, in order of time; some overlap."""
+def schedule(seed: int, *, every: float, database: DatabaseKind) -> Iterator[Fault]:
+    """Faults of all kinds without end, about one in `every` seconds, in order of time; some overlap."""
     rng = random.Random(f"{seed}:{database}")  # noqa: S311  # a schedule, not a secret
     postgresql = database == "postgresql"
     lasting = _LASTING | (_LASTING_POSTGRESQL if postgresql else {})
     kinds = [*_SUDDEN, *(_SUDDEN_POSTGRESQL if postgresql else ()), *lasting]
-    faults: list[Fault] = []
     deck: list[str] = []
-    at = 1.0
-    for _ in range(count):
+    at = 0.5
+    while True:
         deck = deck or rng.sample(kinds, len(kinds))  # each kind comes before any comes again
         kind = deck.pop()
-        faults.append(Fault(at, kind, rng.uniform(*lasting[kind]) if kind in lasting else 0.0, rng.random()))
+        yield Fault(at, kind, rng.uniform(*lasting[kind]) if kind in lasting else 0.0, rng.random())
         at += rng.uniform(0.2, 2 * every - 0.2)
-    return faults
 
 
 def strike(cluster: Cluster, fault: Fault) -> Undo | None:
     """Let it happen; return what undoes it, or nothing when it hit nothing.
 
     Raises:
-        RedisError: Redis is down already.
+        RedisError: Redis is down; so may what undoes it, which is to be tried again then.
     """
     verb, _, name = fault.kind.partition(" ")
     if verb in {"kill", "stop"}:
@@ -113,15 +112,12 @@ def _fill_disk(cluster: Cluster) -> Undo | None:
 
 def _redis(cluster: Cluster, verb: str) -> Undo:
     def tell(*command: str) -> None:
-        with Redis(port=cluster.redis_port, socket_timeout=1, socket_connect_timeout=1) as connection:
+        once = Retry(NoBackoff(), 0)  # a stopped server must not hold up the end of other faults
+        with Redis(port=cluster.redis_port, socket_timeout=0.5, socket_connect_timeout=0.5, retry=once) as connection:
             connection.execute_command(*command)
-
-    def empty_limit() -> None:
-        with suppress(RedisError):  # it may be down, or another since then: a new one has no limit
-            tell("CONFIG", "SET", "maxmemory", "0")
 
     if verb == "flush":
         tell("FLUSHALL")
         return lambda: None
     tell("CONFIG", "SET", "maxmemory", "1")
-    return empty_limit
+    return lambda: tell("CONFIG", "SET", "maxmemory", "0")

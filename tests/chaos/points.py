@@ -1,15 +1,22 @@
-"""Examples whose vector and right class follow from their id."""
+"""Examples whose vector and right class follow from their id and edition."""
 
 import random
+from typing import Any
 
 DIMENSIONS = 8
 CLASSES = ("a", "b", "c")
 
 
-def vector(example_id: str) -> list[float]:
-    """The vector of an example."""
-    rng = random.Random(example_id)  # noqa: S311  # the same example again
+def vector(example_id: str, edition: int = 0) -> list[float]:
+    """The vector of an example; every other edition has a new one."""
+    name = f"{example_id} {edition // 2}" if edition > 1 else example_id
+    rng = random.Random(name)  # noqa: S311  # the same example again
     return [round(rng.gauss(0, 1), 6) for _ in range(DIMENSIONS)]
+
+
+def row(example_id: str, edition: int) -> dict[str, Any]:
+    """An example as it is uploaded."""
+    return {"id": example_id, "vector": vector(example_id, edition), "data": {"edition": edition}}
 
 
 def truth(example_id: str) -> str:

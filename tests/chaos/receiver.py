@@ -31,6 +31,7 @@ class Receiver:
                 status = 500 if refused else 204
                 history.add(
                     "delivery",
+                    project=body["data"]["project_id"],
                     id=webhook_id,
                     type=body["type"],
                     sequence=body["sequence"],
