@@ -242,7 +242,7 @@ def test_a_large_upload_under_way_leaves_nothing_in_a_deleted_project(
     monkeypatch.setattr(large_uploads, "_slices", pausing)
     monkeypatch.setattr(labels, "add", slow)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(upload, api, project_id, points(4500, label="a"))
+        answer = pool.submit(upload, api, project_id, points(12_000, label="a"))
         assert between_slices.wait(_PATIENCE_SECONDS)
         with api.runtime.write() as session:
             delete_project(session, project_id)
