@@ -220,7 +220,7 @@ LOST_UPLOAD = unanswered(60, "upload", "u1", uploaded("e7", "e4", edition=2))
 LABELLED_UPLOAD = call(60, "upload", "u2", uploaded("e7", "e8", label="a", annotator="ann"), {})
 LABELS = [("e1", "b"), ("e5", SKIP)]
 
-BROKEN = {
+BROKEN: dict[str, tuple[Any, ...]] = {
     "a label is missing": ("lost", "export", change("export", {}, labels=[])),
     "an old value came back": ("wrong", "export", add(export(90, [("e1", "a"), LABELS[1]]))),
     "a label is there twice": ("duplicated", "export", add(export(90, [*LABELS, LABELS[0]]))),
@@ -309,7 +309,7 @@ BROKEN = {
 }
 
 # With an overlap of 3: e2 is promised to ann until 36 already, and e1 has her label.
-SHARED = {
+SHARED: dict[str, tuple[Any, ...]] = {
     "a fourth lease": (
         "duplicated",
         "lease",
