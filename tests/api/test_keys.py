@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from httpx2 import Response
+from sqlalchemy import update
 
 from service.actions import keys
 from service.api.deps.runtime import utc_now
+from service.db import session as sessions
+from service.db.tables import Key
 from service.errors import ConflictError
 from tests.support.pools import add_examples, add_labels
 from tests.support.runtime import Api
@@ -43,6 +46,17 @@ def test_a_key_is_shown_once_and_works_until_it_is_revoked(api: Api) -> None:
         assert api.http.delete(f"/v1/keys/{made['id']}").status_code == 204
     assert status(api, secret) == 401
     assert api.http.get(f"/v1/keys/{made['id']}").json()["revoked_at"] is not None
+
+
+def test_a_key_may_read_though_nothing_can_be_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_BUSY_MILLISECONDS", 100)
+    made = create(api)
+    with api.runtime.database.write() as session:
+        session.execute(update(Key).where(Key.id == made["id"]).values(name="held"))
+        assert status(api, made["key"]) == 200
+    assert api.http.get(f"/v1/keys/{made['id']}").json()["last_used_at"] is None
+    api.runtime.authenticate(made["key"])
+    assert api.http.get(f"/v1/keys/{made['id']}").json()["last_used_at"] is not None
 
 
 def test_a_replayed_answer_has_no_key(api: Api) -> None:

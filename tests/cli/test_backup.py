@@ -1,5 +1,4 @@
 import json
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from service.actions import jobs, restores
 from service.actions.backups import MANIFEST, BackupError
 from service.db.upgrade import upgrade
 from service.storage.objects import RESTORE_MARKER
-from tests.support import processes
 from tests.support.places import ASKED, Place, Service, quiet, service_at
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.redis_server import wait_until
@@ -183,7 +181,7 @@ def test_every_label_acknowledged_before_a_backup_is_in_it(make_place: MakePlace
         made = client.query(project_id, lease_seconds=0)
         client.succeeded(made)
         answered = client.batch(made)
-        processes.send(stack.workers_and_horses(), signal.SIGSTOP)
+        stack.freeze_workers()
         unfinished = [client.query(project_id), client.train(project_id)]
         labelling = Labelling(client, project_id, {name: truth[name] for name in names[40:]})
         with labelling.under_way():

@@ -81,8 +81,8 @@ def test_a_worker_frozen_past_its_lease_changes_nothing() -> None:
         claimed(stack, [training], {})
         query = client.query(project_id, k=3000, strategy="k_center")
         claimed(stack, [query], {})
-        frozen, holders = stack.workers_and_horses(), set(processes.horses(stack.folder))
-        processes.send(frozen, signal.SIGSTOP)
+        holders = set(processes.horses(stack.folder))
+        frozen = stack.freeze_workers()
         states = [client.job(job_id)["state"] for job_id in (training, query)]
         assert states == ["running", "running"]
         other = stack.add("worker")

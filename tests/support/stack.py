@@ -3,11 +3,12 @@
 import base64
 import re
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,32 @@ class Stack:
     def workers_and_horses(self) -> list[int]:
         """The pids of the workers and of their work-horses, these first."""
         return [*processes.horses(self.folder), *processes.role(self.folder, "worker")]
+
+    def freeze_workers(self) -> list[int]:
+        """Stop the workers and their work-horses, at a moment when none of them writes; return their pids.
+
+        SQLite has one writer at a time: one that is frozen within a write holds up all others.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            processes.send(pids := self.workers_and_horses(), signal.SIGSTOP)
+            if self._may_write():
+                return pids
+            processes.send(pids, signal.SIGCONT)
+            time.sleep(0.05)
+        raise AssertionError("a worker holds the database whenever it is frozen")
+
+    def _may_write(self) -> bool:
+        file = self.folder / "gleaner.sqlite3"
+        if not file.exists():
+            return True  # PostgreSQL frees by itself what a frozen process holds
+        with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            database.execute("ROLLBACK")
+            return True
 
     def add(self, *words: str) -> subprocess.Popen[bytes]:
         """Start one more process of the service, which nobody supervises."""

@@ -1,21 +1,22 @@
 """What one API process holds, and its clock."""
 
 import hmac
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from service.actions import keys
 from service.actions.keys import Caller
 from service.db.session import Database
-from service.errors import (
-    UnauthenticatedError,
-)
+from service.errors import UnauthenticatedError, UnavailableError
 from service.queue.messages import Queue, timeouts
 from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
@@ -25,6 +26,8 @@ from service.security.sealing import Sealer, load_or_create
 from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Runtime:
     objects: ObjectStore
     sealer: Sealer
     guard: AddressGuard
+    _recording: Lock = field(default_factory=Lock, init=False, repr=False)  # one waits for the database, not each
 
     def __post_init__(self) -> None:
         """See that large bodies have their place."""
@@ -49,10 +53,20 @@ class Runtime:
             raise UnauthenticatedError("The API key is malformed.")
         with self.database.read() as session:
             caller = keys.authenticate(session, secret, now=now)
-        if not caller.use_recorded:
+        if not caller.use_recorded and self._recording.acquire(blocking=False):
+            try:
+                self._record_use(caller, now)
+            finally:
+                self._recording.release()
+        return caller
+
+    def _record_use(self, caller: Caller, now: datetime) -> None:
+        """Note that the key was used; a request that only reads is answered though nothing can be written."""
+        try:
             with self.database.write() as session:
                 keys.record_use(session, caller, now=now)
-        return caller
+        except (OperationalError, UnavailableError) as error:
+            LOG.warning("the use of key %s was not recorded: %s", caller.key_id, error)
 
     def _is_admin_key(self, secret: str) -> bool:
         admin = self.settings.admin_key
