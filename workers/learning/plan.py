@@ -17,6 +17,7 @@ from workers.learning.tasks import Task
 _LABELS_PER_CLASS = 10
 # Of more candidates a random sample takes part: the quadratic cost stays well below a second.
 _HERDED = 3_000
+_COLD_SAMPLE = 5_000
 # In a small pool `oversampling` x k would be much of the pool, certain examples included.
 _LARGEST_SHARE = 0.25
 _WHOLE_POOL = 1_000_000
@@ -122,7 +123,10 @@ def _auto_numbers(query: Query) -> Plan:
 
 
 def _geometric(query: Query, reason: str) -> Plan:
-    return _instead(query, _simple("random" if query.features is None else "typiclust", {}, query.task), reason)
+    """Typical examples of a sample: whoever asks waits, and the next batch has a model."""
+    if query.features is None:
+        return _instead(query, _simple("random", {}, query.task), reason)
+    return _instead(query, _simple("typiclust", {"max_candidates": _COLD_SAMPLE}, query.task), reason)
 
 
 def _simple(name: str, params: Mapping[str, Any], task: Task) -> Plan:
