@@ -1,4 +1,4 @@
-"""Upkeep of a project's arrays, asked for by what changes them."""
+"""The chunk lists of a project's arrays, and their upkeep, asked for by what changes them."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,9 @@ from sqlalchemy.orm import Session
 
 from service.actions import jobs
 from service.db.queries import jobs as queries
+from service.db.tables import Chunk as ChunkRow
 from service.queue.messages import MergeMessage
+from service.storage.chunks import Chunk
 
 _SOON = timedelta(seconds=60)
 
@@ -19,6 +21,29 @@ def merge(session: Session, project_id: str, *, now: datetime, share: int) -> No
 def zero_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
     """Have the numbers of deleted examples zeroed in about a minute, with those that are deleted until then."""
     _ask(session, project_id, now=now, share=share, delay=_SOON)
+
+
+def collect_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
+    """Have the files of retired chunks deleted in about a minute, with those that are retired until then."""
+    _ask(session, project_id, now=now, share=share, delay=_SOON)
+
+
+def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: int) -> None:
+    """Put a chunk into the list, from a generation on."""
+    session.add(
+        ChunkRow(
+            key=chunk.key,
+            project_id=project_id,
+            array=chunk.array,
+            start=chunk.start,
+            stop=chunk.stop,
+            kind=chunk.kind,
+            columns=chunk.columns,
+            dtype=chunk.dtype,
+            born=generation,
+        )
+    )
+    session.flush()
 
 
 def _ask(session: Session, project_id: str, *, now: datetime, share: int, delay: timedelta) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
-from service.actions.predictions import chunk_of
+from service.actions.predictions import chunk_of, is_record
 from service.db import portable
 from service.db.queries import upkeep
 from service.db.queries.upkeep import Named
@@ -29,7 +29,6 @@ from service.storage.parts import Part, blocks, sync_folder, sync_tree, write_pa
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-RECORD_ARRAY = "vectors"  # the only array that no job can make again
 PASSING = frozenset({"leaders", "array_builds"})  # say what processes do now
 _PAUSE_SECONDS = 0.5
 
@@ -143,7 +142,7 @@ def _is_kept(one: Named, *, derived: bool) -> bool:
 
 def _is_kept_chunk(array: str, retired: int | None, *, derived: bool) -> bool:
     """A retired chunk is read only by jobs that run now, which begin again after a restore."""
-    return retired is None and (derived or array == RECORD_ARRAY)
+    return retired is None and (derived or is_record(array))
 
 
 def _write_tables(

@@ -48,6 +48,7 @@ class Provenance:
     row_high_water: int
     mask_hash: str
     complete: bool  # the ranking holds everything that could be picked
+    without_predictions: int = 0  # candidates that were left out, as a model of the client's own says nothing of them
 
 
 def batch_of(session: Session, job: Job) -> Batch | None:
@@ -179,11 +180,16 @@ def _document(
         "created_at": now,
         "strategy": made.strategy,
         "model": made.model,
-        "pool": {"candidates": made.candidates},
+        "pool": {"candidates": made.candidates, "without_predictions": made.without_predictions},
         "lease": lease,
-        "exhausted": len(chosen) < message.k,
+        "exhausted": is_exhausted(len(chosen), message, made),
         "items": [_item(rank, ranked, pick, message) for rank, (ranked, pick) in enumerate(chosen, start=1)],
     }
+
+
+def is_exhausted(size: int, message: QueryMessage, made: Provenance) -> bool:
+    """Whether a batch of a size says that nothing more could have been picked, with predictions or without."""
+    return size < message.k and not made.without_predictions
 
 
 def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions import candidates
-from service.actions.backups import RECORD_ARRAY, object_keys
+from service.actions.backups import object_keys
 from service.actions.candidates import is_candidate
-from service.actions.predictions import chunk_of
+from service.actions.predictions import chunk_of, is_record
 from service.db.queries import arrays, upkeep
 from service.db.queries import candidates as candidate_queries
 from service.db.queries.projects import lock_pool
@@ -129,7 +129,7 @@ def _fault(one: Named, objects: ObjectStore) -> str | None:
 
 def _lost(one: Named, fault: str) -> Finding:
     kind = f"{fault}-{one.kind}"
-    if one.kind == "chunk" and one.row.array != RECORD_ARRAY:
+    if one.kind == "chunk" and not is_record(one.row.array):
 
         def drop(session: Session) -> None:
             pool = lock_pool(session, one.project_id)
@@ -149,8 +149,8 @@ def _lost(one: Named, fault: str) -> Finding:
 
         return Finding(kind, one.project_id, one.key, "A list of bad rows: forgotten.", forget)
     remedy = {
-        "chunk": f"Vectors of rows {getattr(one.row, 'start', 0)} to {getattr(one.row, 'stop', 0)}: from a backup, or "
-        "upload these examples again.",
+        "chunk": f"What was uploaded of rows {getattr(one.row, 'start', 0)} to {getattr(one.row, 'stop', 0)}: from a "
+        "backup, or upload these examples, or their predictions, again.",
         "model": "A model's file: from a backup, or train again.",
         "inputs": "Its job will fail: ask again.",
     }

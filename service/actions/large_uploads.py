@@ -18,6 +18,7 @@ from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from service.actions import candidates, projects, trainings
+from service.actions.arrays import add_chunk
 from service.actions.bulk import BulkRequest, Outcome, RowSpool
 from service.actions.candidates import is_candidate
 from service.actions.example_rows import StoredRow
@@ -27,7 +28,6 @@ from service.db.queries import examples as queries
 from service.db.queries import labels as label_queries
 from service.db.queries import uploads as upload_queries
 from service.db.queries.projects import lock_pool
-from service.db.tables import Chunk as ChunkRow
 from service.db.tables import Pool, Project, Upload
 from service.db.types import new_id
 from service.errors import UnavailableError
@@ -213,7 +213,8 @@ class _Staging:
             upload.state = "publishing"
             pool.upload_until = _until(self._request)
             if chunk is not None:
-                _list_chunk(session, pool, chunk)
+                pool.chunk_generation += 1
+                add_chunk(session, pool.project_id, chunk, generation=pool.chunk_generation)
             mask = np.frombuffer(self._candidates, dtype=np.bool_)
             candidates.enter(session, pool, self._hold.start, mask)
             pool.examples += self._outcome.created
@@ -243,23 +244,6 @@ def _label(project_id: str, row: StoredRow, *, now: datetime) -> dict[str, Any]:
         "created_at": now,
         "updated_at": now,
     }
-
-
-def _list_chunk(session: Session, pool: Pool, chunk: Chunk) -> None:
-    pool.chunk_generation += 1
-    session.add(
-        ChunkRow(
-            key=chunk.key,
-            project_id=pool.project_id,
-            array=chunk.array,
-            start=chunk.start,
-            stop=chunk.stop,
-            kind=chunk.kind,
-            columns=chunk.columns,
-            dtype=chunk.dtype,
-            born=pool.chunk_generation,
-        )
-    )
 
 
 def _held(session: Session, hold: _Hold) -> tuple[Project, Pool, Upload]:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from service.actions import jobs
 from service.codecs.vectors import decode_vectors
 from service.db.queries import models as queries
-from service.db.tables import Job, Model, Project
+from service.db.queries import projects as project_queries
+from service.db.tables import Job, Model, Pool, Project
 from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.queue.messages import PredictMessage
 from service.storage.artifacts import new_inputs_key
@@ -24,6 +25,29 @@ def get(session: Session, project_id: str, version: int) -> Model:
     if model is None:
         raise NotFoundError("There is no such version of the model.")
     return model
+
+
+def kind_of(model: Model) -> str:
+    """`trained` here, or `external`: a model of the client's own, of which only predictions are known."""
+    return "trained" if model.name is None else "external"
+
+
+def get_trained(session: Session, project_id: str, version: int) -> Model:
+    """One version that was trained here.
+
+    Raises:
+        InvalidRequestError: It is a model of the client's own.
+    """
+    model = get(session, project_id, version)
+    if model.name is not None:
+        detail = "Only predictions of this model were uploaded: ask the model itself, or name a version trained here."
+        raise InvalidRequestError(detail, errors=[FieldError("/path/version", "external_model", detail)])
+    return model
+
+
+def pool(session: Session, project_id: str) -> Pool:
+    """Which version serves."""
+    return project_queries.pool(session, project_id)
 
 
 def page(session: Session, project_id: str, *, below: int | None, size: int) -> Sequence[Model]:
@@ -51,7 +75,7 @@ def predict(
     session: Session, project: Project, version: int, inputs_key: str, *, now: datetime, share: int, room: jobs.Room
 ) -> Job:
     """Queue predictions for kept inputs."""
-    get(session, project.id, version)
+    get_trained(session, project.id, version)
     message = PredictMessage(version=version, inputs_key=inputs_key)
     return jobs.enqueue(
         session, project_id=project.id, kind="predict", message=message, now=now, share=share, room=room

@@ -1,13 +1,15 @@
-"""What the serving model last said of an example."""
+"""What models say of the rows of a pool: where it is kept, and how clients see it."""
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.catalog.tasks import NUMBER_COLUMNS, Task, task_of
 from service.db.queries import arrays, models, projects
 from service.db.tables import Chunk as ChunkRow
-from service.db.tables import Project
+from service.db.tables import Model, Project
 from service.storage.chunks import Chunk, open_dense
 from service.storage.objects import ObjectStore
 
@@ -25,6 +27,42 @@ def members_name(version: int) -> str:
     return f"members:{version}"
 
 
+class Arrays(NamedTuple):
+    """The arrays of what a model says.
+
+    Attributes:
+        predictions: Zeros for rows that have none.
+        members: Those of the members of its committee, side by side.
+        vectors: Uploaded with predictions.
+        told: 1 for rows that have an uploaded prediction.
+    """
+
+    predictions: str
+    members: str
+    vectors: str
+    told: str
+
+
+def arrays_of(model: Model) -> Arrays:
+    """Where the predictions of a model are: a trained one's can be made again, those of the client's own cannot."""
+    version = model.version
+    if model.name is None:
+        return Arrays(array_name(version), members_name(version), f"vectors:{version}", f"told:{version}")
+    names = ("external", "external-members", "external-vectors", "external-told")
+    return Arrays(*(f"{name}:{version}" for name in names))
+
+
+def is_record(array: str) -> bool:
+    """Whether no job can make an array again."""
+    return array == "vectors" or array.startswith("external")
+
+
+def told_in(objects: ObjectStore, chunk: Chunk) -> NDArray[np.bool_]:
+    """Which rows of a chunk of `told` [its rows] have a prediction."""
+    marks: NDArray[np.bool_] = open_dense(objects, chunk)[:, 0] != 0
+    return marks
+
+
 def chunk_of(row: ChunkRow) -> Chunk:
     """The chunk that a table row records."""
     kind = cast("Any", row.kind)
@@ -33,14 +71,20 @@ def chunk_of(row: ChunkRow) -> Chunk:
 
 def of_row(session: Session, project: Project, row: int, *, objects: ObjectStore) -> dict[str, Any] | None:
     """The prediction of the serving model for a row of the pool; none before a query has scored it."""
-    version = projects.pool(session, project.id).model_version
-    model = models.get(session, project.id, version)
-    found = arrays.chunk_of_row(session, project.id, array=array_name(version), row=row)
-    if model is None or found is None:
+    model = models.get(session, project.id, projects.pool(session, project.id).model_version)
+    if model is None:
+        return None
+    names = arrays_of(model)
+    found = arrays.chunk_of_row(session, project.id, array=names.predictions, row=row)
+    if found is None:
         return None
     chunk = chunk_of(found)
+    if model.name is not None:
+        marks = arrays.chunk_of_row(session, project.id, array=names.told, row=row)
+        if marks is None or not told_in(objects, chunk_of(marks))[row - marks.start]:
+            return None
     said = open_dense(objects, chunk)[row - chunk.start].tolist()
-    return {**prediction(task_of(project.task), model.classes, said), "model_version": version}
+    return {**prediction(task_of(project.task), model.classes, said), "model_version": model.version}
 
 
 def prediction(task: Task, classes: list[str], said: list[float]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from service.actions import jobs, strategies
 from service.actions.fields import check_filter
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import task_of
+from service.db.queries import models
 from service.db.queries.projects import pool
-from service.db.tables import Job, Project
+from service.db.tables import Job, Model, Project
 from service.errors import FieldError, InvalidRequestError
 from service.queue.messages import Preselection, QueryMessage
 
@@ -49,14 +50,15 @@ def ask(
         detail = "Only where an example has one class can a batch be balanced by class."
         bad = FieldError("/class_balanced", "wrong_task", detail)
         raise InvalidRequestError(f"/class_balanced: {detail}", errors=[bad])
+    serving = models.get(session, project.id, pool(session, project.id).model_version)
     message = QueryMessage(
         k=wish.k,
-        **_strategy(project, wish),
+        **_strategy(project, wish, serving),
         annotator=wish.annotator,
         lease_seconds=_default(wish.lease_seconds, project.annotation["lease_seconds"]),
         seed=_default(wish.seed, project.seed),
         filter=wish.filter,
-        candidates=_preselection(project, wish.candidates),
+        candidates=_preselection(project, wish.candidates, serving),
         explore=wish.explore,
         class_balanced=wish.class_balanced,
         include_data=wish.include_data,
@@ -64,19 +66,19 @@ def ask(
     return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share, room=room)
 
 
-def _strategy(project: Project, wish: Wish) -> dict[str, Any]:
+def _strategy(project: Project, wish: Wish, serving: Model | None) -> dict[str, Any]:
     name = _default(wish.strategy, project.query["strategy"])
-    entry = strategies.suitable(project, name, pointer="/strategy")
+    entry = strategies.suitable(project, name, pointer="/strategy", serving=serving)
     params = wish.params
     if params is None:
         params = project.query["params"] if name == project.query["strategy"] else {}
     return {"strategy": name, "params": strategies.resolved(project, entry, params)}
 
 
-def _preselection(project: Project, candidates: dict[str, Any] | None) -> Preselection | None:
+def _preselection(project: Project, candidates: dict[str, Any] | None, serving: Model | None) -> Preselection | None:
     if candidates is None:
         return None
-    entry = strategies.suitable(project, candidates["strategy"], pointer="/candidates/strategy")
+    entry = strategies.suitable(project, candidates["strategy"], pointer="/candidates/strategy", serving=serving)
     if entry.kind != "scorer":
         detail = "Candidates are narrowed by a strategy that scores each example: " + ", ".join(_scorers()) + "."
         raise InvalidRequestError(detail, errors=[FieldError("/candidates/strategy", "not_a_scorer", detail)])

@@ -6,6 +6,8 @@ waits gives the waiting one, which loads the labels of its start.
 
 Where labels come faster than trainings end, the next one that nobody asked for begins after a rest three times as long
 as the last one took: three quarters of the time the processor is there for those who wait for an answer.
+
+While a model of the client's own is pinned, trainings begin only when they are asked for.
 """
 
 from dataclasses import dataclass
@@ -77,7 +79,7 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
 def note(session: Session, project: Project, pool: Pool) -> TrainingNote:
     """The training that waits, and how many labels are missing before the next one is due."""
     policy = project.retraining
-    if not policy["automatic"]:
+    if not policy["automatic"] or pool.pin == "external":
         return TrainingNote(None, None)
     unfinished = job_queries.trainings(session, project.id)
     waiting = next((job.id for job in unfinished if job.state == "queued"), None)

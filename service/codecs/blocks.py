@@ -134,6 +134,12 @@ class SeenIds:
         self._runs.append(run)
 
 
+def without_repeated(good: Numbered[Row], seen: SeenIds, errors: list[FieldError]) -> Numbered[Row]:
+    """The rows whose id is new to the body; the others become errors."""
+    again = FieldError("/id", "duplicate_id", "The id came before in this body.")
+    return _without(good, dict.fromkeys(seen.add([row.key for _, row in good]), again), errors)
+
+
 def _without(good: Numbered[Row], problems: dict[int, FieldError], errors: list[FieldError]) -> Numbered[Row]:
     """The rows without those at the positions in `problems`, which become errors."""
     if not problems:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from service.codecs.blocks import Block, ExampleChecks, Parsed, finished, group
+from service.codecs.blocks import Block, ExampleChecks, Parsed, SeenIds, finished, group, without_repeated
 from service.codecs.csv_rows import infer_types, read_csv
 from service.codecs.csv_types import ColumnType
 from service.codecs.json_rows import read_document, read_ndjson
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
-from service.codecs.rows import EXAMPLES, LABELS, ExampleRow, LabelRow, Row, RowKind
+from service.codecs.rows import EXAMPLES, LABELS, PREDICTIONS, ExampleRow, LabelRow, PredictionRow, Row, RowKind
 from service.codecs.tables import read_table
 from service.errors import InvalidRequestError, PayloadTooLargeError
 
@@ -62,7 +62,7 @@ def decode_examples(
     """
     checks = ExampleChecks(dimensions)
     if media.is_table:
-        groups = read_table(file, media, limits, dimensions=dimensions, spool_dir=spool_dir)
+        groups = read_table(file, media, EXAMPLES, limits, dimensions=dimensions, spool_dir=spool_dir)
     else:
         parsed = group(_rows(file, media, EXAMPLES, limits, components=dimensions is not None, types=types))
         groups = ((good, errors, None) for good, errors in parsed)
@@ -79,6 +79,22 @@ def decode_labels(file: IO[bytes], media: Media, *, limits: Limits) -> Iterator[
     for good, errors in group(_rows(file, media, LABELS, limits, components=False)):
         count.add(len(good) + len(errors))
         yield finished(good, errors)
+    count.finish()
+
+
+def decode_predictions(
+    file: IO[bytes], media: Media, *, limits: Limits, spool_dir: Path
+) -> Iterator[Block[PredictionRow]]:
+    """Decode an upload of predictions, as `decode_examples` does; vectors stay in the rows."""
+    if media.is_table:
+        tables = read_table(file, media, PREDICTIONS, limits, dimensions=None, spool_dir=spool_dir)
+        groups = ((good, errors) for good, errors, _ in tables)
+    else:
+        groups = group(_rows(file, media, PREDICTIONS, limits, components=True))
+    count, seen = _Count(limits.max_rows), SeenIds()
+    for good, errors in groups:
+        count.add(len(good) + len(errors))
+        yield finished(without_repeated(good, seen, errors), errors)
     count.finish()
 
 

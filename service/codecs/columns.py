@@ -47,9 +47,11 @@ class Columns:
         for column, name in enumerate(names):
             if name in known:
                 fields[name] = column
+            elif components and _COMPONENT.fullmatch(name):
+                continue
             elif not kind.other_columns:
                 _refuse(FieldError(pointer_to(name), "unknown_field", "There is no such column."), line)
-            elif not (components and _COMPONENT.fullmatch(name)):
+            else:
                 data[name] = column
         numbered = {int(match[1]): i for i, name in enumerate(names) if (match := _COMPONENT.fullmatch(name))}
         used = numbered if components else {}

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Generic
 
 import msgspec
@@ -14,7 +15,7 @@ from service.codecs.csv_types import READ, ColumnType, Inference
 from service.codecs.exports import original
 from service.codecs.json_rows import check_blank_lines, split_lines
 from service.codecs.limits import Limits
-from service.codecs.row_errors import explain_type, named
+from service.codecs.row_errors import explain_syntax, explain_type, named
 from service.codecs.rows import Row, RowKind, pointer_to
 from service.errors import FieldError, MalformedRequestError, PayloadTooLargeError
 
@@ -150,8 +151,10 @@ class _Table(Generic[Row]):
 
     def _values(self, cells: list[str]) -> dict[str, Any]:
         values: dict[str, Any] = {name: original(cells[i]) for name, i in self._columns.fields.items() if cells[i]}
-        if "priority" in values:
-            values["priority"] = _number(values["priority"], "priority")
+        for name in (name for name in self._kind.numbers if name in values):
+            values[name] = _number(values[name], name)
+        for name in (name for name in self._kind.documents if name in values):
+            values[name] = _document(values[name], name)
         if "skip" in values:
             values["skip"] = _boolean(values["skip"], "skip")
         numbers = [cells[i] for i in self._columns.components]
@@ -181,6 +184,16 @@ def _number(cell: str, *path: str | int) -> float:
     if not _NUMBERS.fullmatch(cell):
         raise _CellError(FieldError(pointer_to(*path), "wrong_type", "Expected number."))
     return number
+
+
+def _document(cell: str, name: str) -> object:
+    """A list or an object, written as JSON."""
+    try:
+        value: object = msgspec.json.decode(cell)
+    except (msgspec.DecodeError, RecursionError):
+        problem = explain_syntax(cell.encode())
+        raise _CellError(replace(problem, pointer=pointer_to(name))) from None
+    return value
 
 
 def _boolean(cell: str, *path: str) -> bool:

@@ -24,6 +24,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 Label = str | int | float | list[str]
+Shares = dict[str, float] | list[float]
+"""Probabilities by class, or in the order of the classes."""
 
 
 class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,7 +89,27 @@ class LabelRow(msgspec.Struct, forbid_unknown_fields=True):
         return problem or _answer_problem(self)
 
 
-Row = TypeVar("Row", ExampleRow, LabelRow)
+class PredictionRow(msgspec.Struct, forbid_unknown_fields=True):
+    """What a model of the client's own says of one example; which fields are needed depends on the task."""
+
+    id: str
+    probabilities: Shares | UnsetType = UNSET
+    members: list[Shares] | UnsetType = UNSET
+    mean: float | UnsetType = UNSET
+    spread: float | UnsetType = UNSET
+    vector: list[float] | str | UnsetType = UNSET
+
+    @property
+    def key(self) -> str:
+        """The client's id of the example, by which errors name the row."""
+        return self.id
+
+    def problem(self) -> FieldError | None:
+        """The first problem of the decoded row."""
+        return name_problem("/id", self.id, code="invalid_id")
+
+
+Row = TypeVar("Row", ExampleRow, LabelRow, PredictionRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +121,16 @@ class RowKind(Generic[Row]):
         row_type: The struct of a row.
         id_field: The field that names the example.
         other_columns: Whether unknown CSV columns are the row's `data`.
+        numbers: Fields that are numbers in CSV.
+        documents: Fields that are written as JSON in CSV.
     """
 
     name: str
     row_type: type[Row]
     id_field: str
     other_columns: bool
+    numbers: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
 
 
 def content_hash(row: ExampleRow, vector_hash: bytes | None) -> bytes:
@@ -190,5 +216,13 @@ def _scalar_problem(value: object, path: tuple[str | int, ...]) -> FieldError | 
     return None
 
 
-EXAMPLES = RowKind("examples", ExampleRow, "id", other_columns=True)
+EXAMPLES = RowKind("examples", ExampleRow, "id", other_columns=True, numbers=("priority",))
 LABELS = RowKind("labels", LabelRow, "example_id", other_columns=False)
+PREDICTIONS = RowKind(
+    "predictions",
+    PredictionRow,
+    "id",
+    other_columns=False,
+    numbers=("mean", "spread"),
+    documents=("probabilities", "members"),
+)

@@ -12,7 +12,7 @@ from pyarrow import types
 
 from service.codecs.columns import Columns
 from service.codecs.row_errors import named
-from service.codecs.rows import EXAMPLES, pointer_to
+from service.codecs.rows import EXAMPLES, PREDICTIONS, RowKind, pointer_to
 from service.codecs.table_frames import Rows, Task
 from service.codecs.vectors import wrong_length
 from service.errors import FieldError, InvalidRequestError
@@ -39,7 +39,9 @@ class Table:
         if len(schema) > _MAX_COLUMNS:
             raise InvalidRequestError(f"At most {_MAX_COLUMNS} columns are read.")
         self._task = task
-        self._columns = Columns.of(schema.names, EXAMPLES, components=task.dimensions is not None)
+        kind: RowKind[Any] = EXAMPLES if task.rows == "examples" else PREDICTIONS
+        self._columns = Columns.of(schema.names, kind, components=task.dimensions is not None)
+        self._apart = {"vector"} if task.rows == "examples" else set()  # of the fields, what is not in the rows
         problems = list(_type_problems(schema, self._columns))
         if problems:
             raise InvalidRequestError("Some columns have types that are not read.", errors=problems[:20])
@@ -59,7 +61,7 @@ class Table:
         fields = {
             name: _cells(batch.column(i), (name,), problems)
             for name, i in self._columns.fields.items()
-            if name != "vector"
+            if name not in self._apart
         }
         data = {name: _cells(batch.column(i), ("data", name), problems) for name, i in self._columns.data.items()}
         room = self._task.max_row_bytes - 4 * (self._task.dimensions or 0)
@@ -82,7 +84,7 @@ class Table:
         """The vectors (rows, dimensions), zeros where there is none; of no width when there may be none."""
         dimensions, place = self._task.dimensions, self._columns.fields.get("vector")
         if dimensions is None:
-            if place is not None:
+            if place is not None and "vector" in self._apart:
                 problem = FieldError("/vector", "unknown_field", "The features of this project are not vectors.")
                 problems.update(dict.fromkeys(_where(batch.column(place).is_valid()), problem))
             return np.empty((len(batch), 0), dtype=np.float32)
@@ -196,8 +198,12 @@ def _wanted(name: str, kind: pa.DataType) -> str | None:
     if name == "vector":
         fits = _is_list(kind) and _is_number(kind.value_type)
         return None if fits else "Expected lists of numbers."
-    if name == "priority":
+    if name in {"priority", "mean", "spread"}:
         return None if _is_number(kind) else "Expected numbers."
+    if name == "probabilities":
+        return None if _is_shares(kind) else "Expected lists of numbers, or structs of them by class."
+    if name == "members":
+        return None if _is_list(kind) and _is_shares(kind.value_type) else "Expected lists of such as `probabilities`."
     if name == "label":
         fits = (
             _is_text(kind)
@@ -207,6 +213,12 @@ def _wanted(name: str, kind: pa.DataType) -> str | None:
         )
         return None if fits else "Expected text, numbers, or lists of text."
     return None if _is_text(kind) or types.is_null(kind) else "Expected text."
+
+
+def _is_shares(kind: pa.DataType) -> bool:
+    if _is_list(kind):
+        return _is_number(kind.value_type)
+    return bool(types.is_struct(kind) and all(_is_number(field.type) for field in kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -17,7 +17,9 @@ class Task(msgspec.Struct, frozen=True):
 
     Attributes:
         format: What the body is.
-        dimensions: How long vectors are; None: no row may have one.
+        rows: What its rows are.
+        dimensions: How long the vectors of examples are; None: no row may have one. Of predictions they are lists in
+            the rows.
         max_rows: More rows are too many.
         max_decoded_bytes: How many bytes of frames are too many.
         max_row_bytes: A larger row is a bad row.
@@ -25,6 +27,7 @@ class Task(msgspec.Struct, frozen=True):
     """
 
     format: Literal["arrow", "parquet"]
+    rows: Literal["examples", "predictions"]
     dimensions: int | None
     max_rows: int
     max_decoded_bytes: int
@@ -36,8 +39,8 @@ class Rows(msgspec.Struct, tag="rows", array_like=True):
     """Some consecutive rows.
 
     Attributes:
-        rows: The fields of each row but its vector, as a map.
-        vectors: The vectors of all of them, one behind the other, little-endian float32; zeros for a bad row.
+        rows: The fields of each row, as a map, but for the vectors of examples.
+        vectors: Those of examples, one behind the other, little-endian float32; zeros for a bad row.
         problems: What is wrong with the rows at these positions.
     """
 

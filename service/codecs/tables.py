@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGXCPU
-from typing import IO, Literal
+from typing import IO, Generic, Literal
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from service.codecs.blocks import Numbered
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.row_errors import explain_type, named
-from service.codecs.rows import ExampleRow
+from service.codecs.rows import EXAMPLES, Row, RowKind
 from service.codecs.table_frames import End, Failure, Frame, Rows, Task, read_frames
 from service.errors import (
     FieldError,
@@ -42,19 +42,20 @@ _FAILURES: dict[str, type[GleanerError]] = {
     for kind in (MalformedRequestError, InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError)
 }
 
-Group = tuple[Numbered[ExampleRow], list[FieldError], NDArray[np.float32] | None]
+Group = tuple[Numbered[Row], list[FieldError], NDArray[np.float32] | None]
 
 
 def read_table(
-    file: IO[bytes], media: Media, limits: Limits, *, dimensions: int | None, spool_dir: Path
-) -> Iterator[Group]:
-    """The rows of a table with their vectors, and its bad rows, a group at a time.
+    file: IO[bytes], media: Media, kind: RowKind[Row], limits: Limits, *, dimensions: int | None, spool_dir: Path
+) -> Iterator[Group[Row]]:
+    """The rows of a table, with the vectors of examples, and its bad rows, a group at a time.
 
     Args:
         file: The body as sent, a real file, from its start.
         media: What it is.
+        kind: What its rows are: examples or predictions.
         limits: What is too large.
-        dimensions: How long vectors are; None: no row may have one.
+        dimensions: How long the vectors of examples are; None: no row may have one.
         spool_dir: Where a compressed body is unpacked.
 
     Raises:
@@ -66,13 +67,14 @@ def read_table(
     form: Literal["arrow", "parquet"] = "arrow" if media.format == "arrow" else "parquet"
     task = Task(
         format=form,
+        rows="examples" if kind.name == EXAMPLES.name else "predictions",
         dimensions=dimensions,
         max_rows=limits.max_rows,
         max_decoded_bytes=limits.max_decoded_bytes,
         max_row_bytes=limits.max_line_bytes,
         memory_bytes=limits.table_memory_bytes,
     )
-    reader = _RowReader(dimensions)
+    reader = _RowReader(kind, dimensions)
     with _unpacked(file, media, limits, spool_dir) as body:
         for frame in _frames(body, task):
             yield reader.group(frame)
@@ -143,17 +145,17 @@ def _key(raw: msgspec.Raw) -> str:
         return ""
 
 
-class _RowReader:
+class _RowReader(Generic[Row]):
     """From frames to rows that are checked as those of other forms are."""
 
-    def __init__(self, dimensions: int | None) -> None:
+    def __init__(self, kind: RowKind[Row], dimensions: int | None) -> None:
         self._dimensions = dimensions
-        self._decode = msgspec.msgpack.Decoder(ExampleRow).decode
+        self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
         self._line = 0
 
-    def group(self, frame: Rows) -> Group:
+    def group(self, frame: Rows) -> Group[Row]:
         """The rows of a frame."""
-        good: Numbered[ExampleRow] = []
+        good: Numbered[Row] = []
         errors: list[FieldError] = []
         kept = np.ones(len(frame.rows), dtype=np.bool_)
         for position, raw in enumerate(frame.rows):
@@ -171,10 +173,10 @@ class _RowReader:
         vectors = np.frombuffer(frame.vectors, dtype="<f4").reshape(len(frame.rows), self._dimensions)
         return good, errors, vectors if kept.all() else vectors[kept]
 
-    def _row(self, raw: msgspec.Raw) -> ExampleRow | FieldError:
+    def _row(self, raw: msgspec.Raw) -> Row | FieldError:
         try:
-            row = self._decode(raw)
+            row = self._decoder.decode(raw)
         except msgspec.ValidationError as error:
             return named(explain_type(error), _key(raw))
         problem = row.problem()
-        return row if problem is None else named(problem, row.id)
+        return row if problem is None else named(problem, row.key)

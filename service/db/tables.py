@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, MetaData, text
+from sqlalchemy import ForeignKey, Index, MetaData, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -81,6 +81,7 @@ class Pool(Table):
     attempted_generation: Mapped[int] = mapped_column(default=0, server_default="0")  # those of any that ended
     train_at: Mapped[datetime | None] = mapped_column(default=None, index=True)  # when a timer asks for a training
     model_version: Mapped[int] = mapped_column(default=0)  # the serving model; 0: none
+    pin: Mapped[str | None] = mapped_column(default=None)  # trained | external: the kind of model that goes on serving
     upload_id: Mapped[str | None] = mapped_column(default=None)  # the large upload that holds the pool
     upload_until: Mapped[datetime | None] = mapped_column(default=None)
 
@@ -320,14 +321,14 @@ class BatchItem(Table):
 
 
 class Model(Table):
-    """A trained model."""
+    """A trained model, or one of the client's own of which only the predictions are known."""
 
     __tablename__ = "models"
 
     project_id: Mapped[str] = _project()
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    job_id: Mapped[str]
-    artifact_key: Mapped[str]
+    job_id: Mapped[str]  # empty: no job made it
+    artifact_key: Mapped[str]  # empty: there is no file
     labels_used: Mapped[int]
     label_generation: Mapped[int]
     labels_hash: Mapped[str]
@@ -335,6 +336,10 @@ class Model(Table):
     estimator: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    name: Mapped[str | None] = mapped_column(default=None)  # of the client's own; none: trained here
+    open: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether it takes more predictions
+    members: Mapped[int] = mapped_column(default=0, server_default="0")  # whose predictions the client sent, too
+    dimensions: Mapped[int | None] = mapped_column(default=None)  # of the vectors that the client sent with them
 
 
 class Webhook(Table):

@@ -108,6 +108,12 @@ class ChunkWriter:
         count = (stop - start) * self._columns
         return np.fromfile(self._path, dtype=self._dtype, count=count, offset=offset).reshape(-1, self._columns)
 
+    def mapped(self) -> NDArray[Any]:
+        """All appended rows, of which there is at least one, mapped until the chunk is finished or abandoned."""
+        self._file.flush()
+        shape, offset = (self.rows, self._columns), len(self._header(0))
+        return np.memmap(self._path, dtype=self._dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
+
     def finish(self, key: str, *, array: str, start: int, keep: NDArray[np.bool_] | None = None) -> Chunk:
         """Put the chunk under its key.
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 from sqlalchemy.orm import Session
 
+from service.actions.arrays import add_chunk
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays, jobs
-from service.db.tables import Chunk as ChunkRow
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, open_dense, write_csr, write_dense
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
@@ -94,24 +94,6 @@ def _publish(context: JobContext, found: Layout, array: str, make: Make, start: 
         _read_list(session, context, found, array)
     if taken:
         delete_chunk(context.objects, written)
-
-
-def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: int) -> None:
-    """Put a chunk into the list, from a generation on."""
-    session.add(
-        ChunkRow(
-            key=chunk.key,
-            project_id=project_id,
-            array=chunk.array,
-            start=chunk.start,
-            stop=chunk.stop,
-            kind=chunk.kind,
-            columns=chunk.columns,
-            dtype=chunk.dtype,
-            born=generation,
-        )
-    )
-    session.flush()
 
 
 def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from service.actions import projects
-from service.actions.arrays import zero_later
+from service.actions.arrays import add_chunk, zero_later
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays
 from service.db.queries import projects as project_queries
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
-from workers.jobs.filling import LATEST, add_chunk, collect, open_matrix, write_blocks
+from workers.jobs.filling import LATEST, collect, open_matrix, write_blocks
 from workers.jobs.pool import (
     VECTORS,
     Layout,

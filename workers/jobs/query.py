@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
-from service.actions.predictions import array_name, members_name, prediction
+from service.actions.predictions import arrays_of, prediction
 from service.actions.projects import truth_of
 from service.catalog.parameters import with_codes
 from service.catalog.strategies import STRATEGIES, reviews
@@ -33,7 +33,7 @@ from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import REVIEWS, Review, ReviewRequest
-from workers.jobs.serving import members_reader, open_model, predictions_reader
+from workers.jobs.serving import members_reader, open_model, predictions_reader, told_rows, vectors_reader
 from workers.learning.estimators.training import Trained
 from workers.learning.matrices import ChunkReader
 from workers.learning.query import Query, Ranking
@@ -83,9 +83,8 @@ def run(context: JobContext) -> None:
 def _read(session: Session, context: JobContext, message: QueryMessage) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)
-    version = pool.model_version
-    model = model_queries.get(session, project.id, version)
-    names = [features_array(project.features), array_name(version), members_name(version)]
+    model = model_queries.get(session, project.id, pool.model_version)
+    names = [features_array(project.features), *(arrays_of(model) if model else [])]
     return Loaded(
         project=project,
         model=model,
@@ -99,15 +98,20 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
 def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[list[Ranked], Provenance]:
     base = candidates.base_mask(loaded.availability, context.objects)
     candidates.refresh_snapshot(context, loaded.availability, base)
-    fill_features(context, loaded.layout)
-    features = features_reader(context, loaded.layout)
+    features = _features(context, message, loaded)
     held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
     if reviews(message.strategy):
         return _review(context, message, loaded, base=base, held_out=held_out, features=features)
     mask, pinned = candidates.for_query(loaded.availability, base)
+    available = int(np.count_nonzero(mask))
+    told, hidden = told_rows(context, loaded.model, loaded.layout), held_out
+    if told is not None and _asks_uploaded(message, loaded.model):
+        mask &= told
+        pinned = pinned[mask[pinned]]
+        hidden = held_out | ~told
     probabilities = predictions_reader(context, loaded.model, loaded.task, loaded.layout, features)
     members = None
-    if _asks_committee(message):
+    if "committee" in _needs(message):
         members = members_reader(context, loaded.model, loaded.layout, features)
     ranked, ranking, complete = _compose(
         context,
@@ -119,8 +123,33 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
         features=features,
         P=probabilities,
         members=members,
+        told=told,
+        hidden=hidden,
     )
-    return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
+    made = _provenance(message, loaded, ranking, mask, complete=complete)
+    return ranked, replace(made, without_predictions=available - made.candidates)
+
+
+def _features(context: JobContext, message: QueryMessage, loaded: Loaded) -> ChunkReader | None:
+    """The vectors that came with predictions where a query asks for these, else the project's features."""
+    if _asks_uploaded(message, loaded.model) and (vectors := vectors_reader(context, loaded.model, loaded.layout)):
+        return vectors
+    fill_features(context, loaded.layout)
+    return features_reader(context, loaded.layout)
+
+
+def _asks_uploaded(message: QueryMessage, model: Model | None) -> bool:
+    """Whether a query asks for what was uploaded of a model of the client's own: rows without it are left out then."""
+    if model is None or model.name is None or reviews(message.strategy):
+        return False
+    wanted = {"predictions", "committee", "model", *(["features"] if model.dimensions else [])}
+    return message.class_balanced or not wanted.isdisjoint(_needs(message))
+
+
+def _needs(message: QueryMessage) -> set[str]:
+    """What the strategies of a query rank by."""
+    names = [message.strategy, *([message.candidates.strategy] if message.candidates else [])]
+    return {need for name in names for need in STRATEGIES[name].needs}
 
 
 def _provenance(
@@ -150,7 +179,7 @@ def _review(
     *,
     base: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
-    features: ChunkReader,
+    features: ChunkReader | None,
 ) -> tuple[list[Ranked], Provenance]:
     """The labelled training examples by what a review of their labels finds.
 
@@ -212,15 +241,15 @@ def _with_labels(ranked: list[Ranked], found: Review, classes: Sequence[str]) ->
     ]
 
 
-def _labelled(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) -> Callable[[], Labelled]:
-    """Reads, once and when asked, the labelled examples that models are trained on, by row.
+def _labelled(context: JobContext, loaded: Loaded, hidden: NDArray[np.bool_]) -> Callable[[], Labelled]:
+    """Reads, once and when asked, the labelled examples that models are trained on and that are not hidden, by row.
 
     Most strategies never ask, and there may be a million of them.
     """
-    return cache(lambda: _read_labels(context, loaded, held_out)[1])
+    return cache(lambda: _read_labels(context, loaded, hidden)[1])
 
 
-def _read_labels(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_]) -> tuple[Gathered, Labelled]:
+def _read_labels(context: JobContext, loaded: Loaded, hidden: NDArray[np.bool_]) -> tuple[Gathered, Labelled]:
     """All answers, and the labelled examples that models are trained on, by row."""
     with context.read() as session:
         project = projects.get(session, context.project_id)  # classes may have been added meanwhile
@@ -228,13 +257,8 @@ def _read_labels(context: JobContext, loaded: Loaded, held_out: NDArray[np.bool_
     gathered = gather(answers, project.task)
     found = known_only(consensus(gathered, truth_of(loaded.project)), loaded.task, len(loaded.classes))
     found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
-    found = found.only(~held_out[found.rows])
+    found = found.only(~hidden[found.rows])
     return gathered, found.only(np.argsort(found.rows))
-
-
-def _asks_committee(message: QueryMessage) -> bool:
-    names = [message.strategy, *([message.candidates.strategy] if message.candidates else [])]
-    return any("committee" in STRATEGIES[name].needs for name in names)
 
 
 def _compose(
@@ -245,9 +269,11 @@ def _compose(
     mask: NDArray[np.bool_],
     pinned: NDArray[np.int64],
     held_out: NDArray[np.bool_],
-    features: ChunkReader,
+    features: ChunkReader | None,
     P: ChunkReader | None,
     members: ChunkReader | None,
+    told: NDArray[np.bool_] | None,
+    hidden: NDArray[np.bool_],
 ) -> tuple[list[Ranked], Ranking, bool]:
     """The strategy's ranking, with the project's share from the held-out part of the pool, drawn at random.
 
@@ -256,7 +282,7 @@ def _compose(
     # The share of a small batch is rounded at random, anew whenever the candidates have changed.
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
-    labelled = _labelled(context, loaded, held_out)
+    labelled = _labelled(context, loaded, hidden)
     asked = _asked(context, message, loaded, labelled, mask=mask & ~held_out, pinned=pinned, P=P)
     chosen = rank(
         replace(
@@ -267,7 +293,7 @@ def _compose(
             model=_opened(context, message, loaded),
         )
     )
-    shown = _Shown(loaded.task, P, loaded.model.classes if loaded.model else [])
+    shown = _Shown(loaded.task, P, loaded.model.classes if loaded.model else [], told)
     ranked = _ranked(chosen, pinned, shown)
     room = message.k - share
     complete = len(ranked) < room + asked.reserve
@@ -320,7 +346,7 @@ def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str
 
 def _opened(context: JobContext, message: QueryMessage, loaded: Loaded) -> Trained | None:
     """The serving model, for strategies that ask it about features of their own making."""
-    if loaded.model is None or "model" not in STRATEGIES[message.strategy].needs:
+    if loaded.model is None or loaded.model.name is not None or "model" not in STRATEGIES[message.strategy].needs:
         return None
     return open_model(context, loaded.model, loaded.task)
 
@@ -366,11 +392,13 @@ class _Shown:
     task: Task
     P: ChunkReader | None
     classes: list[str]
+    told: NDArray[np.bool_] | None = None  # for which rows there are any; None: for all
 
     def of(self, rows: NDArray[np.int64]) -> Mapping[int, dict[str, Any]]:
         """By row."""
         if self.P is None or rows.size == 0:
             return {}
+        rows = rows if self.told is None else rows[self.told[rows]]
         said = np.asarray(self.P.take(rows)).tolist()
         return {row: prediction(self.task, self.classes, one) for row, one in zip(rows.tolist(), said, strict=True)}
 
@@ -383,6 +411,7 @@ def _model_note(loaded: Loaded) -> dict[str, Any] | None:
         "labels_used": loaded.model.labels_used,
         "labels_since": loaded.labels_since,
         "training_job_id": loaded.training_job_id,
+        "name": loaded.model.name,
     }
 
 
@@ -395,7 +424,7 @@ def _keep(
         batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())
         if batch is None:
             return False
-        exhausted = batch.size < message.k
+        exhausted = batches.is_exhausted(batch.size, message, made)
         context.finish(
             session, {"batch": {"url": f"/v1/jobs/{job.id}/batch", "size": batch.size}, "exhausted": exhausted}
         )

@@ -32,7 +32,7 @@ class ReviewRequest:
         model: the one that serves.
         gathered: the answers to all labelled examples.
         labelled: the training examples among them, by row.
-        features: of every row.
+        features: of every row; None when the project has none.
         present: rows that hold an example, to learn scales or IDF from.
         seed: of folds and estimators.
         parallel: for the folds.
@@ -42,7 +42,7 @@ class ReviewRequest:
     model: Model | None
     gathered: Gathered
     labelled: Labelled
-    features: ChunkReader
+    features: ChunkReader | None
     present: NDArray[np.bool_]
     seed: int
     parallel: Parallel
@@ -71,8 +71,8 @@ def label_errors(request: ReviewRequest) -> Review:
     """Cross-validate with the serving model's hyper-parameters, or the project's while there is none."""
     project, labelled = request.project, request.labelled
     reason = _why_not(labelled)
-    if reason is not None:
-        return Review(labelled=labelled, reason=reason)
+    if request.features is None or reason is not None:
+        return Review(labelled=labelled, reason=reason or "no_features")
     rng = np.random.default_rng(request.seed)
     training = TrainingRequest(
         X=request.features.take(labelled.rows),

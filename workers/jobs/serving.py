@@ -1,11 +1,11 @@
-"""What the serving model and its committee say of every row of the pool, computed for the rows that lack it."""
+"""What the serving model and its committee say of the rows of the pool: computed where it is missing, or uploaded."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.actions.predictions import array_name, members_name
+from service.actions.predictions import arrays_of, told_in
 from service.catalog.tasks import Task, columns_of
 from service.db.tables import Model
 from service.storage.artifacts import committee_key
@@ -30,13 +30,13 @@ class _Predict:
 
 
 def predictions_reader(
-    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader
+    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader | None
 ) -> ChunkReader | None:
     """What the model says [rows, columns of the task]; None without one."""
     if model is None:
         return None
-    array = array_name(model.version)
-    if missing_ranges(found, array):
+    array = arrays_of(model).predictions
+    if model.name is None and features is not None and missing_ranges(found, array):
         opened = open_model(context, model, task)
         fill(context, found, array, _Predict(opened, features), phase="predicting", resumable=False)
     columns = columns_of(task, model.classes)
@@ -49,20 +49,40 @@ def open_model(context: JobContext, model: Model, task: Task) -> Trained:
 
 
 def members_reader(
-    context: JobContext, model: Model | None, found: Layout, features: ChunkReader
+    context: JobContext, model: Model | None, found: Layout, features: ChunkReader | None
 ) -> ChunkReader | None:
     """Probabilities [rows, members x classes] of the model's committee; None when it has none."""
     if model is None or (members := committee_size(model)) == 0:
         return None
-    array, classes = members_name(model.version), len(model.classes)
-    if missing_ranges(found, array):
+    array, classes = arrays_of(model).members, len(model.classes)
+    if model.name is None and features is not None and missing_ranges(found, array):
         opened = Committee.load(context.objects.get(committee_key(model.artifact_key)), class_count=classes)
         fill(context, found, array, _Predict(opened, features), phase="asking the committee", resumable=False)
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
 
 
 def committee_size(model: Model) -> int:
-    """Members of the committee that was trained beside the model."""
+    """Members of the committee that was trained beside the model, or whose predictions were uploaded with its own."""
+    if model.name is not None:
+        return model.members
     # Models that are older than committees say nothing of theirs.
     size: int = model.estimator["params"].get("committee", 0)
     return size
+
+
+def vectors_reader(context: JobContext, model: Model | None, found: Layout) -> ChunkReader | None:
+    """Vectors that were uploaded with the predictions of a model [rows, dimensions]; None when none were."""
+    if model is None or model.dimensions is None:
+        return None
+    chunks = found.chunks[arrays_of(model).vectors]
+    return DenseReader(context.objects, chunks, rows=found.rows, columns=model.dimensions)
+
+
+def told_rows(context: JobContext, model: Model | None, found: Layout) -> NDArray[np.bool_] | None:
+    """For which rows a prediction was uploaded [rows]; None unless predictions are uploaded."""
+    if model is None or model.name is None:
+        return None
+    told = np.zeros(found.rows, dtype=np.bool_)
+    for chunk in found.chunks[arrays_of(model).told]:
+        told[chunk.start : chunk.stop] = told_in(context.objects, chunk)
+    return told

@@ -9,8 +9,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from service.actions import events, projects, trainings
-from service.actions.predictions import array_name, members_name
 from service.actions.projects import truth_of
+from service.actions.serving import serve
 from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
@@ -173,7 +173,7 @@ def _store(
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
         pool = project_queries.lock_pool(session, context.project_id)
-        version = pool.model_version + 1
+        version = model_queries.newest(session, context.project_id) + 1
         record = Model(
             project_id=context.project_id,
             version=version,
@@ -188,18 +188,11 @@ def _store(
             created_at=context.now(),
         )
         session.add(record)
-        _serve(session, pool, version)
-        context.finish(session, {"model": model_note(record)})
+        session.flush()
+        if pool.pin is None:
+            serve(session, pool, version)
+        context.finish(session, {"model": model_note(record), "serving": pool.pin is None})
         _tell(session, context, job, model=model_note(record))
-
-
-def _serve(session: Session, pool: Pool, version: int) -> None:
-    """Make a version the serving one; predictions of others leave the chunk list."""
-    pool.model_version = version
-    pool.chunk_generation += 1
-    session.flush()
-    kept = [array_name(version), members_name(version)]
-    arrays.retire_predictions(session, pool.project_id, but=kept, generation=pool.chunk_generation)
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:

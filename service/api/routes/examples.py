@@ -17,10 +17,9 @@ from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
-from service.api.schemas.bulk import BulkAnswer, UploadAnswer
+from service.api.schemas.bulk import UploadAnswer
 from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleOut, as_row
 from service.errors import (
-    FieldError,
     IdempotencyInProgressError,
     IdempotencyMismatchError,
     MalformedRequestError,
@@ -28,7 +27,6 @@ from service.errors import (
     NotFoundError,
     PayloadTooLargeError,
     RowsRejectedError,
-    UnsupportedFeatureError,
     UnsupportedMediaTypeError,
 )
 
@@ -155,19 +153,3 @@ def get_error_list(project_id: ProjectId, list_id: ListId, _: BulkReader, sessio
     """NDJSON, kept for 24 hours: `line`, `id`, `pointer`, `code` and `detail` of every bad row."""
     key = bulk.error_list_key(session, project_id, list_id, now=utc_now())
     return FileResponse(held.objects.path(key), media_type="application/x-ndjson")
-
-
-@router.post(
-    "/predictions",
-    operation_id="uploadPredictions",
-    summary="Upload predictions (comes in a later release)",
-    response_model=BulkAnswer,
-    responses=responses(NotFoundError, UnsupportedFeatureError),
-)
-def upload_predictions(project_id: ProjectId, _: PoolWriter, session: Reading) -> Response:
-    """Bringing your own model is refused in this release: models are trained here."""
-    projects.get(session, project_id)
-    raise UnsupportedFeatureError(
-        "This release does not take predictions of other models; it trains its own from the labels.",
-        errors=[FieldError("", "unsupported", "Uploaded predictions come in a later release.")],
-    )

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import models, projects, trainings
+from service.actions import models, projects, serving, trainings
 from service.actions.jobs import Room
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
@@ -16,7 +16,7 @@ from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
-from service.api.schemas.models import CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
+from service.api.schemas.models import ActivateIn, CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
 from service.api.schemas.projects import counts_of
 from service.errors import (
     ConflictError,
@@ -81,14 +81,35 @@ def list_models(
     below = decode_number(decode_token(page_token, list="models", project=project_id))
     found = models.page(session, project_id, below=below, size=page_size + 1)
     more = str(found[page_size - 1].version) if len(found) > page_size else None
-    items = [ModelOut.of(model) for model in found[:page_size]]
+    pool = models.pool(session, project_id)
+    items = [ModelOut.of(model, pool) for model in found[:page_size]]
     return Page(items=items, next_page_token=encode_token(more, list="models", project=project_id))
 
 
 @router.get("/models/{version}", operation_id="getModel", summary="Get a model", responses=responses(NotFoundError))
 def get_model(project_id: ProjectId, version: Version, _: Reader, session: Reading) -> ModelOut:
     """What it was trained on and how good it is."""
-    return ModelOut.of(models.get(session, projects.get(session, project_id).id, version))
+    model = models.get(session, projects.get(session, project_id).id, version)
+    return ModelOut.of(model, models.pool(session, project_id))
+
+
+@router.post(
+    "/models/{version}/activate",
+    operation_id="activateModel",
+    summary="Let a version serve",
+    response_model=ModelOut,
+    responses=responses(*BODY, NotFoundError, IdempotencyMismatchError),
+)
+def activate_model(
+    project_id: ProjectId, version: Version, _: Operator, writing: Writing, body: ActivateIn | None = None
+) -> Response:
+    """The way to a model of your own, to pin a version, and back to an older one. Its predictions are complete then."""
+    share = writing.held.settings.jobs_in_queue_per_project
+    pin = body is None or body.pin
+    return writing.answer(
+        lambda session: serving.activate(session, project_id, version, pin=pin, now=writing.now, share=share),
+        render=lambda activated: ModelOut.of(*activated),
+    )
 
 
 @router.get(
@@ -113,7 +134,7 @@ def get_artifact(
     if format == "onnx":
         detail = "This release offers skops."
         raise UnsupportedFeatureError(detail, errors=[FieldError("/query/format", "unsupported", detail)])
-    model = models.get(session, projects.get(session, project_id).id, version)
+    model = models.get_trained(session, projects.get(session, project_id).id, version)
     name = f"{project_id}-{version}.skops"
     return FileResponse(held.objects.path(model.artifact_key), media_type="application/octet-stream", filename=name)
 
@@ -161,7 +182,7 @@ async def predict(
 def _keep_inputs(held: Runtime, project_id: str, version: int, body: PredictIn) -> str:
     with held.database.read() as session:
         project = projects.get(session, project_id)
-        models.get(session, project_id, version)
+        models.get_trained(session, project_id, version)
     return models.keep_inputs(project, [example.model_dump() for example in body.examples], objects=held.objects)
 
 

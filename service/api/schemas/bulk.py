@@ -39,14 +39,10 @@ class UploadAnswer(BulkAnswer):
         return cls.model_validate(outcome)
 
 
-_TABLE = {
-    "type": "string",
-    "format": "binary",
-    "description": (
-        "The fields of the JSON form as columns; `vector` as lists of numbers, or columns `x0`, `x1`, ...; other "
-        "columns are `data`. Needs the extra `arrow`."
-    ),
-}
+EXAMPLES_AS_TABLE = (
+    "The fields of the JSON form as columns; `vector` as lists of numbers, or columns `x0`, `x1`, ...; other columns "
+    "are `data`. Needs the extra `arrow`."
+)
 
 
 def request_body(
@@ -56,9 +52,10 @@ def request_body(
     rows: Sequence[dict[str, Any]],
     csv: str,
     description: str,
-    tables: bool = False,
+    tables: str | None = None,
 ) -> dict[str, Any]:
     """The OpenAPI request body of a bulk route: the same rows in each of its media types."""
+    table = {"type": "string", "format": "binary", "description": tables}
     _, components = msgspec.json.schema_components([row_type])
     row = components[row_type.__name__]
     document = {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": row}}}
@@ -80,7 +77,7 @@ def request_body(
                     "schema": {"type": "string", "description": "A header, then a row on each line."},
                     "example": csv,
                 },
-                **({media_type: {"schema": _TABLE} for media_type in TABLES} if tables else {}),
+                **({media_type: {"schema": table} for media_type in TABLES} if tables else {}),
             },
         }
     }

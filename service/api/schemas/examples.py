@@ -9,7 +9,7 @@ from pydantic import Field
 from service.actions.examples import ExampleView
 from service.actions.label_values import decode
 from service.api.schemas.base import LabelValue, Schema, Time
-from service.api.schemas.bulk import request_body
+from service.api.schemas.bulk import EXAMPLES_AS_TABLE, request_body
 from service.catalog.tasks import Task
 from service.codecs.exports import Column
 from service.codecs.rows import ExampleRow
@@ -112,5 +112,5 @@ UPLOAD = request_body(
         "A vector is a list of numbers, or base64 of little-endian float32; in CSV base64 in the column `vector`, or "
         "columns `x0`, `x1`, ...; other CSV columns are `data`."
     ),
-    tables=True,
+    tables=EXAMPLES_AS_TABLE,
 )

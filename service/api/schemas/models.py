@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from service.actions.models import kind_of
 from service.api.schemas.base import Data, Schema, Time, example
 from service.api.schemas.projects import LabelCounts
 from service.api.schemas.queries import Prediction
-from service.db.tables import Model
+from service.db.tables import Model, Pool
 
 
 class Metric(Schema):
@@ -32,20 +33,46 @@ Metrics = Annotated[
 
 
 class ModelOut(Schema):
-    """A trained model."""
+    """A trained model, or a model of your own of which you uploaded predictions."""
 
     version: int
-    labels_used: int
+    kind: Literal["trained", "external"] = Field(description="`external`: your own model.")
+    name: str | None = Field(description="Of your own model.")
+    serving: bool = Field(description="Whether batches come from it.")
+    pinned: bool = Field(description="Whether it goes on serving when a training ends.")
+    open: bool = Field(description="Whether uploads of predictions under its name are added to it.")
+    labels_used: int = Field(
+        description="Examples that it was trained on. Of your own model: that were labelled when it was opened."
+    )
     created_at: Time
     estimator: dict[str, Any]
     metrics: Metrics
     classes: list[str]
-    job_id: str
+    job_id: str | None
 
     @classmethod
-    def of(cls, model: Model) -> "ModelOut":
-        """From the table's row."""
-        return cls.model_validate({name: getattr(model, name) for name in cls.model_fields})
+    def of(cls, model: Model, pool: Pool) -> "ModelOut":
+        """From the table's row, and the counters of its project."""
+        serving = pool.model_version == model.version
+        shown = {
+            "kind": kind_of(model),
+            "serving": serving,
+            "pinned": serving and pool.pin is not None,
+            "job_id": model.job_id or None,
+        }
+        rest = {name: getattr(model, name) for name in cls.model_fields.keys() - shown.keys()}
+        return cls.model_validate({**rest, **shown})
+
+
+class ActivateIn(Schema):
+    """How a version serves."""
+
+    model_config = example({}, {"pin": False})
+
+    pin: bool = Field(
+        default=True,
+        description="Whether it goes on serving when a later training ends; else that one's model takes over.",
+    )
 
 
 # One bad number is told, not a million of them.

@@ -66,18 +66,28 @@ class StrategyNote(Schema):
 
 
 class ModelNote(Schema):
-    """The model that ranked, and how stale it is."""
+    """The model that ranked, and how stale it is.
+
+    Of your own model, `labels_used` are the labelled examples when its first predictions were uploaded, and
+    `labels_since` the changes of labels since then.
+    """
 
     version: int
     labels_used: int
     labels_since: int
     training_job_id: str | None
+    name: str | None = Field(default=None, description="Of your own model; null: trained here.")
 
 
 class PoolNote(Schema):
     """What could have been picked."""
 
     candidates: int
+    without_predictions: int = Field(
+        default=0,
+        description="Candidates that were left out because the serving model is your own and no prediction of it was "
+        "uploaded for them. They are not among `candidates`.",
+    )
 
 
 class LeaseNote(Schema):
@@ -145,7 +155,7 @@ class BatchOut(Schema):
     model: ModelNote | None
     pool: PoolNote
     lease: LeaseNote | None
-    exhausted: bool
+    exhausted: bool = Field(description="Nothing more could have been picked.")
     items: list[Item]
 
 

@@ -155,6 +155,12 @@ def get(session: Session, project_id: str, example_id: str) -> Example | None:
     return session.scalars(query.where(visible(project_id))).first()
 
 
+def pool_rows(session: Session, project_id: str, *, start: int, stop: int) -> Sequence[int]:
+    """The rows of [start, stop) that hold a visible example of the pool, and none of the test rows."""
+    query = select(Example.row).where(Example.project_id == project_id, Example.split == "pool", visible(project_id))
+    return session.scalars(query.where(Example.row >= start, Example.row < stop)).all()
+
+
 def page(
     session: Session, project_id: str, *, status: Status | None, overlap: int, after: int, size: int, now: datetime
 ) -> Sequence[Example]:

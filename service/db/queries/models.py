@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
@@ -12,6 +12,18 @@ from service.db.tables import Example, Label, Model
 def get(session: Session, project_id: str, version: int) -> Model | None:
     """One version of a project's model."""
     return session.get(Model, (project_id, version))
+
+
+def newest(session: Session, project_id: str) -> int:
+    """The newest version, 0 without one; the pool is locked by whoever adds the next."""
+    return session.execute(select(func.max(Model.version)).where(Model.project_id == project_id)).scalar_one() or 0
+
+
+def find_open(session: Session, project_id: str, name: str, *, classes: Sequence[str]) -> Model | None:
+    """The newest version of the client's model of that name that takes more predictions for these classes."""
+    query = select(Model).where(Model.project_id == project_id, Model.name == name, Model.open.is_(True))
+    query = query.where(Model.classes == list(classes)).order_by(Model.version.desc()).limit(1)
+    return session.scalars(query.execution_options(populate_existing=True)).first()
 
 
 def page(session: Session, project_id: str, *, below: int | None, size: int) -> Sequence[Model]:

@@ -49,7 +49,8 @@ def named(session: Session) -> Iterator[Named]:
     for chunk in session.scalars(select(Chunk).where(Chunk.project_id.in_(active)).order_by(Chunk.key)):
         yield Named("chunk", chunk.project_id, chunk.key, chunk)
     for model in session.scalars(select(Model).where(Model.project_id.in_(active))):
-        yield Named("model", model.project_id, model.artifact_key, model)
+        if model.artifact_key:
+            yield Named("model", model.project_id, model.artifact_key, model)
     for pool in session.scalars(select(Pool).where(Pool.project_id.in_(active), Pool.snapshot_key.is_not(None))):
         yield Named("snapshot", pool.project_id, pool.snapshot_key or "", pool)
     predictions = select(Job).where(Job.kind == "predict", Job.state.in_(UNFINISHED), Job.project_id.in_(active))
