@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from service.errors import FieldError
 from service.storage.chunks import ChunkWriter
 
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class StoredRow(msgspec.Struct, array_like=True, gc=False):
@@ -99,6 +101,11 @@ def _problem(row: ExampleRow, text_field: str | None, labels: Labels) -> FieldEr
     return None if row.label is UNSET else labels.problem(row.label)
 
 
+def _seen(data: dict[str, Any] | None, text_field: str | None) -> str | bytes:
+    """What a model sees of an example without a vector: the text, or, as it may be the client's own, all of it."""
+    return _encode_sorted(data) if text_field is None else str((data or {})[text_field])
+
+
 def _stored(
     rows: list[ExampleRow], matrix: NDArray[np.float32] | None, text_field: str | None, labels: Labels
 ) -> list[StoredRow]:
@@ -106,7 +113,7 @@ def _stored(
     stored = []
     for row, vector in zip(rows, vectors, strict=True):
         data = row.data if row.data is not UNSET else None
-        features = features_hash(vector if vector is not None else (data or {})[text_field or ""])
+        features = features_hash(vector if vector is not None else _seen(data, text_field))
         stored.append(
             StoredRow(
                 row.id,

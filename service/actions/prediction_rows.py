@@ -1,7 +1,7 @@
 """From the rows of uploaded predictions to numbers: checked against the task, and against the rows before them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec import UNSET
@@ -120,7 +120,7 @@ class PredictionChecks:
     def _shares(self, said: Shares, path: tuple[str | int, ...]) -> list[float]:
         """Probabilities in the order of the classes; of one class an example they sum to 1."""
         classes = self._classes
-        names: list[str] | range = range(len(classes))
+        names: Sequence[str | int] = range(len(classes))
         if isinstance(said, Mapping):
             unknown = next((name for name in said if name not in self._known), None)
             if unknown is not None:

@@ -79,7 +79,7 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
 def note(session: Session, project: Project, pool: Pool) -> TrainingNote:
     """The training that waits, and how many labels are missing before the next one is due."""
     policy = project.retraining
-    if not policy["automatic"] or pool.pin == "external":
+    if not policy["automatic"] or pool.pin == "external" or project.features["type"] == "none":
         return TrainingNote(None, None)
     unfinished = job_queries.trainings(session, project.id)
     waiting = next((job.id for job in unfinished if job.state == "queued"), None)

@@ -49,7 +49,7 @@ class FeaturizerEntry:
     name: str
     summary: str
     parameters: Schema
-    serves: Literal["vector", "text"]
+    serves: Literal["vector", "text", "none"]
     tasks: tuple[Task, ...] = ("classification",)
 
 

@@ -37,6 +37,13 @@ _ENTRIES = (
         serves="text",
         tasks=EVERY_TASK,
     ),
+    FeaturizerEntry(
+        name="none",
+        summary="No features: no model is trained, and batches come from uploaded predictions.",
+        parameters=schema_of(),
+        serves="none",
+        tasks=EVERY_TASK,
+    ),
 )
 
 FEATURIZERS: Mapping[str, FeaturizerEntry] = with_plugins(FeaturizerEntry, _ENTRIES)

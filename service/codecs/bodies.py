@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from service.codecs.blocks import Block, ExampleChecks, Parsed, SeenIds, finished, group, without_repeated
+from service.codecs.blocks import Block, ExampleChecks, Numbered, Parsed, SeenIds, finished, group, without_repeated
 from service.codecs.csv_rows import infer_types, read_csv
 from service.codecs.csv_types import ColumnType
 from service.codecs.json_rows import read_document, read_ndjson
@@ -12,7 +12,7 @@ from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.rows import EXAMPLES, LABELS, PREDICTIONS, ExampleRow, LabelRow, PredictionRow, Row, RowKind
 from service.codecs.tables import read_table
-from service.errors import InvalidRequestError, PayloadTooLargeError
+from service.errors import FieldError, InvalidRequestError, PayloadTooLargeError
 
 
 def column_types(
@@ -86,6 +86,7 @@ def decode_predictions(
     file: IO[bytes], media: Media, *, limits: Limits, spool_dir: Path
 ) -> Iterator[Block[PredictionRow]]:
     """Decode an upload of predictions, as `decode_examples` does; vectors stay in the rows."""
+    groups: Iterator[tuple[Numbered[PredictionRow], list[FieldError]]]
     if media.is_table:
         tables = read_table(file, media, PREDICTIONS, limits, dimensions=None, spool_dir=spool_dir)
         groups = ((good, errors) for good, errors, _ in tables)

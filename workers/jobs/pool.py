@@ -46,6 +46,8 @@ def features_array(features: dict[str, Any]) -> str:
     """The array that models see: uploaded vectors, or features by the fingerprint of their definition."""
     if features["type"] == "vector":
         return VECTORS
+    if features["type"] == "none":
+        return "features:none"
     name, params = features.get("featurizer", "text"), features["params"]
     if name == "text":
         return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
@@ -54,8 +56,13 @@ def features_array(features: dict[str, Any]) -> str:
 
 
 def featurizer(features: dict[str, Any]) -> Featurizer | None:
-    """What makes the features of texts; None for vectors, which are features already."""
-    return None if features["type"] == "vector" else FEATURIZERS[features.get("featurizer", "text")]
+    """What makes the features of texts; None for vectors, which are features already, and where there are none."""
+    return None if features["type"] in {"vector", "none"} else FEATURIZERS[features.get("featurizer", "text")]
+
+
+def has_features(features: dict[str, Any]) -> bool:
+    """Whether there is anything that a model trained here could see."""
+    return bool(features["type"] != "none")
 
 
 def counts_terms(features: dict[str, Any]) -> bool:

@@ -30,7 +30,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, layout, pin_then_read
+from workers.jobs.pool import Layout, features_array, features_reader, has_features, layout, pin_then_read
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import REVIEWS, Review, ReviewRequest
 from workers.jobs.serving import members_reader, open_model, predictions_reader, told_rows, vectors_reader
@@ -134,6 +134,8 @@ def _features(context: JobContext, message: QueryMessage, loaded: Loaded) -> Chu
     """The vectors that came with predictions where a query asks for these, else the project's features."""
     if _asks_uploaded(message, loaded.model) and (vectors := vectors_reader(context, loaded.model, loaded.layout)):
         return vectors
+    if not has_features(loaded.project.features):
+        return None
     fill_features(context, loaded.layout)
     return features_reader(context, loaded.layout)
 

@@ -23,7 +23,7 @@ from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, layout, pin_then_read
+from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, has_features, layout, pin_then_read
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
@@ -58,7 +58,9 @@ def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
     parts = split(_consensus(loaded), loaded.project, loaded.layout.rows)
-    reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
+    reason: str | None = "no_features"
+    if has_features(loaded.project.features):
+        reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
     if reason is not None:
         _end_without(context, loaded, reason)
         return

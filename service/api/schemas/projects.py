@@ -58,7 +58,9 @@ class Task(Schema):
 class Features(Schema):
     """What a model sees of an example."""
 
-    type: Literal["vector", "text", "tabular", "none"] = Field(description="This release serves `vector` and `text`.")
+    type: Literal["vector", "text", "tabular", "none"] = Field(
+        description="`none`: ranked by predictions of your own model only. This release does not serve `tabular`."
+    )
     dimensions: int | None = Field(default=None, ge=1, le=100_000, description="Length of each `vector`.")
     field: Text | None = Field(
         default=None, min_length=1, max_length=200, description="The field of `data` for `text`."
@@ -71,17 +73,17 @@ class Features(Schema):
 
     def check_supported(self) -> None:
         """Refuse what this release does not offer, and what does not fit the type."""
-        if self.type in {"tabular", "none"}:
+        if self.type == "tabular":
             raise UnsupportedFeatureError(
-                f"This release does not offer features of type {self.type}; it offers vector and text.",
+                f"This release does not offer features of type {self.type}; it offers vector, text and none.",
                 errors=[FieldError("/features/type", "unsupported", f"{self.type} comes in a later release.")],
             )
-        wanted = "dimensions" if self.type == "vector" else "field"
+        wanted = {"vector": "dimensions", "text": "field"}.get(self.type)
         for name in ("dimensions", "field", "fields"):
             given = getattr(self, name) is not None
             if given != (name == wanted):
                 code = "unknown_field" if given else "missing_field"
-                detail = f"Features of type {self.type} have `{wanted}`."
+                detail = f"Features of type {self.type} have {f'`{wanted}`' if wanted else 'no fields'}."
                 raise InvalidRequestError(detail, errors=[FieldError(f"/features/{name}", code, detail)])
         serving = {name: entry for name, entry in FEATURIZERS.items() if entry.serves == self.type}
         check_name(serving, self.featurizer or self.type, "/features/featurizer")

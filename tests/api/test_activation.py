@@ -1,0 +1,155 @@
+"""Which version serves: activating, pinning, rolling back."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.bodies import counts
+from tests.support.own_models import activate, own_model, predictions, said
+from tests.support.pools import add_examples, add_labels, batch
+from tests.support.runtime import Api
+from tests.support.working import drain
+
+
+def trained(api: Api, versions: int = 1, **changes: Any) -> str:
+    """A project of 40 examples with so many versions, each of four labels more."""
+    project_id = api.project(**{"retraining": {"automatic": False}, **changes})
+    add_examples(api, project_id, 40)
+    for number in range(versions):
+        more(api, project_id, 4 * number)
+    return project_id
+
+
+def more(api: Api, project_id: str, first: int) -> dict[str, Any]:
+    """Four labels and a training that was asked for: its result."""
+    add_labels(api, project_id, range(first, first + 4))
+    job = api.http.post(f"/v1/projects/{project_id}/trainings", json={}).json()
+    drain(api.runtime)
+    result: dict[str, Any] = api.http.get(f"/v1/jobs/{job['id']}").json()["result"]
+    return result
+
+
+def shown(api: Api, project_id: str) -> list[tuple[int, bool, bool]]:
+    """Version, serving and pinned of every model."""
+    found = api.http.get(f"/v1/projects/{project_id}/models").json()["items"]
+    return [(model["version"], model["serving"], model["pinned"]) for model in found]
+
+
+def ranked_by(api: Api, project_id: str) -> dict[str, Any]:
+    """The model of a batch by margin."""
+    note: dict[str, Any] = batch(api, project_id, k=3, strategy="margin", lease_seconds=0)["model"]
+    return note
+
+
+def test_an_older_version_serves_again_and_later_trainings_leave_it(api: Api) -> None:
+    project_id = trained(api, versions=2)
+    newer = batch(api, project_id, k=10, strategy="margin", lease_seconds=0)
+    model = activate(api, project_id, 1)
+    assert (model["version"], model["serving"], model["pinned"], model["labels_used"]) == (1, True, True, 4)
+    assert counts(api, project_id)["model_version"] == 1
+    older = batch(api, project_id, k=10, strategy="margin", lease_seconds=0)
+    assert (older["model"]["version"], older["model"]["labels_since"]) == (1, 4)
+    assert [i["score"] for i in older["items"]] != [i["score"] for i in newer["items"]]
+    result = more(api, project_id, 8)
+    assert (result["model"]["version"], result["serving"]) == (3, False)
+    assert ranked_by(api, project_id)["version"] == 1
+    assert shown(api, project_id) == [(3, False, False), (2, False, False), (1, True, True)]
+
+
+def test_without_a_pin_the_next_training_takes_over(api: Api) -> None:
+    project_id = trained(api, versions=2)
+    activate(api, project_id, 1)
+    model = activate(api, project_id, 2, pin=False)
+    assert (model["serving"], model["pinned"]) == (True, False)
+    result = more(api, project_id, 8)
+    assert (result["model"]["version"], result["serving"]) == (3, True)
+    assert ranked_by(api, project_id)["version"] == 3
+
+
+def test_a_version_that_serves_again_gives_the_same_batch(api: Api) -> None:
+    project_id = trained(api, versions=2)
+    before = batch(api, project_id, k=10, strategy="margin", lease_seconds=0)["items"]
+    activate(api, project_id, 1)
+    batch(api, project_id, k=10, strategy="margin", lease_seconds=0)
+    activate(api, project_id, 2)
+    assert batch(api, project_id, k=10, strategy="margin", lease_seconds=0)["items"] == before
+
+
+def test_numbers_of_versions_go_on_behind_the_newest(api: Api) -> None:
+    project_id = trained(api)
+    assert predictions(api, project_id, said(range(40))).json()["model_version"] == 2
+    assert more(api, project_id, 4)["model"]["version"] == 3
+    assert shown(api, project_id) == [(3, True, False), (2, False, False), (1, False, False)]
+
+
+def test_a_model_of_the_clients_own_is_pinned_and_nothing_is_trained_by_itself(api: Api) -> None:
+    policy = {"automatic": True, "first_at": 2, "every": 2, "idle_seconds": 1}
+    project_id = api.project(retraining=policy)
+    add_examples(api, project_id, 40)
+    version = own_model(api, project_id, said(range(40)))
+    answer = add_labels(api, project_id, range(8))
+    assert answer["training"] == {"job_id": None, "labels_until_next": None}
+    note = ranked_by(api, project_id)
+    assert note == {"version": version, "labels_used": 0, "labels_since": 8, "training_job_id": None, "name": "mine"}
+    job = api.http.post(f"/v1/projects/{project_id}/trainings", json={}).json()
+    drain(api.runtime)
+    assert api.http.get(f"/v1/jobs/{job['id']}").json()["result"]["serving"] is False
+    assert shown(api, project_id) == [(2, False, False), (1, True, True)]
+
+
+def test_when_a_trained_version_takes_over_the_policy_counts_again(api: Api) -> None:
+    project_id = trained(api, retraining={"automatic": True, "first_at": 100, "every": 5})
+    own_model(api, project_id, said(range(40)))
+    add_labels(api, project_id, range(4, 12))
+    drain(api.runtime)
+    assert len(shown(api, project_id)) == 2
+    activate(api, project_id, 1, pin=False)
+    drain(api.runtime)
+    assert shown(api, project_id)[0] == (3, True, False)
+
+
+def test_the_older_of_two_own_versions_serves_again(api: Api) -> None:
+    project_id = trained(api, versions=0)
+    own_model(api, project_id, said(range(40)))
+    first = batch(api, project_id, k=5, strategy="margin", lease_seconds=0)
+    own_model(api, project_id, [{"id": f"e{n}", "probabilities": [n / 200, 1 - n / 200]} for n in range(20)])
+    second = batch(api, project_id, k=5, strategy="margin", lease_seconds=0)
+    assert (second["model"]["version"], second["pool"]["candidates"]) == (2, 20)
+    activate(api, project_id, 1)
+    again = batch(api, project_id, k=5, strategy="margin", lease_seconds=0)
+    assert again["items"] == first["items"]
+
+
+def test_activating_twice_changes_nothing(api: Api) -> None:
+    project_id = trained(api)
+    assert activate(api, project_id, 1) == activate(api, project_id, 1)
+
+
+@pytest.mark.parametrize("version", [2, 2**31 - 1])
+def test_there_has_to_be_such_a_version(api: Api, version: int) -> None:
+    project_id = trained(api)
+    answer = api.http.post(f"/v1/projects/{project_id}/models/{version}/activate")
+    assert answer.status_code == 404
+    assert shown(api, project_id) == [(1, True, False)]
+
+
+@pytest.mark.parametrize("body", [{"pin": "yes"}, {"pinned": True}, []])
+def test_a_wrong_body_is_refused(api: Api, body: Any) -> None:
+    project_id = trained(api)
+    answer = api.http.post(f"/v1/projects/{project_id}/models/1/activate", json=body)
+    assert answer.status_code == 422
+    assert shown(api, project_id) == [(1, True, False)]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "artifact", None), ("POST", "predict", {"examples": [{"vector": [0, 0]}]})],
+)
+def test_what_only_a_trained_model_can_do_is_refused_of_another(
+    api: Api, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    project_id = trained(api, versions=0)
+    own_model(api, project_id, said(range(4)))
+    answer = api.http.request(method, f"/v1/projects/{project_id}/models/1/{path}", json=body)
+    assert answer.status_code == 422
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("/path/version", "external_model")]
