@@ -196,7 +196,9 @@ def test_good_rows_of_a_partial_body_are_stored(api: Api) -> None:
         (3, "wrong_classes"),
     ]
     assert len(api.http.get(answer["errors_url"]).text.splitlines()) == 2
-    nothing = predictions(api, project_id, [{"id": "none", "probabilities": [1, 0]}], model="new", mode="partial").json()
+    nothing = predictions(
+        api, project_id, [{"id": "none", "probabilities": [1, 0]}], model="new", mode="partial"
+    ).json()
     assert (nothing["model_version"], nothing["missing"], nothing["rejected"]) == (None, 10, 1)
     assert len(models(api, project_id)) == 1
 
@@ -285,7 +287,12 @@ def test_a_bad_row_is_told_and_nothing_is_stored(
         (ARROW, table_body({"id": ["e0"], "probabilities": [["1", "0"]]}), "/probabilities", "wrong_type"),
         (ARROW, table_body({"id": ["e0"], "members": [[1.0, 0.0]]}), "/members", "wrong_type"),
         (ARROW, table_body({"id": ["e0"], "score": [1.0]}), "/score", "unknown_field"),
-        (PARQUET, table_body({"id": ["e0"], "probabilities": [[1.0, None]]}, PARQUET), "/probabilities/1", "wrong_type"),
+        (
+            PARQUET,
+            table_body({"id": ["e0"], "probabilities": [[1.0, None]]}, PARQUET),
+            "/probabilities/1",
+            "wrong_type",
+        ),
     ],
 )
 def test_what_is_wrong_in_tables_is_told(api: Api, media: str, body: bytes, pointer: str, code: str) -> None:
@@ -327,9 +334,7 @@ def test_of_two_uploads_at_once_neither_is_lost(api: Api, monkeypatch: pytest.Mo
     assert len(uploaded(api)) == 6
 
 
-def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = filled(api)
     count = prediction_uploads._missing  # the moment between writing and publishing
     faster = [[{"id": "e0", "members": COMMITTEE}]]

@@ -106,8 +106,8 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     available = int(np.count_nonzero(mask))
     told, hidden = told_rows(context, loaded.model, loaded.layout), held_out
     if told is not None and _asks_uploaded(message, loaded.model):
-        mask &= told
-        pinned = pinned[mask[pinned]]
+        mask &= told | held_out  # what is held out is drawn at random
+        pinned = pinned[told[pinned]]
         hidden = held_out | ~told
     probabilities = predictions_reader(context, loaded.model, loaded.task, loaded.layout, features)
     members = None
