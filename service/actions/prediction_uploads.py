@@ -132,7 +132,7 @@ def _store(
     while True:
         with _written(request, version, spool) as written:
             outcome.created, outcome.updated, outcome.unchanged = written.created, written.updated, written.unchanged
-            outcome.missing = _missing(request, version, written)
+            outcome.missing = count_missing(request, version, written)
             with request.write() as session:
                 project, pool = projects.lock(session, request.project_id)
                 now_open = _read(session, project, name)
@@ -204,7 +204,7 @@ def _publish(
     return model.version
 
 
-def _missing(request: BulkRequest, version: _Version, written: Written) -> int:
+def count_missing(request: BulkRequest, version: _Version, written: Written) -> int:
     """How many rows of the pool have no prediction, those that are labelled already among them."""
     chunks = [chunk for name, chunk in written.made if name == "told"]
     chunks += [chunk for chunk in version.chunks.get("told", []) if chunk.key not in written.replaced]

@@ -77,7 +77,6 @@ CASES = [
     Case("empty arrow", 422, "invalid-request", media=ARROW),
     Case("other charset", 415, "unsupported-media-type", GOOD, media="text/csv; charset=utf-16"),
     Case("brotli", 415, "unsupported-media-type", GOOD, headers={"Content-Encoding": "br"}),
-    Case("predictions", 422, "unsupported-feature", GOOD, to="predictions", code="unsupported"),
     Case("empty body", 422, "invalid-request"),
     Case("only blank lines", 422, "invalid-request", "\n\n \n"),
     Case("no rows in the document", 422, "invalid-request", '{"examples": []}', media=JSON),

@@ -318,7 +318,7 @@ def test_a_model_has_a_name(api: Api, name: str) -> None:
 
 def test_of_two_uploads_at_once_neither_is_lost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = filled(api)
-    count = prediction_uploads._missing  # the moment between writing and publishing
+    count = prediction_uploads.count_missing  # the moment between writing and publishing
     faster = [said([1]), said([2])]
 
     def overtaken(*args: Any) -> int:
@@ -326,7 +326,7 @@ def test_of_two_uploads_at_once_neither_is_lost(api: Api, monkeypatch: pytest.Mo
             assert predictions(api, project_id, faster.pop()).status_code == 200
         return count(*args)
 
-    monkeypatch.setattr(prediction_uploads, "_missing", overtaken)
+    monkeypatch.setattr(prediction_uploads, "count_missing", overtaken)
     answer = predictions(api, project_id, said([0, 1])).json()
     assert (answer["model_version"], answer["created"], answer["unchanged"], answer["missing"]) == (1, 1, 1, 7)
     activate(api, project_id, 1)
@@ -336,7 +336,7 @@ def test_of_two_uploads_at_once_neither_is_lost(api: Api, monkeypatch: pytest.Mo
 
 def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = filled(api)
-    count = prediction_uploads._missing  # the moment between writing and publishing
+    count = prediction_uploads.count_missing  # the moment between writing and publishing
     faster = [[{"id": "e0", "members": COMMITTEE}]]
 
     def overtaken(*args: Any) -> int:
@@ -344,7 +344,7 @@ def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(api: Api, mo
             assert predictions(api, project_id, faster.pop()).status_code == 200
         return count(*args)
 
-    monkeypatch.setattr(prediction_uploads, "_missing", overtaken)
+    monkeypatch.setattr(prediction_uploads, "count_missing", overtaken)
     answer = predictions(api, project_id, said([0, 1]))
     assert (answer.status_code, answer.headers["Retry-After"]) == (409, "1")
     assert models(api, project_id)[0]["version"] == 1

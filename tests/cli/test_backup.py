@@ -12,6 +12,7 @@ from service.actions import jobs, restores
 from service.actions.backups import MANIFEST, BackupError
 from service.db.upgrade import upgrade
 from service.storage.objects import RESTORE_MARKER
+from tests.support.own_models import own_model, said
 from tests.support.places import ASKED, Place, Service, quiet, service_at
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.redis_server import wait_until
@@ -51,6 +52,23 @@ def test_a_restored_service_answers_as_before(
             add_examples(new.api, project_id, 5, first=1000)
             assert not new_place.objects.exists(RESTORE_MARKER)
         assert new_place.invoke("check").output == "Nothing is wrong.\n"
+
+
+@pytest.mark.parametrize("derived", [True, False])
+def test_uploaded_predictions_are_in_every_backup(
+    service: Service, make_place: MakePlace, tmp_path: Path, *, derived: bool
+) -> None:
+    project_id, _ = service.learnt()
+    own_model(service.api, project_id, said(range(100)))
+    before = batch(service.api, project_id, **ASKED)
+    manifest = service.back_up(tmp_path / "backup", derived=derived)
+    assert len([name for name in manifest.parts if "external" in name]) == 2
+    place = make_place("new")
+    assert place.invoke("restore", tmp_path / "backup").exit_code == 0
+    with service_at(place, moved_from=service) as new:
+        after = batch(new.api, project_id, **ASKED)
+        assert (after["items"], after["model"], after["pool"]) == (before["items"], before["model"], before["pool"])
+    assert place.invoke("check").output == "Nothing is wrong.\n"
 
 
 def test_unfinished_jobs_go_on_after_a_restore(service: Service, make_place: MakePlace, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from service.cli.main import main
 from service.db.tables import Example, Label, Lease, Outbox, Pool
+from tests.support.own_models import own_model, said
 from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
@@ -144,3 +145,12 @@ def test_young_objects_are_left_alone(api: Api, project_id: str, place: Place) -
 def test_without_a_service_nothing_can_be_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--data-dir", str(tmp_path / "none")])
     assert result.exit_code == 2
+
+
+def test_uploaded_predictions_cannot_be_made_again(api: Api, project_id: str, place: Place) -> None:
+    own_model(api, project_id, said(range(10)))
+    for file in (place.folder / "objects/arrays").rglob("external/*.npy"):
+        file.unlink()
+    code, found = check(place, "--repair")
+    assert (code, {(finding["kind"], finding["state"]) for finding in found}) == (1, {("missing-chunk", "lost")})
+    assert "predictions" in found[0]["detail"]

@@ -69,6 +69,16 @@ def test_blocks_in_any_layout_are_written_by_row() -> None:
     np.testing.assert_array_equal(open_dense(objects, chunk), matrix(6)[::2])
 
 
+def test_what_is_written_so_far_can_be_mapped(objects: ObjectStore) -> None:
+    with ChunkWriter(objects, columns=3) as writer:
+        writer.append(matrix(4))
+        np.testing.assert_array_equal(writer.mapped(), matrix(4))
+        writer.append(matrix(2))
+        mapped = writer.mapped()
+        np.testing.assert_array_equal(mapped, np.concatenate([matrix(4), matrix(2)]))
+        assert not mapped.flags.writeable
+
+
 @given(arrays(np.bool_, st.integers(1, 60)), st.integers(1, 7))
 def test_dropped_rows_are_left_out(keep: NDArray[np.bool_], block_rows: int) -> None:
     objects = MemoryObjects()

@@ -15,7 +15,7 @@ import service.db.upgrade
 from service.db import portable
 from service.db.portable import VERSION_TABLE
 from service.db.session import Database
-from service.db.tables import Job, Pool
+from service.db.tables import Job, Model, Pool
 from service.db.tables import Table as Declared
 from service.db.upgrade import differences, upgrade
 
@@ -155,6 +155,23 @@ def test_pools_of_the_first_version_are_tried_and_may_have_any_field(
     with database.read() as session:
         pool, job = session.query(Pool).one(), session.query(Job).one()
         assert (pool.attempted_generation, pool.data_fields, job.passing_faults) == (5, fields, 0)
+
+
+@pytest.mark.parametrize(("name", "serving"), [("mine", 0), (None, 1)])
+def test_models_of_clients_go_on_the_way_back(database: Database, name: str | None, serving: int) -> None:
+    upgrade(database.engine)
+    _populate(database)
+    with database.write() as session:
+        project_id = session.query(Pool).one().project_id
+        session.execute(update(Model).values(project_id=project_id, version=1, name=name))
+        session.execute(update(Pool).values(model_version=1))
+    config = Config()
+    config.set_main_option("script_location", _FOLDER)
+    config.attributes["engine"] = database.engine
+    command.downgrade(config, "0002")
+    with database.read() as session:
+        assert session.execute(text("SELECT model_version FROM pools")).scalar_one() == serving
+        assert session.execute(text("SELECT count(*) FROM models")).scalar_one() == serving
 
 
 @pytest.mark.parametrize("empty", ["postgresql"], indirect=True)

@@ -8,8 +8,8 @@ import pytest
 
 from service.catalog.strategies import STRATEGIES
 from tests.support.bodies import counts
-from tests.support.own_models import activate, own_model, predictions, said
-from tests.support.pools import add_examples, add_labels, batch, vector_of
+from tests.support.own_models import own_model, predictions, said
+from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
 

@@ -207,7 +207,7 @@ def test_a_key_of_one_project_finds_nothing_of_another(world: World) -> None:
                 for ids in (world.theirs, world.waiting):
                     theirs = operation.call(world.api, {**ids, **own}, headers)
                     assert told(theirs, ids) == told(absent, ABSENT), operation.name
-                    if operation.rule["bound_keys"] == "own" and operation.name != "uploadPredictions":
+                    if operation.rule["bound_keys"] == "own":
                         _check(theirs, 404, "not-found", (operation.name, depth))
     assert holdings(world.api) == before
 

@@ -20,9 +20,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # what the release before cannot serve: models without a file
-    op.execute("UPDATE pools SET model_version = 0 WHERE pin = 'external'")
+    serving = "models.project_id = pools.project_id AND models.version = pools.model_version"
+    op.execute(
+        f"UPDATE pools SET model_version = 0 WHERE EXISTS (SELECT 1 FROM models WHERE {serving} AND name IS NOT NULL)"  # noqa: S608
+    )
     op.execute("DELETE FROM models WHERE name IS NOT NULL")
-    op.execute("DELETE FROM chunks WHERE array LIKE 'external%'")
+    op.execute("DELETE FROM chunks WHERE \"array\" LIKE 'external%'")
     for column in ("dimensions", "members", "open", "name"):
         op.drop_column("models", column)
     op.drop_column("pools", "pin")
