@@ -37,7 +37,7 @@ class Said:
 
     predictions: list[float]
     members: list[float]
-    vector: list[float]
+    vectors: list[float]
 
 
 @dataclass(frozen=True, slots=True)

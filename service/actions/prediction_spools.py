@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.actions.prediction_rows import Said
-from service.actions.predictions import Arrays, told_in
+from service.actions.predictions import Arrays
 from service.storage.chunks import Chunk, ChunkWriter, chunk_key, open_dense, write_dense
 from service.storage.objects import ObjectStore
 
 BLOCK = 65_536
 """A chunk of uploaded predictions covers rows of one block of so many: what comes later is written into it anew."""
 
-_TILE = 4_096
+# so much is in memory at once
+_TILE_ROWS = 4_096
+_TILE_NUMBERS = 2**20
 
 
 class Spool:
@@ -46,7 +48,7 @@ class Spool:
         if not rows:
             return
         self._rows.extend(rows)
-        for name in ("predictions", "members", "vector"):
+        for name in ("predictions", "members", "vectors"):
             block = np.array([getattr(one, name) for one in said], dtype=np.float32)
             if block.size:
                 self._writer(name, block.shape[1]).append(block)
@@ -56,11 +58,16 @@ class Spool:
             self._writers[name] = self._files.enter_context(ChunkWriter(self._objects, columns=columns))
         return self._writers[name]
 
-    def mapped(self) -> dict[str, NDArray[Any]]:
-        """By field of `Arrays`, what there is of the rows [n, columns], mapped."""
-        fields = {"predictions": "predictions", "members": "members", "vector": "vectors"}
-        marks = np.broadcast_to(np.uint8(1), (len(self._rows), 1))
-        return {"told": marks, **{fields[name]: writer.mapped() for name, writer in self._writers.items()}}
+    @property
+    def columns(self) -> dict[str, int]:
+        """The width of what there is, by field of `Arrays`."""
+        return {"told": 1, **{name: writer.columns for name, writer in self._writers.items()}}
+
+    def take(self, name: str, places: NDArray[np.intp]) -> NDArray[Any]:
+        """What was appended at some places, of a field of `Arrays`; the file is mapped for so long only."""
+        if name == "told":
+            return np.ones((len(places), 1), dtype=np.uint8)
+        return self._writers[name].mapped()[places]
 
 
 @dataclass(slots=True)
@@ -82,6 +89,50 @@ class Written:
     unchanged: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The rows of an upload within a block.
+
+    Attributes:
+        first: The block's first row.
+        rows: In the block, ascending [n].
+        places: In the upload [n].
+        had: Which had a prediction [n], once the marks were seen.
+        same: Which have the same [n], once all arrays were seen.
+    """
+
+    first: int
+    rows: NDArray[np.int64]
+    places: NDArray[np.intp]
+    had: NDArray[np.bool_]
+    same: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, first: int, rows: NDArray[np.int64], places: NDArray[np.intp]) -> Self:
+        """Nothing was seen yet."""
+        return cls(first, rows, places, np.zeros(len(rows), dtype=np.bool_), np.ones(len(rows), dtype=np.bool_))
+
+    def tiles(
+        self, objects: ObjectStore, spool: Spool, name: str, old: Chunk | None, size: int
+    ) -> Iterator[NDArray[Any]]:
+        """An array's first `size` rows, some at a time: what is new, else what was, else zeros."""
+        columns = spool.columns[name]
+        step = max(1, min(_TILE_ROWS, _TILE_NUMBERS // columns))
+        for first in range(0, size, step):
+            last = min(first + step, size)
+            tile = np.zeros((last - first, columns), dtype=np.uint8 if name == "told" else np.float32)
+            if old is not None and first < old.rows:
+                before = open_dense(objects, old)[first:last]
+                tile[: len(before)] = before
+            mine = slice(*np.searchsorted(self.rows, (first, last)))
+            new, at = spool.take(name, self.places[mine]), self.rows[mine] - first
+            if name == "told":
+                self.had[mine] = tile[at, 0] != 0
+            self.same[mine] &= (tile[at] == new).all(axis=1)
+            tile[at] = new
+            yield tile
+
+
 def write(
     objects: ObjectStore, project_id: str, spool: Spool, kept: Mapping[str, Sequence[Chunk]], written: Written
 ) -> None:
@@ -94,60 +145,21 @@ def write(
         kept: The chunks of the version until now, by field of `Arrays`.
         written: Knows of each chunk as soon as it is there, so that it can be deleted.
     """
-    rows, said = spool.rows, spool.mapped()
+    rows = spool.rows
     order = np.argsort(rows)
     blocks, starts = np.unique(rows[order] // BLOCK, return_index=True)
-    for block, places in zip(blocks.tolist(), np.split(order, starts[1:]), strict=True):
-        first = block * BLOCK
-        old = {name: chunk for name, chunks in kept.items() for chunk in chunks if chunk.start == first}
-        stop = max([int(rows[places[-1]]) + 1, *(chunk.stop for chunk in old.values())])
-        _count(objects, rows[places] - first, {name: found[places] for name, found in said.items()}, old, written)
-        for name, found in said.items():
-            key = chunk_key(project_id, "external", first)
-            tiles = _tiles(objects, old.get(name), found, rows=rows[places] - first, places=places, size=stop - first)
-            written.made.append((name, write_dense(objects, key, tiles, array="", start=first)))
+    for number, places in zip(blocks.tolist(), np.split(order, starts[1:]), strict=True):
+        block = _Block.of(number * BLOCK, rows[places] - number * BLOCK, places)
+        old = {name: chunk for name, chunks in kept.items() for chunk in chunks if chunk.start == block.first}
+        size = max([int(block.rows[-1]) + 1, *(chunk.rows for chunk in old.values())])
+        for name in spool.columns:
+            key = chunk_key(project_id, "external", block.first)
+            tiles = block.tiles(objects, spool, name, old.get(name), size)
+            written.made.append((name, write_dense(objects, key, tiles, array="", start=block.first)))
         written.replaced += [chunk.key for chunk in old.values()]
-
-
-def _tiles(
-    objects: ObjectStore,
-    old: Chunk | None,
-    said: NDArray[Any],
-    *,
-    rows: NDArray[np.int64],
-    places: NDArray[np.intp],
-    size: int,
-) -> Iterator[NDArray[Any]]:
-    """The first `size` rows of a block, some at a time: of the `rows` what is new, else what was, else zeros."""
-    before = None if old is None else open_dense(objects, old)
-    for first in range(0, size, _TILE):
-        last = min(first + _TILE, size)
-        tile = np.zeros((last - first, said.shape[1]), dtype=said.dtype)
-        if before is not None and first < len(before):
-            tile[: len(before) - first] = before[first:last]
-        begin, end = np.searchsorted(rows, (first, last))
-        tile[rows[begin:end] - first] = said[places[begin:end]]
-        yield tile
-
-
-def _count(
-    objects: ObjectStore,
-    rows: NDArray[np.int64],
-    said: Mapping[str, NDArray[Any]],
-    old: Mapping[str, Chunk],
-    written: Written,
-) -> None:
-    """Count what is new, what is another and what is the same among the rows of a block."""
-    had = np.zeros(len(rows), dtype=np.bool_)
-    same = np.ones(len(rows), dtype=np.bool_)
-    for name, chunk in old.items():
-        inside = np.flatnonzero(rows < chunk.rows)
-        if name == "told":
-            had[inside] = told_in(objects, chunk)[rows[inside]]
-        same[inside] &= (open_dense(objects, chunk)[rows[inside]] == said[name][inside]).all(axis=1)
-    written.created += int(np.count_nonzero(~had))
-    written.unchanged += int(np.count_nonzero(had & same))
-    written.updated += int(np.count_nonzero(had & ~same))
+        written.created += int(np.count_nonzero(~block.had))
+        written.unchanged += int(np.count_nonzero(block.had & block.same))
+        written.updated += int(np.count_nonzero(block.had & ~block.same))
 
 
 def named(made: Sequence[tuple[str, Chunk]], arrays: Arrays) -> list[Chunk]:

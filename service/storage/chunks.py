@@ -76,7 +76,7 @@ class ChunkWriter:
 
     def __init__(self, objects: ObjectStore, *, columns: int, dtype: DTypeLike = np.float32) -> None:
         self._objects = objects
-        self._columns = columns
+        self.columns = columns
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._path = objects.scratch()
         self._file = self._path.open("xb")
@@ -96,22 +96,22 @@ class ChunkWriter:
         Raises:
             ValueError: The block has another width.
         """
-        if block.shape[1:] != (self._columns,):
-            raise ValueError(f"expected rows of {self._columns} columns, got shape {block.shape}")
+        if block.shape[1:] != (self.columns,):
+            raise ValueError(f"expected rows of {self.columns} columns, got shape {block.shape}")
         self._file.write(np.ascontiguousarray(block, dtype=self._dtype).data)
         self.rows += len(block)
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Appended rows [start, stop), read back."""
         self._file.flush()
-        offset = len(self._header(0)) + start * self._columns * self._dtype.itemsize
-        count = (stop - start) * self._columns
-        return np.fromfile(self._path, dtype=self._dtype, count=count, offset=offset).reshape(-1, self._columns)
+        offset = len(self._header(0)) + start * self.columns * self._dtype.itemsize
+        count = (stop - start) * self.columns
+        return np.fromfile(self._path, dtype=self._dtype, count=count, offset=offset).reshape(-1, self.columns)
 
     def mapped(self) -> NDArray[Any]:
         """All appended rows, of which there is at least one, mapped until the chunk is finished or abandoned."""
         self._file.flush()
-        shape, offset = (self.rows, self._columns), len(self._header(0))
+        shape, offset = (self.rows, self.columns), len(self._header(0))
         return np.memmap(self._path, dtype=self._dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
 
     def finish(self, key: str, *, array: str, start: int, keep: NDArray[np.bool_] | None = None) -> Chunk:
@@ -135,7 +135,7 @@ class ChunkWriter:
             raise ValueError("a chunk must have rows")
         with self._path.open("r+b") as file:
             file.write(self._header(self.rows))
-        chunk = Chunk(array, start, start + self.rows, "dense", key, self._columns, self._dtype.name)
+        chunk = Chunk(array, start, start + self.rows, "dense", key, self.columns, self._dtype.name)
         self._objects.put(chunk.files[0], self._path)
         return chunk
 
@@ -147,14 +147,14 @@ class ChunkWriter:
 
     def _header(self, rows: int) -> bytes:
         header = io.BytesIO()
-        fields = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (rows, self._columns)}
+        fields = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (rows, self.columns)}
         npy.write_array_header_1_0(header, fields)
         return header.getvalue()
 
     def _filter(self, keep: NDArray[np.bool_]) -> None:
         """Move the kept rows together within the file; they only ever move forward over rows that are done with."""
         offset = len(self._header(0))
-        row_bytes = self._columns * self._dtype.itemsize
+        row_bytes = self.columns * self._dtype.itemsize
         written = 0
         with self._path.open("r+b") as file:
             for first in range(0, self.rows, FILTER_ROWS):

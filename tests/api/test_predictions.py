@@ -27,7 +27,7 @@ ROWS: list[dict[str, Any]] = [
     {"id": "e1", "probabilities": [0.5, 0.5], "vector": [1.0, 3.0]},
 ]
 COMMITTEE = [{"a": 0.5, "b": 0.5}, {"a": 1, "b": 0}]
-NUMBERS = {"task": {"type": "regression"}, "estimator": {"name": "random_forest", "params": {}}}
+NUMBERS: dict[str, Any] = {"task": {"type": "regression"}, "estimator": {"name": "random_forest", "params": {}}}
 SEVERAL = {"task": {"type": "classification", "classes": ["a", "b"], "multi_label": True}}
 
 
@@ -141,7 +141,7 @@ def test_missing_counts_the_pool_as_it_is(api: Api) -> None:
 def test_a_version_spans_blocks_of_rows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("prediction_uploads", "prediction_spools"):
         monkeypatch.setattr(f"service.actions.{module}.BLOCK", 4)
-    monkeypatch.setattr("service.actions.prediction_spools._TILE", 3)
+    monkeypatch.setattr("service.actions.prediction_spools._TILE_ROWS", 3)
     project_id = filled(api, 14)
     assert predictions(api, project_id, said([13, 2, 9, 6, 7])).json()["missing"] == 9
     answer = predictions(api, project_id, said([12, 2, 3, 4])).json()

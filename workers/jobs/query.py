@@ -1,6 +1,6 @@
 """A query: rank the candidates, then keep the batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
-from service.actions.predictions import arrays_of, prediction
+from service.actions.predictions import arrays_of
 from service.actions.projects import truth_of
 from service.catalog.parameters import with_codes
 from service.catalog.strategies import STRATEGIES, reviews
@@ -31,6 +31,7 @@ from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_array, features_reader, has_features, layout, pin_then_read
+from workers.jobs.ranked import Shown, ranked_rows
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import REVIEWS, Review, ReviewRequest
 from workers.jobs.serving import members_reader, open_model, predictions_reader, told_rows, vectors_reader
@@ -212,7 +213,7 @@ def _review(
     ranking = rank(replace(asked, strategy="random") if found.reason else asked)
     if found.reason:
         ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=found.reason)
-    ranked = _with_labels(_ranked(ranking, pinned, _Shown(loaded.task, P, loaded.classes)), found, gathered.classes)
+    ranked = _with_labels(ranked_rows(ranking, pinned, Shown(loaded.task, P, loaded.classes)), found, gathered.classes)
     complete = len(ranked) < asked.k + asked.reserve
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
 
@@ -295,12 +296,12 @@ def _compose(
             model=_opened(context, message, loaded),
         )
     )
-    shown = _Shown(loaded.task, P, loaded.model.classes if loaded.model else [], told)
-    ranked = _ranked(chosen, pinned, shown)
+    shown = Shown(loaded.task, P, loaded.model.classes if loaded.model else [], told)
+    ranked = ranked_rows(chosen, pinned, shown)
     room = message.k - share
     complete = len(ranked) < room + asked.reserve
     if loaded.project.holdout_fraction:
-        held = _ranked(_draw(message, mask & held_out, pinned, asked.reserve), pinned, shown, held_share=share)
+        held = ranked_rows(_draw(message, mask & held_out, pinned, asked.reserve), pinned, shown, held_share=share)
         ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
         complete = complete and len(held) < message.k + asked.reserve
     return ranked, chosen, complete
@@ -358,51 +359,6 @@ def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int
     mask[pinned] = False
     query = Query(strategy="random", k=message.k, reserve=reserve, seed=message.seed, candidates=mask, classes=1)
     return rank(query)
-
-
-def _ranked(
-    ranking: Ranking, pinned: NDArray[np.int64], shown: "_Shown", *, held_share: int | None = None
-) -> list[Ranked]:
-    """The ranking's rows with what the model says of them."""
-    predictions = shown.of(ranking.rows)
-    own = set(pinned.tolist())
-    drawn = int(np.count_nonzero(ranking.explore))
-    holdout = held_share is not None
-    at_random = min(1.0, (held_share or 0) / max(ranking.candidates, 1))
-    explored = drawn / max(ranking.candidates, 1)
-    return [
-        Ranked(
-            row=row,
-            score=float(score),
-            value=float(value),
-            strategy="holdout" if holdout else ("random" if explore else ranking.ranked_by),
-            explore=bool(explore) or holdout,
-            propensity=at_random if holdout else (explored if explore else None),
-            prediction=predictions.get(row),
-            pinned=row in own,
-        )
-        for row, score, value, explore in zip(
-            ranking.rows.tolist(), ranking.scores, ranking.values, ranking.explore, strict=True
-        )
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What clients see of predictions P [rows, columns of the task]; nothing without them."""
-
-    task: Task
-    P: ChunkReader | None
-    classes: list[str]
-    told: NDArray[np.bool_] | None = None  # for which rows there are any; None: for all
-
-    def of(self, rows: NDArray[np.int64]) -> Mapping[int, dict[str, Any]]:
-        """By row."""
-        if self.P is None or rows.size == 0:
-            return {}
-        rows = rows if self.told is None else rows[self.told[rows]]
-        said = np.asarray(self.P.take(rows)).tolist()
-        return {row: prediction(self.task, self.classes, one) for row, one in zip(rows.tolist(), said, strict=True)}
 
 
 def _model_note(loaded: Loaded) -> dict[str, Any] | None:
