@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -16,8 +17,9 @@ import pytest
 from backports import zstd
 from numpy.random import Generator
 
+from service.actions.prediction_rows import BadRowError, PredictionChecks
 from service.codecs.blocks import Block
-from service.codecs.bodies import decode_examples, decode_labels
+from service.codecs.bodies import decode_examples, decode_labels, decode_predictions
 from service.codecs.limits import Limits
 from service.codecs.media import parse_media
 from service.codecs.rows import ExampleRow
@@ -43,6 +45,13 @@ LABELS = {
     NDJSON: b'{"example_id": "old", "label": "b", "labeled_at": "2026-01-01T00:00:00Z"}\n'
     b'{"example_id": "old2", "label": "a"}',
     CSV: b"example_id,label,annotator\nold,b,ann\nold2,a,\n",
+}
+PREDICTIONS = {
+    JSON: b'{"predictions": [{"id": "old", "probabilities": {"a": 0.25, "b": 0.75}},'
+    b' {"id": "old2", "probabilities": [1, 0]}]}',
+    NDJSON: b'{"id": "old", "members": [[1, 0], {"a": 0.5, "b": 0.5}], "vector": [1, 2]}\n'
+    b'{"id": "old2", "members": [[0, 1], [1, 0]], "vector": "AACAPwAAAEA="}\n',
+    CSV: b'id,probabilities,x0\nold,"[0.5, 0.5]",1\nold2,"{""a"": 1, ""b"": 0}",-2.5\n',
 }
 NASTY = [
     *(
@@ -134,7 +143,20 @@ def read_labels(body: bytes, media: str, encoding: str | None) -> None:
         assert all(row.example_id.encode() for row in block.rows)
 
 
-@pytest.mark.parametrize(("kinds", "read"), [(EXAMPLES, read_examples), (LABELS, read_labels)])
+def read_predictions(body: bytes, media: str, encoding: str | None) -> None:
+    checks = PredictionChecks("classification", ["a", "b"], None)
+    parsed = parse_media(media, encoding)
+    for block in decode_predictions(io.BytesIO(body), parsed, limits=LIMITS, spool_dir=Path()):
+        for row in block.rows:
+            row.id.encode()
+            with suppress(BadRowError):
+                said = checks.read(row, known=True)
+                assert np.isfinite([*said.predictions, *said.members, *said.vectors]).all()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "read"), [(EXAMPLES, read_examples), (LABELS, read_labels), (PREDICTIONS, read_predictions)]
+)
 def test_ten_thousand_mutated_bodies_are_rows_or_problems(
     kinds: dict[str, bytes], read: Callable[[bytes, str, str | None], None]
 ) -> None:
@@ -145,7 +167,9 @@ def test_ten_thousand_mutated_bodies_are_rows_or_problems(
     assert max(statuses) < 500
 
 
-@pytest.mark.parametrize(("to", "kinds", "seed"), [("examples", EXAMPLES, 3), ("labels", LABELS, 4)])
+@pytest.mark.parametrize(
+    ("to", "kinds", "seed"), [("examples", EXAMPLES, 3), ("labels", LABELS, 4), ("predictions", PREDICTIONS, 5)]
+)
 def test_mutated_bodies_change_nothing_when_they_are_refused(
     api: Api, to: str, kinds: dict[str, bytes], seed: int
 ) -> None:
@@ -173,7 +197,8 @@ def test_mutated_bodies_change_nothing_when_they_are_refused(
 def state(api: Api, project_id: str) -> object:
     """What a refused body may not change."""
     labels = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
-    return counts(api, project_id), examples(api, project_id), labels
+    models = api.http.get(f"/v1/projects/{project_id}/models").json()["items"]
+    return counts(api, project_id), examples(api, project_id), labels, models
 
 
 MEBIBYTE = bytes(1 << 20)
