@@ -190,10 +190,13 @@ def _document(cell: str, name: str) -> object:
     """A list or an object, written as JSON."""
     try:
         value: object = msgspec.json.decode(cell)
+    except msgspec.ValidationError as error:
+        problem = explain_type(error)
     except (msgspec.DecodeError, RecursionError):
         problem = explain_syntax(cell.encode())
-        raise _CellError(replace(problem, pointer=pointer_to(name))) from None
-    return value
+    else:
+        return value
+    raise _CellError(replace(problem, pointer=pointer_to(name)))
 
 
 def _boolean(cell: str, *path: str) -> bool:

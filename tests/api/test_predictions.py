@@ -280,6 +280,7 @@ def test_a_bad_row_is_told_and_nothing_is_stored(
     ("media", "body", "pointer", "code"),
     [
         (CSV, b'id,probabilities\ne0,"[0.5, NaN]"\n', "/probabilities", "not_finite"),
+        (CSV, b'id,probabilities\ne0,"[1e999, 0]"\n', "/probabilities", "not_finite"),
         (CSV, b"id,probabilities\ne0,often\n", "/probabilities", "invalid_json"),
         (CSV, b"id,mean,spread\ne0,nan,1\n", "/mean", "not_finite"),
         (CSV, b"id,p_a,p_b\ne0,1,0\n", "/p_a", "unknown_field"),
