@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import delete, select
 
 from service.actions import trainings
 from service.api.deps.runtime import utc_now
 from service.db.queries import projects
-from tests.support.pools import add_examples, add_labels, vector_of
+from service.db.tables import Chunk as ChunkRow
+from tests.support.own_models import activate
+from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs import runner
+from workers.jobs import runner, train
 from workers.jobs.context import JobContext
 
 
@@ -41,6 +44,54 @@ def test_labels_lead_to_a_model_and_the_curve_grows(api: Api) -> None:
         assert metric["method"] == "cross_validation"
         assert metric["biased"] is True
         assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
+
+
+def test_the_pool_is_predicted_ahead_where_predictions_were_asked_for(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    made = []
+    for labels, asks in ((range(10), True), (range(10, 15), False), (range(15, 20), True)):
+        add_labels(api, project_id, labels)
+        api.http.post(f"/v1/projects/{project_id}/trainings")
+        drain(api.runtime)
+        made.append(_predicted(api, project_id))
+        if asks:
+            batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)
+    assert made == [[], ["predictions:2"], ["predictions:3"]]
+    ahead = batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)
+    with api.runtime.database.write() as session:
+        session.execute(delete(ChunkRow).where(ChunkRow.array == "predictions:3"))
+    assert batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)["items"] == ahead["items"]
+
+
+def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    for _ in range(2):
+        add_labels(api, project_id, range(10))
+        api.http.post(f"/v1/projects/{project_id}/trainings")
+        drain(api.runtime)
+        batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)
+    measured = train.evaluate
+
+    def pinned_meanwhile(*given: Any, **named: Any) -> Any:
+        activate(api, project_id, 2)
+        return measured(*given, **named)
+
+    monkeypatch.setattr(train, "evaluate", pinned_meanwhile)
+    before = set(api.runtime.objects.list(f"arrays/{project_id}/"))
+    add_labels(api, project_id, range(10, 15))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    assert api.http.get(f"/v1/projects/{project_id}/models/3").status_code == 200
+    assert _predicted(api, project_id) == ["predictions:2"]
+    assert set(api.runtime.objects.list(f"arrays/{project_id}/")) <= before
+
+
+def _predicted(api: Api, project_id: str) -> list[str]:
+    with api.runtime.database.read() as session:
+        rows = select(ChunkRow).where(ChunkRow.project_id == project_id, ChunkRow.retired.is_(None))
+        return [row.array for row in session.scalars(rows) if row.array.startswith("predictions:")]
 
 
 def test_test_rows_measure_and_never_train(api: Api) -> None:

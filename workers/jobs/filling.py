@@ -52,6 +52,14 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
             arrays.end_build(session, context.project_id, array, token=context.claim.token)
 
 
+def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> list[Chunk]:
+    """The rows that the array lacks, as chunks that are in no list yet; for an array that nobody else fills."""
+    return [
+        write_blocks(context, array, context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE)), start)
+        for start, stop in missing_ranges(found, array)
+    ]
+
+
 def _become_builder(context: JobContext, array: str) -> None:
     """Wait until no other running job fills the array; one that is lost gives up with its lease."""
     while True:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.actions.predictions import arrays_of, told_in
+from service.actions.predictions import array_name, arrays_of, told_in
 from service.catalog.tasks import Task, columns_of
 from service.db.tables import Model
 from service.storage.artifacts import committee_key
+from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext
-from workers.jobs.filling import fill
+from workers.jobs.filling import fill, make_chunks
 from workers.jobs.pool import Layout, missing_ranges
 from workers.jobs.readers import DenseReader
 from workers.learning.estimators.committee import Committee
@@ -41,6 +42,13 @@ def predictions_reader(
         fill(context, found, array, _Predict(opened, features), phase="predicting", resumable=False)
     columns = columns_of(task, model.classes)
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
+
+
+def predictions_ahead(context: JobContext, model: Trained, found: Layout, features: ChunkReader) -> list[Chunk]:
+    """What a model that is no version yet says of the pool, as chunks that are in no list."""
+    array = array_name(0)  # the version is known when the model is stored
+    found.chunks[array] = []
+    return make_chunks(context, found, array, _Predict(model, features))
 
 
 def open_model(context: JobContext, model: Model, task: Task) -> Trained:

@@ -9,6 +9,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from service.actions import events, projects, trainings
+from service.actions.arrays import add_chunk
+from service.actions.predictions import array_name
 from service.actions.projects import truth_of
 from service.actions.serving import serve
 from service.catalog.tasks import Task, classes_of, task_of
@@ -17,6 +19,7 @@ from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
 from service.storage.artifacts import committee_key, new_model_key
+from service.storage.chunks import Chunk, delete_chunk
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
@@ -24,6 +27,7 @@ from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, has_features, layout, pin_then_read
+from workers.jobs.serving import predictions_ahead
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
@@ -31,7 +35,7 @@ from workers.learning.metrics import cross_validated_probabilities, evaluate
 
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
-_STEPS = 3
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Loaded:
     layout: Layout
     answers: list[Answer]
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
+    asked: bool  # whether somebody asked what the serving model says of the pool
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,23 @@ def run(context: JobContext) -> None:
     _train_committee(context, request, model, key)
     context.progress.tell(2, _STEPS, "measuring")
     metrics = _measure(request, model, parts, reader)
-    _store(context, loaded, parts.train, model=model, metrics=metrics, key=key, seed=request.seed)
+    ahead = _predict_ahead(context, loaded, model, reader)
+    _store(context, loaded, parts.train, model=model, metrics=metrics, key=key, seed=request.seed, ahead=ahead)
     collect(context)
 
 
 def _read(session: Session, context: JobContext) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)  # before the labels, so that it never counts more than are read
+    said = array_name(pool.model_version)
+    found = layout(session, project, pool, [features_array(project.features), said])
     return Loaded(
         project=project,
         label_generation=pool.label_generation,
-        layout=layout(session, project, pool, [features_array(project.features)]),
+        layout=found,
         answers=model_queries.answers(session, project.id),
         background=_background_rows(session, pool),
+        asked=bool(found.chunks[said]) and pool.pin is None,
     )
 
 
@@ -139,6 +148,14 @@ def _train_committee(context: JobContext, request: TrainingRequest, model: Train
         context.objects.put_bytes(committee_key(key), committee.dump())
 
 
+def _predict_ahead(context: JobContext, loaded: Loaded, model: Trained, reader: ChunkReader) -> list[Chunk]:
+    """The pool's predictions before the model serves, so that the first who asks need not wait for them."""
+    if not loaded.asked:
+        return []
+    context.progress.tell(3, _STEPS, "predicting")
+    return predictions_ahead(context, model, loaded.layout, reader)
+
+
 def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
     """On test rows if there are any, else on the held-out part, else by cross-validation, which is biased."""
     rng = np.random.default_rng(request.seed)
@@ -171,6 +188,7 @@ def _store(
     metrics: Mapping[str, Any],
     key: str,
     seed: int,
+    ahead: list[Chunk],
 ) -> None:
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
@@ -191,10 +209,16 @@ def _store(
         )
         session.add(record)
         session.flush()
-        if pool.pin is None:
+        serving = pool.pin is None
+        if serving:
             serve(session, pool, version)
-        context.finish(session, {"model": model_note(record), "serving": pool.pin is None})
+            for chunk in ahead:
+                named = replace(chunk, array=array_name(version))
+                add_chunk(session, context.project_id, named, generation=pool.chunk_generation)
+        context.finish(session, {"model": model_note(record), "serving": serving})
         _tell(session, context, job, model=model_note(record))
+    for chunk in [] if serving else ahead:  # another version was pinned meanwhile
+        delete_chunk(context.objects, chunk)
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
