@@ -17,6 +17,7 @@ from tests.support.runtime import Api
 from tests.support.working import drain
 from workers.jobs import runner, train
 from workers.jobs.context import JobContext
+from workers.learning import metrics
 
 
 def _jobs(api: Api, project_id: str, kind: str = "training") -> list[dict[str, Any]]:
@@ -72,7 +73,7 @@ def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(api: Api, mon
         api.http.post(f"/v1/projects/{project_id}/trainings")
         drain(api.runtime)
         batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)
-    measured = train.evaluate
+    measured = metrics.evaluate
 
     def pinned_meanwhile(*given: Any, **named: Any) -> Any:
         activate(api, project_id, 2)
