@@ -44,13 +44,13 @@ def call(name: str = "gleaner.run_job", **kwargs: object) -> bytes:
 def push(redis: Redis, rq_id: bytes, **fields: bytes | str) -> None:
     """Plant a job with these fields, none if there are none, and ring it."""
     if fields:
-        usual = {
+        usual: dict[str, bytes | str] = {
             "created_at": "2026-01-01T00:00:00.000000Z",
             "origin": INTERACTIVE,
             "timeout": "60",
             "status": "queued",
         }
-        redis.hset(b"rq:job:" + rq_id, mapping={**usual, **fields})  # type: ignore[arg-type] # bytes are what it sends
+        redis.hset(b"rq:job:" + rq_id, mapping={**usual, **fields})  # type: ignore[dict-item] # keys of one type
     redis.rpush(QUEUE, rq_id)
 
 

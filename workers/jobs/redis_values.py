@@ -5,13 +5,14 @@ is dropped, and the job, if there is one, is rung again from SQL.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from redis import Redis
 from redis.exceptions import ResponseError
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
+from rq.utils import as_text
 
 from service.telemetry import logger
 
@@ -64,19 +65,18 @@ class AllowedJob(Job):
     functions: ClassVar[Mapping[str, JobFunction]] = {}
 
     @classmethod
-    def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> Self:  # noqa: A002  # RQ's name
+    def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> Job:  # noqa: A002  # RQ's name
         """Read a job.
 
         Raises:
             NoSuchJobError: There is none, or it is not one that was rung: RQ then takes the next.
         """
         try:
-            job: Self = super().fetch(id[:MAX_ID_LENGTH], connection=connection, serializer=serializer)
+            return super().fetch(id[:MAX_ID_LENGTH], connection=connection, serializer=serializer)
         except (NoSuchJobError, *_MISSHAPEN) as error:
             tell = _log.info if isinstance(error, NoSuchJobError) else _log.warning
             tell("redis_job_dropped", rq_id=id[:_SHOWN_OF_ID], cause=type(error).__name__)
             raise NoSuchJobError("Not a job.") from error
-        return job
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Take over what was rung."""
@@ -114,7 +114,7 @@ def remove_misshapen(connection: Redis, queues: Sequence[str]) -> None:
     """Remove keys that are of another type than RQ's of that name: every use of them would fail for ever."""
     for template, wanted in _TYPES.items():
         for key in {template.format(queue) for queue in queues}:
-            found = connection.type(key).decode()
+            found = as_text(connection.type(key))
             if found not in {wanted, "none"}:
                 _log.warning("redis_key_removed", key=key, type=found, wanted=wanted)
                 connection.delete(key)
