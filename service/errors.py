@@ -250,6 +250,20 @@ class JobOutOfMemoryError(GleanerError):
     )
 
 
+class DamagedObjectError(GleanerError):
+    """Damaged object."""
+
+    status, name, title = 500, "damaged-object", "Damaged object"
+    meaning = (
+        "A file in the object storage is not what was written there; nothing of it was used. The detail names it. "
+        "`gleaner check --repair` drops what is derived, which is then made again; vectors come from a backup or a new "
+        "upload, models from a new training."
+    )
+
+    def __init__(self, key: str, fault: str) -> None:
+        super().__init__(f"The object {key} is damaged: {fault}")
+
+
 class ModelDivergedError(GleanerError):
     """The model gives no numbers."""
 

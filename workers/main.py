@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker
 from rq.exceptions import StopRequested
-from rq.executions import Execution
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -29,8 +29,7 @@ from service.queue.redis import RUN_JOB
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
 from workers.jobs.horse import TIMED_OUT, Assignment, Loss, SpareHorse, cause_of
-
-JobFunction = Callable[[str], None]
+from workers.jobs.redis_values import AllowedJob, AllowedQueue, JobFunction, remove_misshapen
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # Imported before the fork, which saves a second a job, but never computed with: OpenMP used in the parent hangs horses.
@@ -44,47 +43,10 @@ COLD_STOP_SECONDS = 5.5
 RUNNER = "workers.jobs.runner"
 
 
-class ForbiddenJobError(Exception):
-    """A job in Redis is not a call that workers answer."""
-
-
-class AllowedJob(Job):
-    """A job that can call only the functions of a mapping, with a job id.
-
-    RQ imports whatever name it finds in Redis, for the function and for callbacks, and sends webhooks to any URL found
-    there. Who can write to Redis must not run code here.
-    """
-
-    functions: ClassVar[Mapping[str, JobFunction]] = {}
-
-    def _execute(self) -> None:
-        function = self.functions.get(str(self.func_name))
-        match (self.instance, self.args, self.kwargs):
-            case (None, [], {"job_id": str() as job_id, **others}) if function and not others:
-                function(job_id)
-            case _:
-                raise ForbiddenJobError("The job in Redis is not one that workers run.")
-
-    @property
-    def func(self) -> None:
-        """Nothing: no name from Redis is imported."""
-        return None
-
-    @property
-    def success_callback(self) -> None:
-        """Nothing: no name from Redis is imported."""
-        return None
-
-    failure_callback = success_callback
-    stopped_callback = success_callback
-
-    def send_webhooks(self, *_: object, **__: object) -> None:
-        """Send nothing: no URL from Redis is called."""
-
-
 class GleanerWorker(Worker):
     """RQ's forking worker: horses die with it, its marks in Redis are short-lived, no maintenance, no commands."""
 
+    queue_class = AllowedQueue
     max_connection_wait_time = 2 * RECONNECT_SECONDS
     warm: Callable[[], None] = staticmethod(lambda: None)
     _spare: SpareHorse | None = None
@@ -96,6 +58,9 @@ class GleanerWorker(Worker):
 
     def subscribe(self) -> None:
         """Listen to no commands: jobs are cancelled in SQL, and who can write to Redis must not stop workers."""
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ's interface
+        """Suspend nothing, for the same reason."""
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
@@ -116,6 +81,12 @@ class GleanerWorker(Worker):
             super().maintain_heartbeats(job, execution)
         except RedisError as error:
             _log().warning("redis_unavailable", error=str(error))
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """Note the run, which is the only one of its ring: what else is noted is of a lost one, or of another type."""
+        self.connection.delete(ExecutionRegistry.key_template.format(job.id))
+        execution: Execution = super().prepare_execution(job)
+        return execution
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's interface
         """Let the job's entry expire, also when this process is killed."""
@@ -266,6 +237,7 @@ def _work(settings: Settings, queues: Sequence[str]) -> bool:
     worker: GleanerWorker | None = None
     connection = Redis.from_url(settings.queue_url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
     try:
+        remove_misshapen(connection, queues)
         worker = GleanerWorker(
             list(queues),
             connection=connection,

@@ -23,8 +23,9 @@ from service.db.queries import candidates as candidate_queries
 from service.db.queries.projects import lock_pool
 from service.db.queries.upkeep import Named
 from service.db.tables import Outbox, Pool, Project, Table
+from service.errors import DamagedObjectError
 from service.storage.bitmaps import Change, apply_changes, unpack
-from service.storage.chunks import ChunkError, open_csr, open_dense
+from service.storage.chunks import open_csr, open_dense
 from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore
 
 Repair = Callable[[Session], None]
@@ -120,7 +121,7 @@ def _fault(one: Named, objects: ObjectStore) -> str | None:
             open_dense(objects, chunk) if chunk.kind == "dense" else open_csr(objects, chunk)
         elif one.kind == "snapshot":
             unpack(objects.get(one.key), one.row.snapshot_rows)
-    except (ChunkError, ValueError):
+    except (DamagedObjectError, ValueError):
         return "damaged"
     except (ObjectNotFoundError, FileNotFoundError):
         return "missing"

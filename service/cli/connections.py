@@ -1,7 +1,8 @@
 """The HTTP protocol of the server, with bounds on what a slow or greedy client may hold.
 
-uvicorn waits for ever for the head of a request, for its body and for a client that does not read its answer, and its
-faster parser takes heads of any size. Here each has its bound, and what is over it is answered as a problem.
+uvicorn waits for ever for the head of a request, for its body, also when that was answered long ago, and for a client
+that does not read its answer. Its faster parser takes heads, trailers and the framing of chunks of any size, and any
+number of requests at once. Here each has its bound, and what is over it is answered as a problem.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ from service.telemetry import logger
 TICK_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
+MAX_FRAMING_BYTES = 64 * 1024  # extensions and trailers of a chunked body, without a byte of the body itself
+MAX_WAITING = 500  # requests behind the one that is being answered
+LINGER_SECONDS = 5.0
 FULL = "More connections are open than this server takes."
 
 _log = logger(__name__)
@@ -69,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = self.client[0] if self.client else ""
         self._phase: Literal["idle", "head", "body"] = "head"
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._restart()
         self._unsent = 0
         self._unsent_ticks = 0
@@ -90,9 +95,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received += len(data)
         if self._phase == "head":
             self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         super().data_received(data)
         if self._phase == "head" and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(HeadTooLargeError(f"The head of the request is larger than {MAX_HEAD_BYTES} bytes."))
+        if self._phase == "body" and self._framing_bytes > MAX_FRAMING_BYTES:
+            self._refuse(MalformedRequestError(f"The body has over {MAX_FRAMING_BYTES} bytes that are none of it."))
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps right behind another."""
@@ -100,9 +108,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._enter("head")
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what follows a chunked body is none, though uvicorn would add it to the others."""
+        if self._phase == "head":
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Judge the head; the body follows."""
         if self.transport.is_closing():
+            return
+        if len(self.pipeline) >= MAX_WAITING:
+            _log.info("greedy_pipeline_cut_off", client=self._address)
+            self.transport.abort()
             return
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
@@ -114,6 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, unless the head was refused."""
+        self._framing_bytes = 0
         if not self.transport.is_closing():
             super().on_body(body)
 
@@ -122,6 +140,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._enter("idle")
         if not self.transport.is_closing():
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is given; what is left of the body has little time to come."""
+        self._restart()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
@@ -140,6 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _enter(self, phase: Literal["idle", "head", "body"]) -> None:
         self._phase = phase
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._restart()
 
     def _restart(self) -> None:
@@ -158,7 +182,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _watch_body(self) -> None:
         settings = self._bounds.settings
-        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+        if self.cycle.response_complete:
+            if self._ticks * TICK_SECONDS >= LINGER_SECONDS:
+                _log.info("answered_body_cut_off", client=self._address)
+                self.transport.close()
+        elif self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._restart()  # it is us who are slow
         elif self._ticks * TICK_SECONDS >= settings.stall_seconds:
             if self._received < settings.min_bytes_per_second * settings.stall_seconds:

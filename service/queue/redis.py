@@ -6,9 +6,10 @@ from typing import TypeVar
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from rq import Queue as RQQueue
+from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 
 from service.queue.messages import QUEUES, QueueUnavailableError, Ring
@@ -67,6 +68,13 @@ class RedisQueue:
         self._redis.close()
 
     def _ring(self, rings: list[Ring]) -> None:
+        try:
+            self._enqueue(rings)
+        except ResponseError:  # something else has the name of a job
+            self._redis.delete(*(RQJob.key_for(ring.rq_id) for ring in rings))
+            self._enqueue(rings)
+
+    def _enqueue(self, rings: list[Ring]) -> None:
         with self._redis.pipeline() as pipeline:
             for ring in rings:
                 self._queues[ring.queue].enqueue_call(
@@ -85,7 +93,7 @@ class RedisQueue:
         with self._redis.pipeline(transaction=False) as pipeline:
             for queue in self._queues.values():
                 pipeline.lrange(queue.key, 0, -1)
-            return {rq_id.decode() for ids in pipeline.execute() for rq_id in ids}
+            return {rq_id.decode(errors="replace") for ids in pipeline.execute() for rq_id in ids}
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         try:

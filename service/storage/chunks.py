@@ -4,6 +4,9 @@ The files are plain `.npy`, so that reading is mapping. What chunks an array has
 """
 
 import io
+import math
+import os
+import re
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,15 +19,20 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
+from service.errors import DamagedObjectError
 from service.storage.objects import ObjectStore
 
 FILTER_ROWS = 16_384
 
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)"
+    rb"\{'descr': '(?P<dtype>[<|](?:b1|[iu][1248]|f[248]))', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>[0-9]{1,18},(?: [0-9]{1,18})?)\), \} *\n",
+    re.DOTALL,
+)
+_HEADER_BYTES = 256
+
 Parts = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-
-
-class ChunkError(Exception):
-    """A chunk's file is not what its record says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +207,8 @@ def write_csr(objects: ObjectStore, key: str, parts: Parts, *, array: str, start
     Raises:
         ValueError: There are no rows, or the parts do not fit together.
     """
-    data, indices, indptr = parts
-    if not _fits(parts, rows=len(indptr) - 1) or (len(indices) and not 0 <= indices.min() <= indices.max() < columns):
+    data, _, indptr = parts
+    if not _fits(parts, rows=len(indptr) - 1, columns=columns):
         raise ValueError("the parts do not make a matrix in CSR form")
     chunk = Chunk(array, start, start + len(indptr) - 1, "csr", key, columns, data.dtype.name)
     for name, part in zip(chunk.files, parts, strict=True):
@@ -219,12 +227,12 @@ def open_dense(objects: ObjectStore, chunk: Chunk) -> NDArray[Any]:
 
     Raises:
         ObjectNotFoundError: Its file is gone.
-        ChunkError: The file is not what the record says.
+        DamagedObjectError: The file is not what the record says.
     """
     (name,) = chunk.files
     array = _map(objects.path(name), name)
     if array.shape != (chunk.rows, chunk.columns) or array.dtype.name != chunk.dtype:
-        raise ChunkError(f"{name} holds {array.dtype} {array.shape}")
+        raise DamagedObjectError(name, f"it holds {array.dtype} {array.shape}.")
     return array
 
 
@@ -233,12 +241,13 @@ def open_csr(objects: ObjectStore, chunk: Chunk) -> Parts:
 
     Raises:
         ObjectNotFoundError: A file is gone.
-        ChunkError: The files are not what the record says.
+        DamagedObjectError: The files are not what the record says.
     """
     data, indices, indptr = (_map(objects.path(name), name) for name in chunk.files)
-    if not _fits((data, indices, indptr), rows=chunk.rows) or data.dtype.name != chunk.dtype:
-        raise ChunkError(f"the files of {chunk.key} do not make a matrix of {chunk.rows} rows")
-    return data, indices, indptr
+    parts = (data, indices, indptr)
+    if not _fits(parts, rows=chunk.rows, columns=chunk.columns) or data.dtype.name != chunk.dtype:
+        raise DamagedObjectError(chunk.key, f"its files do not make a matrix ({chunk.rows}, {chunk.columns}).")
+    return parts
 
 
 def delete_chunk(objects: ObjectStore, chunk: Chunk) -> None:
@@ -248,16 +257,27 @@ def delete_chunk(objects: ObjectStore, chunk: Chunk) -> None:
 
 
 def _map(path: Path, name: str) -> NDArray[Any]:
-    try:
-        # a plain view: numpy's memmap class makes each slice slower
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (ValueError, EOFError) as error:
-        raise ChunkError(f"{name} is not a whole .npy file") from error
-    return array
+    """The array of a file, whose header is matched and not evaluated, as numpy does it."""
+    with path.open("rb") as file:
+        header = _HEADER.match(file.read(_HEADER_BYTES))
+        size = file.seek(0, os.SEEK_END)
+    if header is None:
+        raise DamagedObjectError(name, "it is no .npy file of numbers.")
+    offset = npy.MAGIC_LEN + 2 + int.from_bytes(header["length"], "little")
+    shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
+    dtype = np.dtype(header["dtype"].decode())
+    if size != offset + math.prod(shape) * dtype.itemsize:
+        raise DamagedObjectError(name, f"it has {size} bytes, and its header tells of {dtype} {shape}.")
+    # a plain view: numpy's memmap class makes each slice slower
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
 
 
-def _fits(parts: Parts, *, rows: int) -> bool:
+def _fits(parts: Parts, *, rows: int, columns: int) -> bool:
+    """Whether the parts make a matrix: code that trusts them would read and write outside of it."""
     data, indices, indptr = parts
     if any(part.ndim != 1 for part in parts) or rows < 1 or len(indptr) != rows + 1:
         return False
-    return bool(indptr[0] == 0 and indptr[-1] == len(data) == len(indices) and (np.diff(indptr) >= 0).all())
+    if indices.dtype.kind != "i" or indptr.dtype.kind != "i":
+        return False
+    whole = indptr[0] == 0 and indptr[-1] == len(data) == len(indices) and (np.diff(indptr) >= 0).all()
+    return bool(whole and (not len(indices) or 0 <= indices.min() <= indices.max() < columns))

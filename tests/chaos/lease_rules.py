@@ -103,18 +103,18 @@ class Leases:
             until = max(until, renewal.ended + renewal.body["lease_seconds"])
         return until
 
-    def _ends(self, grant: Grant) -> Iterator[tuple[str, Write]]:
-        """What ends the lease for certain if it takes effect: a release, a newer lease, an answer; and its key."""
+    def _ends(self, grant: Grant) -> Iterator[tuple[str | None, Write]]:
+        """What ends the lease for certain if it takes effect: a release and its key, a newer lease, an answer."""
         for effect in self._changes[grant.job_id]:
             ids = effect.body.get("example_ids")
             if "lease_seconds" not in effect.body and (ids is None or grant.example_id in ids):
                 yield effect.key, Write(None, effect.begun, effect.ended)
         for other in self.grants[grant.example_id]:
             if other.annotator == grant.annotator and other.at > grant.at:
-                yield "", Write(None, other.at, other.at)
+                yield None, Write(None, other.at, other.at)
         for annotator, writes in self.answers[grant.example_id].items():
             if annotator == grant.annotator or self.overlap == 1:
-                yield from (("", write) for write in writes)
+                yield from ((None, write) for write in writes)
 
     def _surely_ended(self, grant: Grant, at: float) -> bool:
         return any(end.begun >= grant.at and end.ended <= at for _, end in self._ends(grant))

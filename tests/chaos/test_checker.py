@@ -145,6 +145,7 @@ FREED = {
     "it was perhaps given back": unanswered(32, "release", "r1", {"job_id": "job_1"}),
     "it was renewed for a shorter time": renew(32, "r1", 1, 2),
     "it was perhaps renewed for a shorter time": unanswered(32, "renew", "r1", {"job_id": "job_1", "lease_seconds": 1}),
+    "a newer batch of its holder kept it for a shorter time": [batch("job_2b", "ann", 32, "e2", lasts=1)],
     "its answer was under way": unanswered(32, "label", "r1", {"labels": [GIVEN]}),
 }
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from service.errors import DamagedObjectError
 from service.storage.bitmaps import Change, apply_changes, change_of, pack, unpack
 from service.storage.chunks import (
     Chunk,
-    ChunkError,
     ChunkWriter,
     Parts,
     chunk_key,
@@ -215,7 +215,7 @@ def test_files_that_are_not_as_recorded_are_refused(tmp_path: Path) -> None:
     np.save(pickled, np.array([{}]), allow_pickle=True)
     for damaged in (b"", b"junk" * 100, whole[:-1], whole[:20], pickled.read_bytes()):
         objects.put_bytes("a.npy", damaged)
-        with pytest.raises(ChunkError):
+        with pytest.raises(DamagedObjectError):
             open_dense(objects, chunk)
     objects.put_bytes("a.npy", whole)
     for wrong in (
@@ -223,14 +223,14 @@ def test_files_that_are_not_as_recorded_are_refused(tmp_path: Path) -> None:
         Chunk("a", 0, 50, "dense", "a", 4, "float32"),
         Chunk("a", 0, 50, "dense", "a", 3, "float64"),
     ):
-        with pytest.raises(ChunkError):
+        with pytest.raises(DamagedObjectError):
             open_dense(objects, wrong)
 
 
 def test_sparse_files_that_are_not_as_recorded_are_refused(objects: ObjectStore) -> None:
     chunk = write_csr(objects, "x", CSR, array="a", start=0, columns=5)
     objects.put_bytes("x.indptr.npy", objects.get("x.data.npy"))
-    with pytest.raises(ChunkError):
+    with pytest.raises(DamagedObjectError):
         open_csr(objects, chunk)
 
 

@@ -14,6 +14,7 @@ from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from tests.learning.pools import blobs
 from tests.support.estimators import quick_params
 from workers.learning.estimators.auto import AUTO
+from workers.learning.estimators.files import ModelFileError
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
 from workers.learning.estimators.registry import TRUSTED_TYPES
@@ -156,5 +157,5 @@ def test_files_with_other_types_are_not_loaded() -> None:
     ]
     tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
     tree.classes_ = range  # a function is what an attack would smuggle in
-    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException):
+    with pytest.raises(ModelFileError, match="UntrustedTypesFoundException"):
         TrainedModel.load(skops.io.dumps({"call": np.testing.assert_equal, "tree": tree}), class_count=2)

@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,57 +11,11 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from service.queue.messages import INTERACTIVE, QUEUES, TRAINING, Ring
-from service.queue.redis import RedisQueue
+from service.queue.messages import INTERACTIVE, TRAINING
 from tests.support.redis_server import RedisServer, running_redis, wait_until
+from tests.support.worker_process import WorkerProcess, ring
 
 pytestmark = pytest.mark.processes
-TIMEOUTS = dict.fromkeys(QUEUES, 60)
-
-# Each function writes what it did into the folder; "hangs" also writes the pid of its horse.
-WORKER = """
-import os, sys, time
-from pathlib import Path
-from service.settings import Settings
-from workers.main import run
-
-folder = Path(sys.argv[1])
-
-def work(job_id):
-    with (folder / "done").open("a") as file:
-        file.write(f"{job_id} {os.environ['OPENBLAS_NUM_THREADS']}\\n")
-
-def hang(job_id):
-    (folder / "horse").write_text(str(os.getpid()))
-    time.sleep(float(job_id.removeprefix("job_")))
-    work(job_id)
-
-def fail(job_id):
-    raise RuntimeError("as the test wants")
-
-functions = {"gleaner.run_job": work, "test.hang": hang, "test.fail": fail}
-run(Settings(redis_url=sys.argv[2]), sys.argv[3:], functions)
-"""
-
-
-class WorkerProcess:
-    def __init__(self, folder: Path, url: str, *queues: str) -> None:
-        self.folder = folder
-        command = [sys.executable, "-c", WORKER, str(folder), url, *(queues or (INTERACTIVE, TRAINING))]
-        with (folder / "log").open("w") as log:
-            self.process = subprocess.Popen(command, start_new_session=True, stderr=log)
-
-    def done(self) -> list[str]:
-        path = self.folder / "done"
-        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-    def horse(self) -> int:
-        path = self.folder / "horse"
-        wait_until(lambda: path.exists() and path.read_text() != "")
-        return int(path.read_text())
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
 
 
 def alive(pid: int) -> bool:
@@ -90,15 +41,7 @@ def start(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., WorkerPr
 
     yield start
     for worker in started:
-        with suppress(ProcessLookupError):
-            os.killpg(worker.process.pid, signal.SIGKILL)
-        worker.process.wait(5)
-
-
-def ring(redis: RedisServer, *job_ids: str, queue: str = INTERACTIVE) -> None:
-    made = RedisQueue(redis.url, timeouts=TIMEOUTS)
-    made.ring([Ring(job_id, queue, 0) for job_id in job_ids])
-    made.close()
+        worker.kill()
 
 
 def enqueue(redis: RedisServer, name: str, *args: object, **kwargs: object) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import skops.io
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from workers.learning.estimators.committee import Committee
+from workers.learning.estimators.files import ModelFileError
 from workers.learning.estimators.model import TrainedModel
 
 
@@ -47,9 +47,6 @@ def test_a_planted_model_is_never_run(kind: str, tmp_path: Path) -> None:
     target = tmp_path / "made"
     data = planted(target)[kind]
     for load in (TrainedModel.load, Committee.load):
-        with pytest.raises(Exception) as refused:  # noqa: PT011  # whatever it is, the job's edge answers it
+        with pytest.raises(ModelFileError):
             load(data, class_count=2)
-        assert isinstance(
-            refused.value, (UntrustedTypesFoundException, zipfile.BadZipFile, KeyError, ValueError, TypeError)
-        )
     assert not target.exists()

@@ -14,6 +14,7 @@ from service.catalog.strategies import reviews
 from service.db.queries import candidates as queries
 from service.db.queries import projects
 from service.db.tables import Pool, Project
+from service.errors import DamagedObjectError
 from service.queue.messages import QueryMessage
 from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
@@ -74,7 +75,10 @@ def base_mask(found: Availability, objects: ObjectStore) -> NDArray[np.bool_]:
     """Who may be picked if nothing were leased, by row."""
     mask = np.zeros(found.rows, dtype=np.bool_)
     if found.snapshot_key is not None:
-        mask[: found.snapshot_rows] = unpack(objects.get(found.snapshot_key), found.snapshot_rows)
+        try:
+            mask[: found.snapshot_rows] = unpack(objects.get(found.snapshot_key), found.snapshot_rows)
+        except ValueError as error:
+            raise DamagedObjectError(found.snapshot_key, f"{error}.") from error
     apply_changes(mask, found.changes)
     return mask
 

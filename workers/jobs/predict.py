@@ -1,14 +1,17 @@
 """Predictions for examples that are not in the pool."""
 
+from typing import Any
+
 import numpy as np
 import orjson
 
 from service.actions import models, projects
 from service.actions.predictions import prediction
 from service.catalog.tasks import task_of
+from service.errors import DamagedObjectError
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
-from workers.jobs.pool import featurizer
+from workers.jobs.pool import featurizer, width
 from workers.jobs.serving import open_model
 from workers.learning.matrices import Matrix
 
@@ -20,14 +23,24 @@ def run(context: JobContext) -> None:
     with context.fenced() as (session, _):
         project = projects.get(session, context.project_id)
         model = models.get(session, project.id, message.version)
-    inputs = orjson.loads(context.objects.get(message.inputs_key))
-    made_by = featurizer(project.features)
-    X: Matrix = (
-        np.array(inputs, dtype=np.float32) if made_by is None else made_by.featurize(inputs, project.features["params"])
-    )
+    X = _inputs(context, message.inputs_key, project.features)
     task = task_of(project.task)
     trained = open_model(context, model, task)
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
     with context.fenced() as (session, _):
         context.finish(session, {"model_version": model.version, "predictions": answers})
     context.objects.delete(message.inputs_key)
+
+
+def _inputs(context: JobContext, key: str, features: dict[str, Any]) -> Matrix:
+    """What a model sees of the kept examples, which are one row each."""
+    made_by = featurizer(features)
+    try:
+        inputs = orjson.loads(context.objects.get(key))
+        if made_by is None:
+            return np.array(inputs, dtype=np.float32).reshape(len(inputs), width(features))
+    except (ValueError, TypeError) as error:
+        raise DamagedObjectError(key, "it holds no vectors of the project.") from error
+    if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
+        raise DamagedObjectError(key, "it holds no texts.")
+    return made_by.featurize(inputs, features["params"])

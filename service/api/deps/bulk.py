@@ -21,6 +21,8 @@ from service.api.deps.grouping import Groups
 from service.api.deps.parameters import BulkMode, IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
 from service.api.schemas.base import Schema
+from service.codecs.arrival import Arrival
+from service.codecs.limits import Limits
 from service.codecs.media import CHUNK_BYTES, Media, parse_media
 
 
@@ -128,18 +130,20 @@ class BulkEdges:
         header = request.headers.get
         media = parse_media(header("content-type"), header("content-encoding"), tables=self._tables)
         with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(held.settings.spool_dir)) as file:
-            digest, size = await _spool(request, file)
+            arrival = Arrival(media, Limits.of(held.settings), atomic=mode == "atomic")
+            digest, size = await _spool(request, file, arrival)
             body = BulkBody(file, media, mode, size)
             hashed = request_hash(request, b"", digest=digest)
             yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
 
 
-async def _spool(request: Request, file: IO[bytes]) -> tuple[str, int]:
-    """Write the body as it comes; returns its hash and its size."""
+async def _spool(request: Request, file: IO[bytes], arrival: Arrival) -> tuple[str, int]:
+    """Write the body as it comes; returns its hash and its size. A body that fits into one chunk is not watched."""
     digest = hashlib.sha256()
     held = bytearray()
 
     def write() -> None:
+        arrival.take(held)
         digest.update(held)
         file.write(held)
         held.clear()
@@ -148,7 +152,8 @@ async def _spool(request: Request, file: IO[bytes]) -> tuple[str, int]:
         held += piece
         if len(held) >= CHUNK_BYTES:
             await run_in_threadpool(write)
-    write()
+    digest.update(held)
+    file.write(held)
     size = file.tell()
     file.seek(0)
     return digest.hexdigest(), size

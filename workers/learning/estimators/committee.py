@@ -10,10 +10,11 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from workers.learning.estimators.files import ModelFileError, read_members
 from workers.learning.estimators.linear import LinearForm
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.preprocessing import Preprocessed
-from workers.learning.estimators.registry import ESTIMATORS, TRUSTED_TYPES
+from workers.learning.estimators.registry import ESTIMATORS
 from workers.learning.estimators.training import TrainingRequest, fit, learn, prepare, settled, tolerant
 from workers.learning.matrices import Matrix, Rows, is_sparse
 from workers.learning.parallel import Parallel, single_threaded
@@ -66,9 +67,13 @@ class Committee:
         """The committee of a file made by `dump`.
 
         Raises:
-            skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type than a model's.
+            ModelFileError: when the file holds anything else.
         """
-        return cls(tuple(skops.io.loads(data, trusted=TRUSTED_TYPES)), class_count)
+        members = read_members(data)
+        pipelines = tuple(member for member in members if isinstance(member, Pipeline))
+        if len(pipelines) < len(members):
+            raise ModelFileError("It holds a number in the place of a member.")
+        return cls(pipelines, class_count)
 
     @cached_property
     def _linear(self) -> tuple[list[int], LinearForm | None]:

@@ -10,8 +10,8 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from workers.learning.estimators.files import read_pipeline
 from workers.learning.estimators.linear import LinearForm
-from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix, is_sparse, numbers
 
 
@@ -53,9 +53,9 @@ class TrainedModel:
         """The model of a file made by `dump`.
 
         Raises:
-            skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type.
+            ModelFileError: when the file holds anything else.
         """
-        return cls(pipeline=skops.io.loads(data, trusted=TRUSTED_TYPES), class_count=class_count)
+        return cls(pipeline=read_pipeline(data), class_count=class_count)
 
     @cached_property
     def _linear(self) -> LinearForm | None:

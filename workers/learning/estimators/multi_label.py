@@ -9,8 +9,8 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from workers.learning.estimators.files import read_members
 from workers.learning.estimators.model import TrainedModel
-from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix
 
 
@@ -47,9 +47,9 @@ class MultiLabelModel:
         """The model of a file made by `dump`.
 
         Raises:
-            skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type.
+            ModelFileError: when the file holds anything else.
         """
-        return cls(tuple(skops.io.loads(data, trusted=TRUSTED_TYPES)))
+        return cls(read_members(data))
 
 
 def _positive(pipeline: Pipeline, X: Matrix) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
+from workers.learning.estimators.files import read_pipeline
 from workers.learning.estimators.preprocessing import Preprocessed
-from workers.learning.estimators.registry import TRUSTED_TYPES
 from workers.learning.matrices import Matrix, numbers
 
 
@@ -48,9 +48,9 @@ class RegressionModel:
         """The model of a file made by `dump`.
 
         Raises:
-            skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type.
+            ModelFileError: when the file holds anything else.
         """
-        return cls(skops.io.loads(data, trusted=TRUSTED_TYPES))
+        return cls(read_pipeline(data))
 
 
 def fit_regressor(

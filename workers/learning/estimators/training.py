@@ -125,7 +125,7 @@ def load_model(data: bytes, *, task: Task, class_count: int) -> Trained:
     """The model of a file made by its `dump`.
 
     Raises:
-        skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type than a model's.
+        ModelFileError: when the file holds anything else.
     """
     if task == "multi_label":
         return MultiLabelModel.load(data)

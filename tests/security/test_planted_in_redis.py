@@ -1,0 +1,174 @@
+"""What somebody planted in Redis stops no worker, and is never run: through a real worker's loop."""
+
+import json
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from service.queue.messages import INTERACTIVE, TRAINING, QueueUnavailableError
+from tests.support.redis_server import RedisServer, running_redis, wait_until
+from tests.support.stack import filled, running
+from tests.support.worker_process import WorkerProcess, ring
+
+pytestmark = pytest.mark.processes
+
+QUEUE = f"rq:queue:{INTERACTIVE}"
+HONEST = "job_honest"
+MOST_LOGGED = 20_000
+MOST_RUNS = 10
+
+
+class Canary:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._target),)
+
+
+def call(name: str = "gleaner.run_job", **kwargs: object) -> bytes:
+    """A call as RQ writes it."""
+    return json.dumps([name, None, [], kwargs]).encode()
+
+
+def push(redis: Redis, rq_id: bytes, **fields: bytes | str) -> None:
+    """Plant a job with these fields, none if there are none, and ring it."""
+    if fields:
+        usual: dict[str, bytes | str] = {
+            "created_at": "2026-01-01T00:00:00.000000Z",
+            "origin": INTERACTIVE,
+            "timeout": "60",
+            "status": "queued",
+        }
+        redis.hset(b"rq:job:" + rq_id, mapping={**usual, **fields})  # type: ignore[dict-item] # keys of one type
+    redis.rpush(QUEUE, rq_id)
+
+
+def set_text(key: str, redis: Redis) -> None:
+    """Plant a text under a key."""
+    redis.set(key, "planted")
+
+
+def text_for_job(redis: Redis) -> None:
+    """Plant a text where a job is, and ring that."""
+    redis.set("rq:job:job_text-0", "planted")
+    push(redis, b"job_text-0")
+
+
+def fields(**planted: Any) -> Callable[[Redis], None]:
+    """Plant a job whose fields are wrong."""
+    return lambda redis: push(redis, b"job_planted-0", **{"data": call(job_id="job_planted"), **planted})
+
+
+DROPPED = "redis_job_dropped"
+REMOVED = "redis_key_removed"
+FORBIDDEN = "ForbiddenJobError"
+UNREADABLE = "DeserializationError"
+# What is planted, and what the log then says; nothing where it is not looked at.
+PLANTED: dict[str, tuple[Callable[[Redis], None], str]] = {
+    "a text for what is under way": (partial(set_text, f"rq:wip:{INTERACTIVE}"), REMOVED),
+    "a text for the workers": (partial(set_text, "rq:workers"), ""),
+    "a text for an honest job": (partial(set_text, f"rq:job:{HONEST}-0"), ""),
+    "a text for an honest job's runs": (partial(set_text, f"rq:executions:{HONEST}-0"), ""),
+    "a text for a rung job": (text_for_job, DROPPED),
+    "an unknown id": (lambda redis: push(redis, b"job_unknown-0"), DROPPED),
+    "an id of rubbish": (lambda redis: push(redis, b"\xff\xfe\0\x80\r\n"), DROPPED),
+    "an id of 10 MB": (lambda redis: push(redis, b"x" * 10_000_000, data=call(job_id="job_long")), DROPPED),
+    "no call": (fields(data=b"7"), UNREADABLE),
+    "rubbish": (fields(data=b"\xff\0\xfe", origin=b"\xff"), DROPPED),
+    "a call that unpacks to much": (fields(data=zlib.compress(bytes(1 << 27))), DROPPED),
+    "a call within many": (fields(data=b"[" * 4000), UNREADABLE),
+    "no time": (fields(created_at="soon"), DROPPED),
+    "no state": (fields(status="soon"), DROPPED),
+    "no time limit": (fields(timeout="soon"), DROPPED),
+    "another function": (fields(data=call("os.mkdir", path="CANARY")), FORBIDDEN),
+    "another argument": (fields(data=call(job_id="job_planted", path="CANARY")), FORBIDDEN),
+    "no id": (fields(data=call(job_id=["job_planted"])), FORBIDDEN),
+    "repeats": (fields(repeats_left="100000", repeat_intervals="[0]", retries_left="100000"), ""),
+    "a suspension": (partial(set_text, "rq:suspended"), ""),
+}
+
+
+def everything(redis: Redis, target: Path) -> Iterator[str]:
+    """Plant one thing after another; yields what the log will say."""
+    pickled = pickle.dumps(Canary(target))
+    named = {f"{kind}_callback_name": "antigravity.geohash" for kind in ("success", "failure", "stopped")}
+    extra: dict[str, tuple[Callable[[Redis], None], str]] = {
+        "a pickled call": (fields(data=pickled), UNREADABLE),
+        "a packed pickled call": (fields(data=zlib.compress(pickled)), UNREADABLE),
+        "pickled results": (fields(result=pickled, exc_info=pickled, meta=pickled, group_id=pickled), ""),
+        "callbacks": (fields(**named, webhooks='[{"url": "http://127.0.0.1:9/"}]'), ""),
+    }
+    for plant, told in (*PLANTED.values(), *extra.values()):
+        plant(redis)
+        yield told
+
+
+def ring_until_done(server: RedisServer, worker: WorkerProcess, done: int) -> None:
+    """Ring the honest job until it was done more often than that: again and again, as the dispatcher does."""
+    for _ in range(10):
+        with suppress(QueueUnavailableError):
+            ring(server, HONEST)
+        with suppress(AssertionError):
+            wait_until(lambda: worker.done().count(HONEST) > done, 0.7)
+            return
+    raise AssertionError(worker.log()[-2000:])
+
+
+def test_whatever_is_planted_honest_jobs_go_on_and_nothing_else_is_run(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with running_redis() as server, Redis.from_url(server.url) as redis:
+        worker = WorkerProcess(tmp_path, server.url)
+        try:
+            ring_until_done(server, worker, 0)
+            for told in everything(redis, target):
+                done, logged = worker.done().count(HONEST), len(worker.log())
+                ring_until_done(server, worker, done)
+                wait_until(lambda told=told, logged=logged: told in worker.log()[logged:], 3)  # type: ignore[misc]
+                assert len(worker.log()) - logged < MOST_LOGGED
+            assert worker.process.poll() is None
+            assert worker.done().count("job_planted") < MOST_RUNS
+        finally:
+            worker.kill()
+    assert not target.exists()
+    assert "antigravity" not in worker.log()
+
+
+def test_a_queue_of_another_type_is_made_anew(tmp_path: Path) -> None:
+    with running_redis() as server, Redis.from_url(server.url) as redis:
+        redis.set(QUEUE, "planted")
+        redis.hset(f"rq:queue:{TRAINING}", "a", "b")
+        worker = WorkerProcess(tmp_path, server.url)
+        try:
+            ring_until_done(server, worker, 0)
+        finally:
+            worker.kill()
+    assert worker.log().count(REMOVED) == 2
+
+
+def test_a_call_of_another_job_runs_what_sql_says_once() -> None:
+    """Of another kind, of another project, one that has ended, one that does not exist."""
+    with running() as stack, Redis(unix_socket_path=str(stack.socket)) as redis:
+        client = stack.client
+        one, other = filled(client), filled(client)
+        ended = client.query(one)
+        client.succeeded(ended)
+        before = client.job(ended), client.batch(ended)
+        training = client.train(other)
+        for n, job_id in enumerate([training, training, ended, "job_00000000000000000000000000"]):
+            push(redis, f"{ended}-{n + 70}".encode(), data=call(job_id=job_id))
+        client.succeeded(training)
+        client.succeeded(client.query(one))
+        assert (client.job(ended), client.batch(ended)) == before
+        assert client.job(training)["attempts"] == 1
+        assert (client.models(one), client.models(other)) == ({}, {1: training})

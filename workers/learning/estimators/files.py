@@ -1,0 +1,63 @@
+"""The files of models, from which nothing is built but pipelines of trusted types."""
+
+import io
+import struct
+import tokenize
+import zipfile
+import zlib
+
+import skops.io
+from sklearn.pipeline import Pipeline
+
+from workers.learning.estimators.registry import TRUSTED_TYPES
+
+# What zipfile, skops, numpy and the types that skops builds make of a file that is not theirs.
+_FAULTS = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+class ModelFileError(Exception):
+    """A file is not what the `dump` of a model makes."""
+
+
+def read_pipeline(data: bytes) -> Pipeline:
+    """The one pipeline of a file.
+
+    Raises:
+        ModelFileError: the file holds anything else; nothing of it was run.
+    """
+    found = _read(data)
+    if not isinstance(found, Pipeline):
+        raise ModelFileError(f"It holds {type(found).__name__}, and no pipeline.")
+    return found
+
+
+def read_members(data: bytes) -> tuple[Pipeline | float, ...]:
+    """The pipelines of a file of several, or a number in the place of one.
+
+    Raises:
+        ModelFileError: the file holds anything else; nothing of it was run.
+    """
+    found = _read(data)
+    if not isinstance(found, list) or not all(isinstance(member, Pipeline | float) for member in found):
+        raise ModelFileError("It holds no list of pipelines.")
+    return tuple(found)
+
+
+def _read(data: bytes) -> object:
+    try:
+        _check_size(data)
+        found: object = skops.io.loads(data, trusted=TRUSTED_TYPES)
+    except _FAULTS as error:
+        raise ModelFileError(f"It cannot be read ({type(error).__name__}).") from error
+    return found
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse what unpacks to more: skops packs without compression."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        unpacked = sum(member.file_size for member in packed.infolist())
+    if unpacked > len(data):
+        raise ModelFileError(f"Its {len(data)} bytes unpack to {unpacked}.")
