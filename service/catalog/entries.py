@@ -33,13 +33,14 @@ class StrategyEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatorEntry:
-    """A kind of model that trains on the labels."""
+    """A kind of model that trains on the labels. `onnx`: those of vectors and single classes can be had in ONNX."""
 
     name: str
     summary: str
     parameters: Schema
     needs: tuple[Need, ...] = ("features", "labels")
     tasks: tuple[Task, ...] = ("classification",)
+    onnx: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

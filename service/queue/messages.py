@@ -17,6 +17,7 @@ QUEUE_OF_KIND = {
     "query": INTERACTIVE,
     "predict": INTERACTIVE,
     "agreement": INTERACTIVE,
+    "export": INTERACTIVE,
     "training": TRAINING,
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
@@ -105,6 +106,12 @@ class AgreementMessage(Message):
     """A report on the answers of the moment."""
 
 
+class ExportMessage(Message):
+    """A version of the model in ONNX."""
+
+    version: int
+
+
 class TrainingMessage(Message):
     """A training of the project's estimator on the labels of the moment."""
 
@@ -123,6 +130,7 @@ MESSAGE_OF_KIND: dict[str, type[Message]] = {
     "query": QueryMessage,
     "predict": PredictMessage,
     "agreement": AgreementMessage,
+    "export": ExportMessage,
     "training": TrainingMessage,
     "merge": MergeMessage,
     "deletion": DeletionMessage,

@@ -18,6 +18,11 @@ def committee_key(model_key: str) -> str:
     return f"{model_key}.committee"
 
 
+def onnx_key(model_key: str) -> str:
+    """The key of a model in ONNX, made when somebody wants it."""
+    return f"{model_key}.onnx"
+
+
 def inputs_prefix(project_id: str) -> str:
     """The prefix of examples that wait to be predicted."""
     return f"inputs/{project_id}/"

@@ -216,7 +216,6 @@ def test_predicting_checks_its_examples(api: Api) -> None:
     assert one == two
     artifact = api.http.get(f"/v1/projects/{project_id}/models/1/artifact")
     assert artifact.content.startswith(b"PK")
-    assert api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=onnx").status_code == 422
 
 
 def _tick(api: Api, seconds: float) -> int:

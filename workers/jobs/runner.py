@@ -36,7 +36,7 @@ from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
 from service.telemetry import logger
-from workers.jobs import agreement, deletion, merge, plugins, predict, query, train
+from workers.jobs import agreement, deletion, export, merge, plugins, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
@@ -47,6 +47,7 @@ JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "query": query.run,
     "predict": predict.run,
     "agreement": agreement.run,
+    "export": export.run,
     "training": train.run,
     "merge": merge.run,
     "deletion": deletion.run,

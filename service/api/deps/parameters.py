@@ -21,6 +21,7 @@ NO_FIELDS = [Depends(_no_fields)]
 """For routes whose body may be left out and holds nothing."""
 
 ProjectId = Annotated[str, Path(description="Id of the project.", examples=["prj_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+Version = Annotated[int, Path(ge=1, lt=2**31, description="Version of the model.")]
 JobId = Annotated[str, Path(description="Id of the job.", examples=["job_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
 PageSize = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
 PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]

@@ -1,17 +1,14 @@
-"""Trainings, models, their files and predictions."""
+"""Trainings, models and predictions."""
 
-from typing import Annotated, Literal
-
-from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import models, projects, serving, trainings
 from service.actions.jobs import Room
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
-from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading, Runtime, utc_now
+from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId, Version
+from service.api.deps.runtime import Reading, Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
@@ -20,18 +17,15 @@ from service.api.schemas.models import ActivateIn, CurvePoint, ModelOut, Predict
 from service.api.schemas.projects import counts_of
 from service.errors import (
     ConflictError,
-    FieldError,
     GleanerError,
     IdempotencyMismatchError,
     JobNotSucceededError,
     MalformedRequestError,
     NotFoundError,
     UnauthenticatedError,
-    UnsupportedFeatureError,
 )
 
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["models"])
-Version = Annotated[int, Path(ge=1, lt=2**31, description="Version of the model.")]
 _PREDICT_SECONDS = 10.0
 
 
@@ -110,33 +104,6 @@ def activate_model(
         lambda session: serving.activate(session, project_id, version, pin=pin, now=writing.now, share=share),
         render=lambda activated: ModelOut.of(*activated),
     )
-
-
-@router.get(
-    "/models/{version}/artifact",
-    operation_id="getModelArtifact",
-    summary="Download a model",
-    response_class=FileResponse,
-    responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        **responses(NotFoundError),
-    },
-)
-def get_artifact(
-    project_id: ProjectId,
-    version: Version,
-    _: Reader,
-    session: Reading,
-    held: Held,
-    format: Annotated[Literal["skops", "onnx"], Query(json_schema_extra={"enum": ["skops"]})] = "skops",  # noqa: A002 - the contract's name
-) -> FileResponse:
-    """The scikit-learn pipeline in skops format: it loads without pickle."""
-    if format == "onnx":
-        detail = "This release offers skops."
-        raise UnsupportedFeatureError(detail, errors=[FieldError("/query/format", "unsupported", detail)])
-    model = models.get_trained(session, projects.get(session, project_id).id, version)
-    name = f"{project_id}-{version}.skops"
-    return FileResponse(held.objects.path(model.artifact_key), media_type="application/octet-stream", filename=name)
 
 
 @router.post(

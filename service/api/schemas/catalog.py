@@ -16,13 +16,22 @@ class EntryOut(Schema):
     tasks: list[str] = Field(description="Which tasks it serves.")
 
 
-class EstimatorOut(EntryOut):
-    """A kind of model."""
+class NeedyOut(EntryOut):
+    """What an entry that reads something of a project has."""
 
     needs: list[str]
 
 
-class StrategyOut(EstimatorOut):
+class EstimatorOut(NeedyOut):
+    """A kind of model."""
+
+    onnx: bool = Field(
+        description="Whether its models can be had in ONNX, of vectors and with one class an example. "
+        "`auto`: when what it chose can."
+    )
+
+
+class StrategyOut(NeedyOut):
     """A query strategy."""
 
     paper: str
@@ -37,5 +46,5 @@ class FeaturizerOut(EntryOut):
     serves: str = Field(description="The `features.type` of a project.")
 
 
-class StoppingRuleOut(EstimatorOut):
+class StoppingRuleOut(NeedyOut):
     """A rule that suggests to stop labelling."""

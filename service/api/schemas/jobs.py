@@ -46,6 +46,9 @@ class JobOut(Schema):
         }
         if job.kind == "query":
             links["batch"] = f"/v1/jobs/{job.id}/batch"
+        if job.kind == "export":
+            model = f"/v1/projects/{job.project_id}/models/{job.payload['version']}"
+            links["artifact"] = f"{model}/artifact?format=onnx"
         return cls(
             id=job.id,
             kind=job.kind,

@@ -36,7 +36,7 @@ _LINKS: Mapping[tuple[str, str], tuple[tuple[str, dict[str, str]], ...]] = {
         *_named("example_id", "/items/0/example_id", "getExample", project_id="$response.body#/project_id"),
     ),
     ("listModels", "200"): tuple(
-        _named("version", "/items/0/version", "getModel", "getModelArtifact", "predict", **_PROJECT)
+        _named("version", "/items/0/version", "getModel", "getModelCard", "getModelArtifact", "predict", **_PROJECT)
     ),
     ("createKey", "201"): tuple(_named("key_id", "/id", "getKey", "rotateKey", "revokeKey")),
     ("rotateKey", "201"): tuple(_named("key_id", "/id", "getKey", "revokeKey")),

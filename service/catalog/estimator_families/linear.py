@@ -6,6 +6,7 @@ from service.catalog.estimator_families.shared import CLASS_WEIGHT, CLASSES, COM
 ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="logistic_regression",
+        onnx=True,
         tasks=CLASSES,
         summary="Multinomial logistic regression with L2 penalty on scaled features. Fast, calibrated, the default.",
         parameters=schema_of(
@@ -26,6 +27,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="linear_svm",
+        onnx=True,
         tasks=CLASSES,
         summary="Linear support vector machine, its scores calibrated by temperature scaling on held-out labels. "
         "For text and many columns.",
@@ -45,6 +47,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="sgd",
+        onnx=True,
         tasks=CLASSES,
         summary="Linear model by averaged stochastic gradient descent, calibrated by temperature scaling. For very "
         "many labels.",

@@ -25,6 +25,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="naive_bayes",
+        onnx=True,
         tasks=CLASSES,
         summary="Naive Bayes: Gaussian on vectors, multinomial on the weighted terms of text. The fastest; its "
         "probabilities are too sure.",
@@ -49,6 +50,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="knn",
+        onnx=True,
         tasks=CLASSES,
         summary="Votes of the nearest labelled examples. Each prediction compares with every label.",
         parameters=schema_of(
@@ -97,6 +99,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="mlp",
+        onnx=True,
         tasks=CLASSES,
         summary="Neural network of one to three small layers. For hundreds of labels or more.",
         parameters=schema_of(

@@ -33,12 +33,14 @@ _TREES: Mapping[str, Schema] = {
 ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="random_forest",
+        onnx=True,
         tasks=EVERY_TASK,
         summary="Random forest. For raw tables whose classes no straight line separates; slower to load and score.",
         parameters=schema_of(**_TREES, **LATENT, **CLASS_WEIGHT, **COMMITTEE),
     ),
     EstimatorEntry(
         name="extra_trees",
+        onnx=True,
         tasks=CLASSES,
         summary="Extremely randomised trees. Like a random forest; quicker to train and smoother.",
         parameters=schema_of(**_TREES, **LATENT, **CLASS_WEIGHT, **COMMITTEE),

@@ -35,6 +35,12 @@ def find(session: Session, project_id: str, *, kind: str, state: str) -> Job | N
     return session.scalars(query.order_by(Job.id).limit(1)).first()
 
 
+def newest_of(session: Session, project_id: str, *, kind: str, payload: dict[str, Any]) -> Job | None:
+    """The newest job of a kind for exactly this work."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.payload == payload)
+    return session.scalars(query.order_by(Job.id.desc()).limit(1)).first()
+
+
 def trainings(session: Session, project_id: str) -> Sequence[Job]:
     """A project's trainings that have not ended: the one that runs, if any, then those that wait."""
     query = select(Job).where(Job.project_id == project_id, Job.kind == "training", Job.state.in_(UNFINISHED))

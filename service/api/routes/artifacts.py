@@ -1,0 +1,101 @@
+"""Models that leave the service: their files and their cards."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.actions import exports, models, projects
+from service.actions.jobs import Room
+from service.api.deps.callers import Reader
+from service.api.deps.parameters import Prefer, ProjectId, Version
+from service.api.deps.runtime import Held, Reading, Runtime, utc_now
+from service.api.deps.waiting import wait_for_job
+from service.api.problems import base_url, responses
+from service.api.schemas.cards import ModelCard
+from service.api.schemas.jobs import JobOut
+from service.db.tables import Job, Model
+from service.errors import (
+    JobNotSucceededError,
+    NotFoundError,
+    TooManyRequestsError,
+    UnavailableError,
+    UnsupportedFeatureError,
+)
+from service.storage.artifacts import onnx_key
+
+router = APIRouter(prefix="/v1/projects/{project_id}/models/{version}", tags=["models"])
+_FILE = "application/octet-stream"
+
+
+@router.get(
+    "/card",
+    operation_id="getModelCard",
+    summary="Get the card of a model",
+    responses=responses(NotFoundError),
+)
+def get_card(project_id: ProjectId, version: Version, _: Reader, session: Reading, request: Request) -> ModelCard:
+    """What whoever takes the model out has to know: labels, metrics, classes, features, and how to load its files."""
+    project = projects.get(session, project_id)
+    return ModelCard.of(project, models.get_trained(session, project.id, version), base_url(request))
+
+
+@router.get(
+    "/artifact",
+    operation_id="getModelArtifact",
+    summary="Download a model",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {_FILE: {"schema": {"type": "string", "format": "binary"}}}},
+        202: {"model": JobOut, "description": "The file is being made; ask again when the job has ended."},
+        **responses(
+            NotFoundError, JobNotSucceededError, UnsupportedFeatureError, TooManyRequestsError, UnavailableError
+        ),
+    },
+)
+async def get_artifact(
+    project_id: ProjectId,
+    version: Version,
+    _: Reader,
+    request: Request,
+    held: Held,
+    format: Annotated[Literal["skops", "onnx"], Query()] = "skops",  # noqa: A002 - the contract's name
+    prefer: Prefer = None,
+) -> Response:
+    """`skops`: the scikit-learn pipeline, which loads without pickle. `onnx`: made when it is first asked for.
+
+    `Link` names the model's card.
+    """
+    model = await run_in_threadpool(_model, held, project_id, version, format)
+    key = model.artifact_key if format == "skops" else onnx_key(model.artifact_key)
+    headers: dict[str, str] = {}
+    if format == "onnx" and not await run_in_threadpool(held.objects.exists, key):
+        begun = await run_in_threadpool(_convert, held, project_id, version)
+        job, headers = await wait_for_job(request, begun.id, project_id=project_id, prefer=prefer)
+        exports.check_ended(job)
+        if job.state != "succeeded":
+            headers |= {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
+            return Response(JobOut.of(job, base_url(request)).render(), 202, headers, "application/json")
+    headers["Link"] = f'</v1/projects/{project_id}/models/{version}/card>; rel="describedby"'
+    path = await run_in_threadpool(held.objects.path, key)
+    return FileResponse(path, headers=headers, media_type=_FILE, filename=f"{project_id}-{version}.{format}")
+
+
+def _model(held: Runtime, project_id: str, version: int, form: str) -> Model:
+    """The model, if it can be had in this form."""
+    with held.database.read() as session:
+        project = projects.get(session, project_id)
+        model = models.get_trained(session, project.id, version)
+    if form == "onnx":
+        exports.check_onnx(project, model)
+    return model
+
+
+def _convert(held: Runtime, project_id: str, version: int) -> Job:
+    settings = held.settings
+    with held.write() as session:
+        project = projects.get(session, project_id)
+        model = models.get_trained(session, project.id, version)
+        share, room = settings.jobs_in_queue_per_project, Room.of(settings)
+        return exports.ask(session, project, model, now=utc_now(), share=share, room=room)

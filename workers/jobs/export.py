@@ -1,0 +1,41 @@
+"""A model in ONNX."""
+
+from importlib.util import find_spec
+
+from service.actions import exports, models, projects
+from service.catalog.tasks import task_of
+from service.errors import UnsupportedFeatureError
+from service.queue.messages import ExportMessage
+from service.storage.artifacts import onnx_key
+from workers.jobs.context import JobContext
+from workers.jobs.serving import open_model
+from workers.learning.estimators.model import TrainedModel
+
+_PACKAGES = ("onnx", "skl2onnx")
+
+
+def run(context: JobContext) -> None:
+    """Convert the version of the message, and keep its file beside the model's own.
+
+    Raises:
+        UnsupportedFeatureError: it cannot be converted, or not by this worker.
+    """
+    message = context.claim.message
+    assert isinstance(message, ExportMessage)  # noqa: S101 - the kind of the job says so
+    with context.read() as session:
+        project = projects.get(session, context.project_id)
+        model = models.get_trained(session, project.id, message.version)
+    exports.check_onnx(project, model)
+    if any(find_spec(name) is None for name in _PACKAGES):
+        raise UnsupportedFeatureError("Workers make ONNX where the extra `onnx` of gleaner is installed.")
+    from workers.learning.onnx_format import to_onnx  # noqa: PLC0415 - its packages are optional
+
+    context.progress.tell(0, 1, "converting")
+    trained = open_model(context, model, task_of(project.task))
+    assert isinstance(trained, TrainedModel)  # noqa: S101 - the task says so
+    made = to_onnx(trained, model.classes, name=f"{project.id}-{model.version}")
+    with context.fenced():
+        pass  # a job that was cancelled leaves nothing behind
+    context.objects.put_bytes(onnx_key(model.artifact_key), made)
+    with context.fenced() as (session, _):
+        context.finish(session, {"model_version": model.version, "format": "onnx", "bytes": len(made)})
