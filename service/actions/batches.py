@@ -11,12 +11,11 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import jobs, projects
 from service.catalog.strategies import reviews
 from service.db.queries import batches as queries
 from service.db.queries import candidates
 from service.db.queries.candidates import Pick
-from service.db.queries.projects import lock_pool
 from service.db.tables import Batch, Job
 from service.errors import ConflictError, FieldError, InvalidRequestError, JobNotSucceededError, NotFoundError
 from service.queue.messages import QueryMessage
@@ -223,7 +222,7 @@ def renew(
     The pool is locked: a query may just be giving another what ran out while this request waited.
     """
     job = _query_job(session, job_id, project_id)
-    lock_pool(session, job.project_id)
+    projects.lock(session, job.project_id)
     now = clock()
     renewed = queries.renew(session, job.id, until=now + timedelta(seconds=lease_seconds), now=now)
     if not renewed:
@@ -234,6 +233,7 @@ def renew(
 def release(session: Session, job_id: str, *, project_id: str | None, example_ids: list[str] | None) -> int:
     """End the leases of a batch, all or of some examples; how many ended."""
     job = _query_job(session, job_id, project_id)
+    projects.lock(session, job.project_id)
     if example_ids is not None:
         known = queries.item_ids(session, job.id)
         bad = [

@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import candidates
+from service.actions import candidates, projects
 from service.actions.backups import object_keys
 from service.actions.candidates import is_candidate
 from service.actions.predictions import chunk_of, is_record
 from service.db.queries import arrays, upkeep
 from service.db.queries import candidates as candidate_queries
-from service.db.queries.projects import lock_pool
 from service.db.queries.upkeep import Named
-from service.db.tables import Outbox, Pool, Project, Table
-from service.errors import DamagedObjectError
+from service.db.tables import Pool, Project
+from service.errors import DamagedObjectError, NotFoundError
 from service.storage.bitmaps import Change, apply_changes, unpack
 from service.storage.chunks import open_csr, open_dense
 from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore
 
-Repair = Callable[[Session], None]
+Repair = Callable[[Session], bool]
 Transaction = Callable[[], AbstractContextManager[Session]]
 _OWNED_PARTS = 3  # a kind, a project, a name
 
@@ -42,7 +42,7 @@ class Finding:
         project_id: Whose; empty: nobody's.
         name: The object or row.
         detail: What it means.
-        repair: Makes it right; none: a person has to.
+        repair: Makes it right; false when that has to wait. None: a person has to.
     """
 
     kind: str
@@ -73,14 +73,15 @@ def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -
 
 def repair(findings: Iterable[Finding], *, write: Transaction) -> list[Finding]:
     """Repair what can be; returns what is left."""
-    left = []
-    for finding in findings:
-        if finding.repair is None:
-            left.append(finding)
-            continue
+    return [finding for finding in findings if finding.repair is None or not _repaired(finding.repair, write)]
+
+
+def _repaired(repair: Repair, write: Transaction) -> bool:
+    try:
         with write() as session:
-            finding.repair(session)
-    return left
+            return repair(session)
+    except NotFoundError:
+        return True  # it went with its project
 
 
 def _old(objects: ObjectStore, grace_seconds: float) -> Iterator[tuple[str, float]]:
@@ -102,8 +103,9 @@ def _orphans(old: Iterable[str], names: Iterable[Named], leaving: set[str], obje
         if key in known or owner in leaving:
             continue
 
-        def remove(_session: Session, key: str = key) -> None:
+        def remove(_session: Session, key: str = key) -> bool:
             objects.delete(key)
+            return True
 
         yield Finding("orphan-object", owner, key, "No row names it.", remove)
 
@@ -132,11 +134,12 @@ def _lost(one: Named, fault: str) -> Finding:
     kind = f"{fault}-{one.kind}"
     if one.kind == "chunk" and not is_record(one.row.array):
 
-        def drop(session: Session) -> None:
-            pool = lock_pool(session, one.project_id)
+        def drop(session: Session) -> bool:
+            _, pool = projects.lock(session, one.project_id)
             pool.chunk_generation += 1
             session.flush()
             arrays.retire(session, [one.key], generation=pool.chunk_generation)
+            return True
 
         return Finding(kind, one.project_id, one.key, "Derived: dropped, jobs make it again.", drop)
     if one.kind == "snapshot":
@@ -144,10 +147,7 @@ def _lost(one: Named, fault: str) -> Finding:
             kind, one.project_id, one.key, "Who may be picked is derived anew.", _rebuilds_candidates(one.project_id)
         )
     if one.kind == "errors":
-
-        def forget(session: Session) -> None:
-            session.delete(session.merge(one.row, load=False))
-
+        forget = _does(partial(upkeep.forget_error_list, list_id=one.row.id))
         return Finding(kind, one.project_id, one.key, "A list of bad rows: forgotten.", forget)
     remedy = {
         "chunk": f"What was uploaded of rows {getattr(one.row, 'start', 0)} to {getattr(one.row, 'stop', 0)}: from a "
@@ -161,72 +161,69 @@ def _lost(one: Named, fault: str) -> Finding:
 def _rows(session: Session) -> Iterator[Finding]:
     for lease in upkeep.stray_leases(session):
         name = f"{lease.example_id} of {lease.holder}"
-        yield Finding("stray-lease", lease.project_id, name, "Its example or job is gone.", _removes(lease))
+        remove = _does(partial(upkeep.remove_stray_lease, lease=lease))
+        yield Finding("stray-lease", lease.project_id, name, "Its example or job is gone.", remove)
     for job in upkeep.stray_jobs(session):
-        yield Finding("stray-job", job.project_id, job.id, "Its project is gone.", _removes(job))
+        remove = _does(partial(upkeep.remove_stray_job, job_id=job.id))
+        yield Finding("stray-job", job.project_id, job.id, "Its project is gone.", remove)
     for label in upkeep.stray_labels(session):
         yield Finding("stray-label", label.project_id, label.id, "Its example is gone.")
     for job in upkeep.unrung_jobs(session):
-        row = Outbox(job_id=job.id, project_id=job.project_id, ring_after=datetime.now(UTC))
-        yield Finding("unrung-job", job.project_id, job.id, "Nobody would ring it.", _adds(row))
+        post = _does(partial(upkeep.post, job_id=job.id, now=datetime.now(UTC)))
+        yield Finding("unrung-job", job.project_id, job.id, "Nobody would ring it.", post)
     for table, count in upkeep.broken_references(session):
         yield Finding("broken-reference", "", table, f"{count} rows refer to rows that are not there.")
 
 
-def _removes(row: Table) -> Repair:
-    def remove(session: Session) -> None:
-        session.delete(session.merge(row, load=False))
-        session.flush()
+def _does(change: Callable[[Session], None]) -> Repair:
+    """A repair by a change that looks at its row again, which may be right or gone since."""
 
-    return remove
+    def repair(session: Session) -> bool:
+        change(session)
+        return True
 
-
-def _adds(row: Table) -> Repair:
-    def add(session: Session) -> None:
-        session.merge(row)
-        session.flush()
-
-    return add
+    return repair
 
 
 def _counters(session: Session, objects: ObjectStore) -> Iterator[Finding]:
     for project, pool in upkeep.checkable_pools(session):
         overlap: int = project.annotation["overlap"]
-        repairs = _recounts(project.id, overlap)
+        repairs = _recounts(project.id)
         if count := upkeep.miscounted(session, project.id):
             yield Finding("wrong-count", project.id, "examples", f"{count} examples miscount their labels.", repairs)
         for name, right in upkeep.recounted(session, project.id, overlap=overlap).items():
             told = getattr(pool, name)
             if told != right:
                 yield Finding("wrong-count", project.id, name, f"{told}, and not {right}.", repairs)
-        wrong = _wrong_candidates(session, project, pool, objects)
-        if wrong:
-            rebuild = _rebuilds_candidates(project.id)
-            detail = f"{wrong} examples are offered that should not be, or are not and should."
-            yield Finding("wrong-candidates", project.id, "candidates", detail, rebuild)
+        wrong = _candidates_fault(session, project, pool, objects)
+        if wrong is not None:
+            yield Finding("wrong-candidates", project.id, "candidates", wrong, _rebuilds_candidates(project.id))
 
 
-def _recounts(project_id: str, overlap: int) -> Repair:
-    def recount(session: Session) -> None:
-        pool = lock_pool(session, project_id)
+def _recounts(project_id: str) -> Repair:
+    def recount(session: Session) -> bool:
+        project, pool = projects.lock(session, project_id)
+        if pool.upload_id is not None:
+            return False  # what it has put in is not counted before it is published
         upkeep.recount_examples(session, project_id)
+        overlap: int = project.annotation["overlap"]
         for name, right in upkeep.recounted(session, project_id, overlap=overlap).items():
             setattr(pool, name, right)
         session.flush()
-        _rebuilds_candidates(project_id)(session)
+        return _rebuilds_candidates(project_id)(session)
 
     return recount
 
 
 def _rebuilds_candidates(project_id: str) -> Repair:
-    def rebuild(session: Session) -> None:
-        pool = lock_pool(session, project_id)
-        project = session.get_one(Project, project_id)
+    def rebuild(session: Session) -> bool:
+        project, pool = projects.lock(session, project_id)
         upkeep.forget_candidates(session, project_id)
         pool.snapshot_key, pool.snapshot_rows = None, 0
         pool.snapshot_sequence = pool.change_sequence
         candidates.enter(session, pool, 0, _right_mask(session, project, pool))
         session.flush()
+        return True
 
     return rebuild
 
@@ -239,14 +236,19 @@ def _right_mask(session: Session, project: Project, pool: Pool) -> NDArray[np.bo
     return mask
 
 
-def _wrong_candidates(session: Session, project: Project, pool: Pool, objects: ObjectStore) -> int:
-    """How many rows of the mask differ from what the examples say; 0 when its snapshot cannot be read."""
-    mask = np.zeros(pool.next_row, dtype=np.bool_)
+def _candidates_fault(session: Session, project: Project, pool: Pool, objects: ObjectStore) -> str | None:
+    """How the mask differs from what the examples say; none when its snapshot cannot be read."""
+    mask, kept = np.zeros(pool.next_row, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
     try:
         if pool.snapshot_key is not None:
-            mask[: pool.snapshot_rows] = unpack(objects.get(pool.snapshot_key), pool.snapshot_rows)
+            kept = unpack(objects.get(pool.snapshot_key), pool.snapshot_rows)
     except (ObjectNotFoundError, ValueError):
-        return 0  # told as such, or replaced since
+        return None  # told as such, or replaced since
     since = candidate_queries.changes(session, project.id, after=pool.snapshot_sequence)
-    apply_changes(mask, (Change(*change) for change in since))
-    return int(np.count_nonzero(mask != _right_mask(session, project, pool)))
+    try:
+        mask[: len(kept)] = kept
+        apply_changes(mask, (Change(*change) for change in since))
+    except ValueError as error:
+        return f"Who may be picked cannot be read: {error}."
+    wrong = int(np.count_nonzero(mask != _right_mask(session, project, pool)))
+    return f"{wrong} examples are offered that should not be, or are not and should." if wrong else None

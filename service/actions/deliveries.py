@@ -110,15 +110,20 @@ def _take(session: Session, delivery: Delivery, webhook: Webhook, *, lease: time
     )
 
 
-def give_back(session: Session, parcel: Parcel, *, now: datetime) -> None:
-    """An attempt was interrupted: it does not count, and another follows."""
-    queries.change_attempt(session, parcel.delivery_id, parcel.attempt, attempt=parcel.attempt - 1, next_attempt_at=now)
+def give_back(session: Session, parcels: Sequence[Parcel], *, now: datetime) -> None:
+    """Attempts were interrupted: they do not count, and others follow."""
+    webhook_queries.lock(session, {parcel.webhook_id for parcel in parcels})
+    for parcel in parcels:
+        earlier = parcel.attempt - 1
+        queries.change_attempt(session, parcel.delivery_id, parcel.attempt, attempt=earlier, next_attempt_at=now)
 
 
 def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime) -> None:
     """Log an attempt and decide what follows: the end, another attempt, or the end of the webhook."""
-    delivery = queries.get(session, parcel.delivery_id)
     webhook = webhook_queries.get(session, parcel.webhook_id)
+    if webhook is not None and _may_disable(parcel, outcome):
+        webhook_queries.lock_all(session, webhook.project_id)
+    delivery = queries.get(session, parcel.delivery_id)
     if delivery is None or webhook is None:  # removed meanwhile
         return
     _log(session, parcel, outcome)
@@ -135,6 +140,11 @@ def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime)
     else:
         following = now + _wait(parcel.attempt, outcome.retry_after_seconds) if webhook.enabled else None
         queries.change_attempt(session, parcel.delivery_id, parcel.attempt, next_attempt_at=following)
+
+
+def _may_disable(parcel: Parcel, outcome: Outcome) -> bool:
+    """Whether the attempt may be the end of its webhook, of which the others are told."""
+    return outcome.status == HTTPStatus.GONE or (parcel.attempt > len(RETRIES) and not outcome.succeeded)
 
 
 def _log(session: Session, parcel: Parcel, outcome: Outcome) -> None:
@@ -169,7 +179,7 @@ def _disable(session: Session, webhook: Webhook, *, reason: str, now: datetime) 
     queries.hold(session, webhook.id)
     told = {"id": webhook.id, "reason": reason}
     data = {"project_id": webhook.project_id, "job_id": None, "model": None, "webhook": told}
-    events.emit(session, project_id=webhook.project_id, event="webhook.disabled", data=data, now=now)
+    events.emit(session, "webhook.disabled", project_id=webhook.project_id, data=data, now=now)
 
 
 def forget(session: Session, *, before: datetime, limit: int = 1000) -> int:

@@ -14,19 +14,22 @@ MAX_BODY_BYTES = 20_000
 _MAX_DETAIL_CHARS = 1000
 
 
-def emit(session: Session, *, project_id: str | None, event: str, data: dict[str, Any], now: datetime) -> None:
-    """Write a delivery for every enabled webhook, of the project or of the whole service, that subscribes to `event`.
+def emit(session: Session, *names: str, project_id: str | None, data: dict[str, Any], now: datetime) -> None:
+    """Write deliveries for every enabled webhook, of the project or of the whole service, that subscribes to events.
+
+    It locks webhooks in the order of their ids, so a transaction tells all of its events at once.
 
     Args:
         session: The transaction of the change that the event tells of; a rolled back change tells nothing.
-        project_id: Whose event it is; none: only webhooks of the whole service hear of it.
-        event: A name of `service.catalog.events`.
-        data: The `data` of the body; large metrics of a model are left out of it.
+        names: The events, of `service.catalog.events`.
+        project_id: Whose events they are; none: only webhooks of the whole service hear of them.
+        data: The `data` of the bodies; large metrics of a model are left out of it.
         now: When it happened.
     """
     for webhook in queries.enabled(session, project_id):
-        if event in webhook.events:
-            deliver(session, webhook_id=webhook.id, event=event, data=data, now=now)
+        for event in names:
+            if event in webhook.events:
+                deliver(session, webhook_id=webhook.id, event=event, data=data, now=now)
 
 
 def deliver(session: Session, *, webhook_id: str, event: str, data: dict[str, Any], now: datetime) -> Delivery | None:
@@ -59,7 +62,7 @@ def training_succeeded(session: Session, job: Job, *, model: dict[str, Any] | No
         model: `version`, `labels_used` and `metrics`; none when no model could be trained.
         now: When it ended.
     """
-    emit(session, project_id=job.project_id, event="training.succeeded", data=_data(job, model=model), now=now)
+    emit(session, "training.succeeded", project_id=job.project_id, data=_data(job, model=model), now=now)
 
 
 def query_succeeded(
@@ -67,9 +70,8 @@ def query_succeeded(
 ) -> None:
     """A batch of `size` examples is ready; `exhausted` when the whole pool held fewer than were asked for."""
     data = _data(job, model=model, batch={"url": f"/v1/jobs/{job.id}/batch", "size": size})
-    emit(session, project_id=job.project_id, event="query.succeeded", data=data, now=now)
-    if exhausted:
-        emit(session, project_id=job.project_id, event="pool.exhausted", data=data, now=now)
+    names = ("query.succeeded", "pool.exhausted") if exhausted else ("query.succeeded",)
+    emit(session, *names, project_id=job.project_id, data=data, now=now)
 
 
 def job_failed(session: Session, job: Job, *, error: dict[str, Any], now: datetime) -> None:
@@ -84,7 +86,7 @@ def job_failed(session: Session, job: Job, *, error: dict[str, Any], now: dateti
     if job.kind not in {"training", "query"}:
         return
     told = {"name": error["name"], "detail": error["detail"][:_MAX_DETAIL_CHARS]}
-    emit(session, project_id=job.project_id, event=f"{job.kind}.failed", data=_data(job, error=told), now=now)
+    emit(session, f"{job.kind}.failed", project_id=job.project_id, data=_data(job, error=told), now=now)
 
 
 def _data(job: Job, *, model: dict[str, Any] | None = None, **more: dict[str, Any]) -> dict[str, Any]:

@@ -270,8 +270,13 @@ def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) ->
     return ended
 
 
-def cancel(session: Session, job: Job, *, now: datetime) -> Job:
-    """Cancel a job; a worker that runs it can store nothing from here on and stops at its next heartbeat."""
+def cancel(session: Session, job: Job, *, now: datetime) -> bool:
+    """Cancel a job, unless it was before; a worker that runs it can store nothing from here on, and stops.
+
+    Raises:
+        ConflictError: it has ended otherwise, or is a deletion.
+        NotFoundError: it is gone with its project.
+    """
     if job.kind == "deletion":
         raise ConflictError("A deletion cannot be cancelled.")
     ended = queries.change_unfinished(
@@ -284,10 +289,10 @@ def cancel(session: Session, job: Job, *, now: datetime) -> Job:
         pinned_generation=None,
         progress_phase="cancelled",
     )
-    if not ended and job.state != "cancelled":
-        raise ConflictError(f"The job has already {job.state}.")
-    session.refresh(job)
-    return job
+    state = get(session, job.id).state
+    if state != "cancelled":
+        raise ConflictError(f"The job has already {state}.")
+    return ended
 
 
 def cancel_all(session: Session, project_id: str, *, but: str, now: datetime) -> None:

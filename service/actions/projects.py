@@ -77,16 +77,14 @@ def change(
     session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime, share: int
 ) -> ProjectView:
     """Change the given sections of a project; classes can only be added."""
-    project = get(session, project_id)
+    project, pool = lock(session, project_id)
     if version is not None and version != project.version:
         raise PreconditionFailedError("The project was changed since that version was read.")
     task = changes.get("task")
     if task is not None:
         _check_task(project.task, task)
     overlap, truth = project.annotation["overlap"], truth_of(project)
-    if not queries.touch(session, project_id, version=project.version, now=now):
-        raise PreconditionFailedError("The project was changed since that version was read.")
-    session.refresh(project)
+    project.version, project.updated_at = project.version + 1, now
     for section, value in changes.items():
         setattr(project, section, value)
     _check_estimator(project)
@@ -97,7 +95,6 @@ def change(
     if "retraining" in changes:
         trainings.policy_changed(session, project, now=now, share=share)
     if project.annotation["overlap"] != overlap:
-        pool = queries.lock_pool(session, project_id)
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
     if truth_of(project) != truth:
         trainings.truth_changed(session, project, now=now, share=share)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs, trainings
+from service.actions import jobs
 from service.db.queries import jobs as queries
 from service.queue.messages import Ring
 
@@ -25,13 +25,9 @@ def mark_rung(session: Session, rings: Iterable[Ring], *, now: datetime) -> None
     queries.mark_rung(session, [ring.job_id for ring in rings], now)
 
 
-def give_back_lost(session: Session, *, max_attempts: int, limit: int, now: datetime, share: int) -> int:
-    """Queue again, or fail, what runs on workers that fell silent; how many jobs."""
-    expired = queries.expired(session, now, limit)
-    for job in expired:
-        trainings.give_back(session, job, now=now, max_attempts=max_attempts, share=share)
-    session.flush()
-    return len(expired)
+def any_lost(session: Session, *, now: datetime) -> bool:
+    """Whether a worker has been silent past the lease of its job."""
+    return queries.expired(session, now) is not None
 
 
 def forget_ended(session: Session) -> None:

@@ -10,10 +10,12 @@ as the last one took: three quarters of the time the processor is there for thos
 While a model of the client's own is pinned, trainings begin only when they are asked for.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
@@ -45,7 +47,7 @@ def _request(
     session: Session, project_id: str, *, reason: Reason, now: datetime, share: int, room: jobs.Room | None = None
 ) -> Job:
     message = TrainingMessage(reason=reason)
-    waiting = job_queries.find(session, project_id, kind="training", state="queued")
+    waiting = job_queries.lock_waiting_training(session, project_id)
     if waiting is not None:
         if reason == "requested":
             waiting.payload = message.model_dump(mode="json")
@@ -109,17 +111,24 @@ def after_end(session: Session, job: Job, *, now: datetime, share: int, succeede
         after_labels(session, project, pool, now=now, share=share)
 
 
+def _lock_first(session: Session, job: Job) -> None:
+    """Lock the pool of a training before its row, as everybody does; with its project a job is gone too."""
+    if job.kind == "training":
+        with suppress(NoResultFound):
+            project_queries.lock_pool(session, job.project_id)
+
+
 def fail(session: Session, job: Job, *, now: datetime, share: int, error: dict[str, Any]) -> None:
     """Fail any job, unless who held it when it was read no longer does, and go on behind a training."""
+    _lock_first(session, job)
     if jobs.fail(session, job, now=now, error=error):
         after_end(session, job, now=now, share=share, succeeded=False)
 
 
 def cancel(session: Session, job: Job, *, now: datetime, share: int) -> Job:
     """Cancel any job. What a cancelled training would have covered is trained when the idle period is over."""
-    before = job.state
-    jobs.cancel(session, job, now=now)
-    if before != job.state and job.kind == "training":
+    _lock_first(session, job)
+    if jobs.cancel(session, job, now=now):
         after_end(session, job, now=now, share=share, succeeded=False)
     return job
 
@@ -142,7 +151,7 @@ def truth_changed(session: Session, project: Project, *, now: datetime, share: i
 
 def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
     """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
-    waiting = job_queries.find(session, ended.project_id, kind="training", state="queued")
+    waiting = job_queries.lock_waiting_training(session, ended.project_id)
     if waiting is None:
         return
     took = now - ended.started_at if ended.started_at else timedelta(0)
@@ -160,19 +169,41 @@ def give_back(
     setback: jobs.Setback = jobs.SILENCE,
 ) -> None:
     """Queue any job of a lost worker again; when that was its last attempt, go on behind a failed training."""
+    _lock_first(session, job)
     if jobs.give_back(session, job, now=now, max_attempts=max_attempts, setback=setback):
         after_end(session, job, now=now, share=share, succeeded=False)
 
 
-def request_due(session: Session, *, now: datetime, share: int, limit: int = 100) -> int:
-    """Ask for the trainings whose quiet or idle period is over; the number of projects looked at."""
-    due = project_queries.due_for_training(session, now, limit)
-    for project_id in due:
-        pool = project_queries.lock_pool(session, project_id)
-        pool.train_at = None
-        session.flush()
-        project = project_queries.get(session, project_id)
-        wanted = project is not None and project.state == "active" and project.retraining["automatic"]
-        if wanted and pool.label_generation > pool.trained_generation:
-            _request(session, project_id, reason="idle", now=now, share=share)
-    return len(due)
+def give_back_lost(session: Session, *, now: datetime, max_attempts: int, share: int) -> bool:
+    """Give back a job whose worker has been silent past its lease; false when there is none.
+
+    To be called in a transaction of its own, again and again.
+    """
+    silent = job_queries.expired(session, now)
+    if silent is None:
+        return False
+    _lock_first(session, silent)
+    lost = job_queries.lock_expired(session, silent.id, now)
+    if lost is not None:  # it may have spoken meanwhile
+        give_back(session, lost, now=now, max_attempts=max_attempts, share=share)
+    return True
+
+
+def request_due(session: Session, *, now: datetime, share: int) -> bool:
+    """Ask for the training of a project whose quiet or idle period is over; false when there is none.
+
+    To be called in a transaction of its own, again and again.
+    """
+    project_id = project_queries.due_for_training(session, now)
+    if project_id is None:
+        return False
+    pool = project_queries.lock_pool(session, project_id)
+    if pool.train_at is None or pool.train_at > now:
+        return True  # others were faster, or labels came
+    pool.train_at = None
+    session.flush()
+    project = project_queries.get(session, project_id)
+    wanted = project is not None and project.state == "active" and project.retraining["automatic"]
+    if wanted and pool.label_generation > pool.trained_generation:
+        _request(session, project_id, reason="idle", now=now, share=share)
+    return True

@@ -14,14 +14,19 @@ from service.db.session import Database
 from service.storage.local import LocalObjects
 
 FOUND, UNABLE = 1, 2
+_GRACE_SECONDS = 7200.0
 
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of all data.  [default: ./gleaner-data]")
 @click.option("--repair", is_flag=True, help="Repair what is derived, and remove what nothing names.")
-@click.option("--grace", default=7200.0, show_default=True, help="Seconds that an object without a row is left alone.")
+@click.option(
+    "--grace",
+    type=float,
+    help="Seconds that an object without a row is left alone.  [default: 7200, or twice the longest run of a job]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(data_dir: Path | None, *, repair: bool, grace: float, as_json: bool) -> None:
+def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: bool) -> None:
     """Look for lost, damaged and left over data. The service may run meanwhile.
 
     The exit code is 0 when nothing is wrong, or all of it was repaired; 1 when something is; 2 when it cannot be told.
@@ -33,25 +38,26 @@ def check(data_dir: Path | None, *, repair: bool, grace: float, as_json: bool) -
     database = Database(settings.sql_url, pool_size=1)
     try:
         objects = LocalObjects(settings.objects_dir)
-        found = checks.look(snapshot=database.snapshot, objects=objects, grace_seconds=grace)
+        seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
+        found = checks.look(snapshot=database.snapshot, objects=objects, grace_seconds=seconds)
         left = checks.repair(found, write=database.write) if repair else found
     except (DBAPIError, OSError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
     finally:
         database.close()
-    _tell(found, left, as_json=as_json, repaired=repair)
+    _tell(found, left, as_json=as_json)
     sys.exit(FOUND if left else 0)
 
 
-def _tell(found: list[Finding], left: list[Finding], *, as_json: bool, repaired: bool) -> None:
+def _tell(found: list[Finding], left: list[Finding], *, as_json: bool) -> None:
     rows = [
         {
             "kind": finding.kind,
             "project_id": finding.project_id or None,
             "name": finding.name,
             "detail": finding.detail,
-            "state": _state(finding, repaired=repaired),
+            "state": _state(finding, left),
         }
         for finding in found
     ]
@@ -65,7 +71,7 @@ def _tell(found: list[Finding], left: list[Finding], *, as_json: bool, repaired:
     click.echo(f"{len(found)} found, {len(left)} left." if found else "Nothing is wrong.")
 
 
-def _state(finding: Finding, *, repaired: bool) -> str:
+def _state(finding: Finding, left: list[Finding]) -> str:
     if finding.repair is None:
         return "lost"
-    return "repaired" if repaired else "repairable"
+    return "repairable" if finding in left else "repaired"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Executable
+from sqlalchemy import ColumnElement, Executable, delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -25,3 +25,10 @@ def changed(session: Session, statement: Executable) -> int:
     result: Any = session.execute(statement, execution_options={"synchronize_session": False})
     count: int = result.rowcount
     return count
+
+
+def removed(session: Session, table: type[Table], condition: ColumnElement[bool], *, limit: int | None = None) -> int:
+    """Delete rows, except those that another transaction has locked, as nobody may wait for several; how many."""
+    key = list(table.__table__.primary_key)
+    idle = select(*key).where(condition).limit(limit).with_for_update(skip_locked=True).cte("idle", nesting=True)
+    return changed(session, delete(table).where(tuple_(*key).in_(select(idle))))

@@ -6,10 +6,13 @@ from collections import Counter
 from datetime import timedelta
 from importlib.metadata import version
 
+from sqlalchemy.exc import OperationalError
+
 from service.actions import deliveries
 from service.actions.deliveries import Outcome, Parcel
 from service.api.deps.runtime import Runtime, utc_now
 from service.dispatcher.timers import pause, succeeds
+from service.errors import UnavailableError
 from service.security import signatures
 from service.security.outbound import DeliveryError, GuardedTransport
 from service.security.sealing import SealError
@@ -18,7 +21,8 @@ from service.telemetry import logger
 STOP_SECONDS = 3.5  # for attempts under way; then they are cut off
 _MOST_AT_ONCE = 200
 _AFTER_FAULT_SECONDS = 5.0
-_RECORDING = timedelta(seconds=30)
+_RECORDING = timedelta(seconds=30)  # between an attempt and the next, which would send it again
+_FIRST_PAUSE_SECONDS = 0.25
 _log = logger(__name__)
 
 
@@ -87,8 +91,21 @@ class Sender:
             )
 
     async def _attempt(self, parcel: Parcel) -> None:
-        outcome = await self._send(parcel)
-        await asyncio.to_thread(self._record, parcel, outcome)
+        await self._keep(parcel, await self._send(parcel))
+
+    async def _keep(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Record what came of an attempt; while the database is away, for as long as nobody else attempts it."""
+        until, wait = time.monotonic() + _RECORDING.total_seconds() / 2, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await asyncio.to_thread(self._record, parcel, outcome)
+            except (OperationalError, UnavailableError):
+                if time.monotonic() + wait > until:
+                    raise
+                await asyncio.sleep(wait)
+                wait *= 2
+            else:
+                return
 
     async def _send(self, parcel: Parcel) -> Outcome:
         at, started = utc_now(), time.monotonic()
@@ -144,5 +161,4 @@ class Sender:
 
     def _give_back(self, parcels: list[Parcel]) -> None:
         with self._runtime.database.write() as session:
-            for parcel in parcels:
-                deliveries.give_back(session, parcel, now=utc_now())
+            deliveries.give_back(session, parcels, now=utc_now())

@@ -12,6 +12,7 @@ from service.actions import leaders
 from service.api.deps.runtime import utc_now
 from service.db.session import Database
 from service.dispatcher.timers import pause
+from service.errors import UnavailableError
 from service.telemetry import logger
 
 _NAME = "dispatcher"
@@ -39,7 +40,7 @@ class Leadership:
         try:
             async with asyncio.timeout(self._lease_seconds):
                 leads = await asyncio.to_thread(self._take)
-        except (SQLAlchemyError, TimeoutError) as error:
+        except (SQLAlchemyError, UnavailableError, TimeoutError) as error:
             _log.warning("lease_not_renewed", error=str(error))
             return time.monotonic() + self.renew_seconds < self._until
         self._until = started + self._lease_seconds if leads else 0.0
@@ -57,7 +58,7 @@ class Leadership:
         """Give the lease up, so that another dispatcher need not wait for its end."""
         try:
             await asyncio.to_thread(self._resign)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnavailableError) as error:
             _log.warning("lease_not_given_up", error=str(error))
 
     def _take(self) -> bool:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
-from service.actions import relay
+from service.actions import relay, trainings
 from service.api.deps.runtime import Runtime, utc_now
 from service.telemetry import logger
 
@@ -32,20 +33,25 @@ class LostJobs:
         settings = runtime.settings
         began, now = self._clock(), utc_now()
         with runtime.write() as session:
-            wrote = self._clock()
-            if self._looked_at is not None and wrote - self._looked_at > max(
-                _BLIND_SECONDS, settings.job_lease_seconds / 2
-            ):
-                self._blind_until = wrote + settings.job_lease_seconds
-            self._looked_at = wrote
-            if wrote < self._blind_until:
-                return
-            count = relay.give_back_lost(
-                session,
-                max_attempts=settings.job_max_attempts,
-                limit=_AT_ONCE,
-                now=now,
-                share=settings.jobs_in_queue_per_project,
-            )
+            silent = relay.any_lost(session, now=now)
+        wrote = self._clock()
+        if self._looked_at is not None and wrote - self._looked_at > max(
+            _BLIND_SECONDS, settings.job_lease_seconds / 2
+        ):
+            self._blind_until = wrote + settings.job_lease_seconds
+        self._looked_at = wrote
+        if not silent or wrote < self._blind_until:
+            return
+        count = 0
+        while count < _AT_ONCE and _give_one_back(runtime, now):
+            count += 1
         if count:
             _log.warning("workers_lost", jobs=count, seconds=round(self._clock() - began, 3))
+
+
+def _give_one_back(runtime: Runtime, now: datetime) -> bool:
+    settings = runtime.settings
+    with runtime.write() as session:
+        return trainings.give_back_lost(
+            session, now=now, max_attempts=settings.job_max_attempts, share=settings.jobs_in_queue_per_project
+        )

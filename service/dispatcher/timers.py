@@ -72,8 +72,10 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _request_trainings(runtime: Runtime) -> None:
-    with runtime.write() as session:
-        trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
+    more = True
+    while more:
+        with runtime.write() as session:
+            more = trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
 
 
 def _refresh_statistics(runtime: Runtime) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.chaos.checker import check
 from tests.chaos.controller import run
+from tests.chaos.faults import kinds_of
 from tests.chaos.figures import figures, table
 
 
@@ -26,7 +27,8 @@ def main() -> int:
     sys.stdout.write(f"seed {wish.seed}; histories in {folder}\n")
     found = []
     for database in wish.database or ["sqlite", "postgresql"]:
-        records = run(folder, database=database, seed=wish.seed, hits=wish.faults, every=wish.every)
+        kinds = kinds_of(database)
+        records = run(folder, database=database, seed=wish.seed, hits=wish.faults, every=wish.every, kinds=kinds)
         violations = check(records)
         found.append(figures(records, violations, database=database, seed=wish.seed))
         for violation in violations[:50]:

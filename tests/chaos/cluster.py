@@ -20,6 +20,7 @@ from tests.chaos import servers
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
 from tests.support import processes
+from tests.support.postgres import PostgresServer
 from tests.support.redis_server import wait_until
 
 DatabaseKind = Literal["sqlite", "postgresql"]
@@ -78,7 +79,7 @@ class Cluster:
         self.database = database
         self.disk = Disk(folder / "data")
         self.key = generate()
-        ports = free_ports(4)
+        ports = free_ports(3)
         self.urls = [f"http://127.0.0.1:{port}" for port in ports[:2]]
         self.redis_port = ports[2]
         self.proxies = {"redis": Proxy(self.redis_port)}
@@ -93,7 +94,7 @@ class Cluster:
             "GLEANER_SECRET_KEY": "chaos " + generate(),
         }
         if database == "postgresql":
-            self._add_postgresql(ports[3])
+            self._add_postgresql()
         api = [("serve", "--port", str(port)) for port in ports[:2]]
         roles = [*api, ("dispatcher",), ("dispatcher",), ("worker",), ("worker", "--queues", "training,interactive")]
         self._roles = [self._role(*words) for words in roles]
@@ -102,7 +103,7 @@ class Cluster:
         """Start everything and wait until both API processes are ready."""
         self.tend()
         if self.database == "postgresql":
-            wait_until(lambda: servers.postgresql_answers(self.folder / "postgresql", self._sql_port), READY_SECONDS)
+            wait_until(self._postgresql.answers, READY_SECONDS)
         migrated = subprocess.run(gleaner_command("migrate"), env=self._environment, check=False, capture_output=True)
         assert migrated.returncode == 0, migrated.stderr.decode()
         self.members += self._roles
@@ -165,15 +166,13 @@ class Cluster:
     def _member(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
 
-    def _add_postgresql(self, port: int) -> None:
+    def _add_postgresql(self) -> None:
         folder = self.folder / "postgresql"
-        servers.make_postgresql(folder)
-        self._sql_port = port
-        self.proxies["sql"] = Proxy(port)
-        self.members.append(Member("postgresql", lambda: servers.start_postgresql(folder, port, self._log)))
-        self._environment["GLEANER_DATABASE_URL"] = (
-            f"postgresql+psycopg://{servers.POSTGRESQL_USER}@127.0.0.1:{self.proxies['sql'].port}/postgres"
-        )
+        folder.mkdir()
+        self._postgresql = PostgresServer(folder)
+        self.proxies["sql"] = Proxy(self._postgresql.port)
+        self.members.append(Member("postgresql", self._postgresql.launch))
+        self._environment["GLEANER_DATABASE_URL"] = self._postgresql.url(port=self.proxies["sql"].port)
 
     def _role(self, *words: str) -> Member:
         # No preexec_fn: this process has threads.

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,12 +25,14 @@ _DELIVERED_SECONDS = 60.0
 _EVENTS = ["training.succeeded", "training.failed", "query.succeeded", "query.failed"]
 
 
-def run(folder: Path, *, database: DatabaseKind, seed: int, hits: int, every: float) -> list[Record]:
-    """Let `hits` faults strike over one database; return the history, which is also kept in `folder`."""
+def run(
+    folder: Path, *, database: DatabaseKind, seed: int, hits: int, every: float, kinds: Sequence[str]
+) -> list[Record]:
+    """Let `hits` faults of these kinds strike over one database; return the history, which is also kept in `folder`."""
     path = folder / f"history-{database}-{seed}.jsonl"
     history = History(path)
     receiver = Receiver(history, random.Random(seed))  # noqa: S311  # a schedule, not a secret
-    faults = schedule(seed, every=every, database=database)
+    faults = schedule(seed, every=every, database=database, kinds=kinds)
     try:
         with running(database) as cluster:
             try:

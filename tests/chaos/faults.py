@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -55,12 +55,17 @@ _SUDDEN = ("kill serve", "kill worker", "kill horse", "kill dispatcher", "kill r
 _SUDDEN_POSTGRESQL = ("kill postgresql",)
 
 
-def schedule(seed: int, *, every: float, database: DatabaseKind) -> Iterator[Fault]:
-    """Faults of all kinds without end, about one in `every` seconds, in order of time; some overlap."""
+def kinds_of(database: DatabaseKind) -> list[str]:
+    """Everything that can go wrong over a database."""
+    if database == "sqlite":
+        return [*_SUDDEN, *_LASTING]
+    return [*_SUDDEN, *_SUDDEN_POSTGRESQL, *_LASTING, *_LASTING_POSTGRESQL]
+
+
+def schedule(seed: int, *, every: float, database: DatabaseKind, kinds: Sequence[str]) -> Iterator[Fault]:
+    """Faults of these kinds without end, about one in `every` seconds, in order of time; some overlap."""
     rng = random.Random(f"{seed}:{database}")  # noqa: S311  # a schedule, not a secret
-    postgresql = database == "postgresql"
-    lasting = _LASTING | (_LASTING_POSTGRESQL if postgresql else {})
-    kinds = [*_SUDDEN, *(_SUDDEN_POSTGRESQL if postgresql else ()), *lasting]
+    lasting = _LASTING | _LASTING_POSTGRESQL
     deck: list[str] = []
     at = 0.5
     while True:

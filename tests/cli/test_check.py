@@ -1,8 +1,11 @@
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,13 +13,17 @@ from click.testing import CliRunner
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
+from service.actions import checks, large_uploads
 from service.cli.main import main
 from service.db.tables import Example, Label, Lease, Outbox, Pool
+from tests.support.bodies import points, upload
 from tests.support.own_models import own_model, said
 from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
+from tests.support.working import drain
 
+PATIENCE_SECONDS = 20
 ASKED = {"k": 5, "seed": 1, "lease_seconds": 0}
 
 
@@ -134,12 +141,89 @@ def test_what_cannot_be_made_again_is_told(api: Api, project_id: str, place: Pla
     assert api.http.get(f"/v1/projects/{project_id}").status_code == 200
 
 
+def test_a_change_that_cannot_be_read_is_found_and_repaired(api: Api, project_id: str, place: Place) -> None:
+    before = batch(api, project_id, **ASKED)["items"]
+    with api.runtime.database.write() as session:
+        session.execute(text("UPDATE candidate_changes SET stop = 1000000"))
+    code, found = check(place)
+    assert (code, [finding["kind"] for finding in found]) == (1, ["wrong-candidates"])
+    assert "1000000" in found[0]["detail"]
+    assert check(place, "--repair")[0] == 0
+    assert batch(api, project_id, **ASKED)["items"] == before
+
+
+def look_then_repair(place: Place, happens: Callable[[], object]) -> tuple[set[str], set[str]]:
+    """The kinds of what is found, and of what is left though it is repaired after something has happened."""
+    with place.database() as database:
+        found = checks.look(snapshot=database.snapshot, objects=place.objects, grace_seconds=7200)
+        happens()
+        left = checks.repair(found, write=database.write)
+    return {finding.kind for finding in found}, {finding.kind for finding in left}
+
+
+def test_counts_wait_for_a_large_upload(
+    api: Api, project_id: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    between_slices, repaired = Event(), Event()
+    slices = large_uploads._slices  # noqa: SLF001 - the seam between two slices
+
+    def pausing(spool: Any) -> Iterator[Any]:
+        for number, part in enumerate(slices(spool)):
+            if number == 1:
+                between_slices.set()
+                assert repaired.wait(PATIENCE_SECONDS)
+            yield part
+
+    monkeypatch.setattr(large_uploads, "_slices", pausing)
+    DERIVED["wrong-count"](api, place)
+    with ThreadPoolExecutor(1) as pool:
+        uploads: list[Future[Any]] = []
+
+        def begin() -> None:
+            uploads.append(pool.submit(upload, api, project_id, points(6000, label="a", first=1000)))
+            assert between_slices.wait(PATIENCE_SECONDS)
+
+        assert look_then_repair(place, begin) == ({"wrong-count"}, {"wrong-count"})
+        repaired.set()
+        assert uploads[0].result(PATIENCE_SECONDS).status_code == 200
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels"]["human"] == 6012
+    assert check(place, "--repair")[0] == 0
+    assert check(place) == (0, [])
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+def test_a_project_that_is_deleted_before_the_repair_needs_none(
+    api: Api, project_id: str, place: Place, *, kind: str
+) -> None:
+    DERIVED[kind](api, place)
+
+    def delete_project() -> None:
+        assert api.http.delete(f"/v1/projects/{project_id}").status_code == 202
+        drain(api.runtime)
+
+    assert look_then_repair(place, delete_project) == ({kind}, set())
+    assert check(place) == (0, [])
+
+
 def test_young_objects_are_left_alone(api: Api, project_id: str, place: Place) -> None:
     plant(place, f"models/{project_id}/new.skops")
     os.utime(place.folder / f"objects/models/{project_id}/new.skops")
     assert check(place) == (0, [])
     assert [finding["kind"] for finding in check(place, "--grace", "0")[1]] == ["orphan-object"]
     assert api.runtime.objects.exists(f"models/{project_id}/new.skops")
+
+
+@pytest.mark.parametrize(("job_timeout", "hours"), [("60", 2.0), ("9000", 5.0)])
+def test_objects_of_the_longest_job_are_young(
+    project_id: str, place: Place, monkeypatch: pytest.MonkeyPatch, *, job_timeout: str, hours: float
+) -> None:
+    monkeypatch.setenv("GLEANER_JOB_TIMEOUT_SECONDS", job_timeout)
+    name = f"models/{project_id}/new.skops"
+    plant(place, name)
+    for seconds, found in ((-60, []), (60, ["orphan-object"])):
+        written = time.time() - 3600 * hours - seconds
+        os.utime(place.folder / "objects" / name, (written, written))
+        assert [finding["kind"] for finding in check(place)[1]] == found
 
 
 def test_without_a_service_nothing_can_be_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.actions import jobs, large_uploads, relay, trainings
+from service.actions import jobs, large_uploads, trainings
 from service.actions import projects as project_actions
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import arrays, labels, projects
@@ -144,7 +144,7 @@ def test_a_job_that_was_given_back_is_not_failed_by_who_had_it(api: Api) -> None
         assert jobs.claim(session, job_id, lease=-LEASE, now=utc_now(), holder=f"{workshop.name}.7.")
 
     def give_back(session: Session) -> None:
-        assert relay.give_back_lost(session, max_attempts=8, limit=10, now=utc_now(), share=10)
+        assert trainings.give_back_lost(session, max_attempts=8, now=utc_now(), share=10)
 
     while_locked(api.runtime, project_id, give_back, lambda: workshop.record_loss(Loss(job_id, 7, TIMED_OUT)))
     with api.runtime.database.read() as session:

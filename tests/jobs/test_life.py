@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
-from service.actions import jobs, relay, trainings
+from service.actions import jobs, trainings
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import jobs as job_queries
 from service.db.tables import Outbox
@@ -30,7 +30,7 @@ def _claim(runtime: Runtime, job_id: str) -> jobs.Claim | None:
 def _expire(runtime: Runtime, most: int = 8) -> None:
     later = utc_now() + 2 * LEASE
     with runtime.write() as session:
-        for job in job_queries.expired(session, later, 10):
+        while (job := job_queries.expired(session, later)) is not None:
             jobs.give_back(session, job, now=later, max_attempts=most)
 
 
@@ -217,7 +217,7 @@ def test_labels_behind_a_failed_training_still_get_theirs(api: Api) -> None:
     add_labels(api, project_id, range(4, 6))
     later = utc_now() + 2 * LEASE
     with api.runtime.write() as session:
-        relay.give_back_lost(session, max_attempts=1, limit=10, now=later, share=10)
+        assert trainings.give_back_lost(session, max_attempts=1, now=later, share=10)
     assert api.http.get(f"/v1/jobs/{first}").json()["state"] == "failed"
     with api.runtime.write() as session:
         trainings.request_due(session, now=later + timedelta(seconds=61), share=10)

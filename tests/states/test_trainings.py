@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.actions import jobs, projects, relay, trainings
+from service.actions import jobs, projects, trainings
 from service.actions.jobs import Claim, Room
 from service.api.deps.runtime import Runtime
 from service.api.schemas.projects import ProjectIn
@@ -62,7 +62,7 @@ class Coalescing(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         now = self.clock.sleep(seconds)
         with self.runtime.database.write() as session:
-            lost = relay.give_back_lost(session, max_attempts=MOST, limit=10, now=now, share=SHARE)
+            lost = trainings.give_back_lost(session, max_attempts=MOST, now=now, share=SHARE)
             trainings.request_due(session, now=now, share=SHARE)
         if lost:
             self.running = None

@@ -53,8 +53,14 @@ class PostgresServer:
 
     def start(self) -> None:
         """Make its folder at the first time, start it, and wait until it answers."""
+        self._process = self.launch()
+        wait_until(self._answers, _START_SECONDS)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Its process, for who looks after that; behind a kill it recovers by itself."""
         if not self.data.exists():
             self._initialise()
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a killed one, whose number may be another's now
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -66,19 +72,29 @@ class PostgresServer:
         options = [f"--{name}={value}" for name, value in settings.items()]
         command = [str(binaries() / "postgres"), "-D", str(self.data), *options]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)
-        wait_until(self._answers, _START_SECONDS)
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                **self._as,
+            )
 
     def _initialise(self) -> None:
-        command = [str(binaries() / "initdb"), "-D", str(self.data), "-U", "gleaner", "-E", "UTF8", "--auth=trust"]
-        if not self._durable:
-            command.append("--no-sync")
+        words = ["-U", "gleaner", "-E", "UTF8", "--auth=trust", "--no-sync"]
+        command = [str(binaries() / "initdb"), "-D", str(self.data), *words]
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120, **self._as)
 
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"PostgreSQL ended: {(self.folder / 'log').read_text()[-2000:]}")
+        return self.answers()
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
         try:
             self._execute("SELECT 1")
         except psycopg.OperationalError:

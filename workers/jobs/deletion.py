@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
-from service.db.queries import jobs, projects
+from service.db.queries import jobs, projects, webhooks
 from service.db.tables import Job
 from service.storage.artifacts import inputs_prefix, models_prefix
 from service.storage.chunks import project_prefix
@@ -30,8 +30,9 @@ def run(context: JobContext) -> None:
     _delete_slices(context)
     with _locked(context) as (session, job):
         jobs.remove_all(session, project_id, but=job.id)
-        projects.remove(session, project_id)
         context.finish(session, {"deleted": project_id})
+        webhooks.lock_all(session, project_id)
+        projects.remove(session, project_id)
 
 
 @contextmanager

@@ -160,6 +160,9 @@ def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: st
             claim: Claim | None = jobs.claim(session, job_id, lease=lease, now=datetime.now(UTC), holder=holder)
     except IntegrityError:
         return None  # another training of the project was claimed at the same moment
+    except _PASSING as error:
+        _log.warning("job_not_claimed", job_id=job_id, error=str(error))  # the dispatcher rings it again
+        return None
     return claim
 
 

@@ -174,6 +174,7 @@ def _described(P: Any, rows: Labelled, task: Task, rng: np.random.Generator, *, 
 
 def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
     with context.fenced() as (session, job):
+        project_queries.lock_pool(session, context.project_id)
         job.label_generation = loaded.label_generation
         context.finish(session, {"model": None, "reason": reason})
         _tell(session, context, job, model=None)

@@ -35,7 +35,7 @@ def take_unused(session: Session, project_id: str, *, oldest: int | None, limit:
     """Forget retired chunks that no pinned generation names (`oldest`: the oldest pinned); their files can go."""
     query = select(Chunk).where(Chunk.project_id == project_id, Chunk.retired.is_not(None))
     query = query if oldest is None else query.where(Chunk.retired <= oldest)
-    found = session.scalars(query.limit(limit)).all()
+    found = session.scalars(query.limit(limit).with_for_update(skip_locked=True)).all()
     session.execute(delete(Chunk).where(Chunk.key.in_([chunk.key for chunk in found])))
     return found
 

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
-from service.db.results import changed
+from service.db.results import changed, removed
 from service.db.tables import Delivery, DeliveryAttempt, Webhook
 
 
@@ -32,7 +32,10 @@ def attempts(session: Session, delivery_ids: Collection[str]) -> Sequence[Delive
 def due(
     session: Session, now: datetime, *, per_endpoint: int, but: Collection[str], limit: int
 ) -> Sequence[tuple[Delivery, Webhook]]:
-    """Deliveries to attempt now, at most `per_endpoint` of each webhook, none of the webhooks `but`."""
+    """Deliveries to attempt now, at most `per_endpoint` of each webhook, none of the webhooks `but`.
+
+    They are locked; without those that others have locked.
+    """
     turn = func.row_number().over(partition_by=Delivery.webhook_id, order_by=Delivery.next_attempt_at).label("turn")
     waiting = (
         select(Delivery.id, turn)
@@ -42,7 +45,8 @@ def due(
     query = select(Delivery, Webhook).join(waiting, waiting.c.id == Delivery.id)
     query = query.join(Webhook, Webhook.id == Delivery.webhook_id).where(Webhook.enabled)
     query = query.where(waiting.c.turn <= per_endpoint).order_by(waiting.c.turn, Delivery.next_attempt_at)
-    return [(delivery, webhook) for delivery, webhook in session.execute(query.limit(limit))]
+    query = query.limit(limit).with_for_update(of=Delivery, skip_locked=True)
+    return [(delivery, webhook) for delivery, webhook in session.execute(query)]
 
 
 def any_due(session: Session, now: datetime) -> bool:
@@ -79,5 +83,4 @@ def succeeded_since(session: Session, webhook_id: str, since: datetime) -> bool:
 
 def remove_finished(session: Session, before: datetime, limit: int) -> int:
     """Forget deliveries that ended before a time, at most `limit`."""
-    old = select(Delivery.id).where(Delivery.state != "pending", Delivery.finished_at < before).limit(limit)
-    return changed(session, delete(Delivery).where(Delivery.id.in_(old)))
+    return removed(session, Delivery, (Delivery.state != "pending") & (Delivery.finished_at < before), limit=limit)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from service.db.results import added, changed
+from service.db.results import added, changed, removed
 from service.db.tables import IdempotentAnswer
 
 
@@ -50,4 +50,4 @@ def release(session: Session, owner: str, key: str, token: str) -> None:
 
 def remove_older(session: Session, before: datetime) -> int:
     """Forget answers that are kept no longer."""
-    return changed(session, delete(IdempotentAnswer).where(IdempotentAnswer.created_at < before))
+    return removed(session, IdempotentAnswer, IdempotentAnswer.created_at < before)

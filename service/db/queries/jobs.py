@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from service.db.results import changed
+from service.db.results import changed, removed
 from service.db.tables import Job, Outbox
 
 UNFINISHED = ("queued", "running")
@@ -45,6 +45,13 @@ def trainings(session: Session, project_id: str) -> Sequence[Job]:
     """A project's trainings that have not ended: the one that runs, if any, then those that wait."""
     query = select(Job).where(Job.project_id == project_id, Job.kind == "training", Job.state.in_(UNFINISHED))
     return session.scalars(query.order_by(Job.state.desc(), Job.id)).all()
+
+
+def lock_waiting_training(session: Session, project_id: str) -> Job | None:
+    """The first training that waits, locked: no worker claims it before the transaction ends."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == "training", Job.state == "queued")
+    query = query.order_by(Job.id).with_for_update()  # all of them, as one that is claimed meanwhile is left out
+    return next(iter(session.scalars(query, execution_options={"populate_existing": True})), None)
 
 
 def rung_and_queued(session: Session, project_id: str) -> int:
@@ -94,10 +101,16 @@ def change_unfinished(session: Session, job_id: str, **values: Any) -> bool:
     return changed(session, query.values(version=Job.version + 1, **values)) > 0
 
 
-def expired(session: Session, now: datetime, limit: int) -> Sequence[Job]:
-    """Running jobs whose worker has been silent past its lease."""
-    query = select(Job).where(Job.state == "running", Job.lease_until < now).limit(limit)
-    return session.scalars(query.with_for_update()).all()
+def expired(session: Session, now: datetime) -> Job | None:
+    """A running job whose worker has been silent past its lease."""
+    query = select(Job).where(Job.state == "running", Job.lease_until < now)
+    return session.scalars(query.order_by(Job.lease_until).limit(1)).first()
+
+
+def lock_expired(session: Session, job_id: str, now: datetime) -> Job | None:
+    """The job, locked, if its worker still is silent past its lease."""
+    query = select(Job).where(Job.id == job_id, Job.state == "running", Job.lease_until < now)
+    return session.scalars(query.with_for_update(), execution_options={"populate_existing": True}).first()
 
 
 def lost(session: Session, *, rung_before: datetime, limit: int) -> Sequence[Job]:
@@ -128,16 +141,20 @@ def due(session: Session, now: datetime, *, share: int, limit: int) -> Sequence[
 
 
 def mark_rung(session: Session, job_ids: Iterable[str], now: datetime) -> None:
-    """Note that the jobs are in Redis; their outbox rows have served."""
-    ids = list(job_ids)
-    session.execute(update(Job).where(Job.id.in_(ids), Job.state == "queued").values(rung_at=now))
+    """Note that the jobs are in Redis; their outbox rows have served.
+
+    Whom another transaction changes now is rung once more, or has been claimed.
+    """
+    queued = select(Job.id).where(Job.id.in_(list(job_ids)), Job.state == "queued")
+    ids = session.scalars(queued.with_for_update(skip_locked=True)).all()
+    session.execute(update(Job).where(Job.id.in_(ids)).values(rung_at=now))
     session.execute(delete(Outbox).where(Outbox.job_id.in_(ids)))
 
 
 def drop_finished_outbox(session: Session) -> None:
     """Forget outbox rows of jobs that no longer wait."""
     done = select(Job.id).where(Job.id == Outbox.job_id, Job.state == "queued")
-    session.execute(delete(Outbox).where(~exists(done)))
+    removed(session, Outbox, ~exists(done))
 
 
 def oldest_pinned_generation(session: Session, project_id: str) -> int | None:

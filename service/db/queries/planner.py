@@ -1,16 +1,23 @@
 """The statistics of PostgreSQL's planner."""
 
-from sqlalchemy import column, select, table, text
+from sqlalchemy import column, func, select, table, text
 from sqlalchemy.orm import Session
+
+from service.db.tables import Table
 
 
 def changed_tables(session: Session, *, rows: int, part: float) -> list[str]:
-    """Tables in which more than `rows` rows and a `part` of all changed since they were analyzed; none on SQLite."""
+    """Those of our tables in which more than `rows` rows and a `part` of all changed since they were analyzed.
+
+    They come in the order of their names, as ANALYZE locks them; none on SQLite.
+    """
     if session.get_bind().dialect.name != "postgresql":
         return []
-    known = table("pg_stat_user_tables", column("relname"), column("n_mod_since_analyze"), column("n_live_tup"))
-    enough = rows + part * known.c.n_live_tup
-    return list(session.scalars(select(known.c.relname).where(known.c.n_mod_since_analyze > enough)))
+    names = ("schemaname", "relname", "n_mod_since_analyze", "n_live_tup")
+    known = table("pg_stat_user_tables", *(column(name) for name in names))
+    ours = (known.c.schemaname == func.current_schema()) & known.c.relname.in_(Table.metadata.tables)
+    grown = known.c.n_mod_since_analyze > rows + part * known.c.n_live_tup
+    return list(session.scalars(select(known.c.relname).where(ours, grown).order_by(known.c.relname)))
 
 
 def analyze(session: Session, name: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
@@ -71,14 +71,8 @@ def leased(session: Session, project_id: str, now: datetime) -> int:
     return session.execute(live.where(Lease.project_id == project_id, Lease.expires_at > now)).scalar_one()
 
 
-def due_for_training(session: Session, now: datetime, limit: int) -> Sequence[str]:
-    """Projects whose quiet or idle period is over."""
+def due_for_training(session: Session, now: datetime) -> str | None:
+    """A project whose quiet or idle period is over."""
     query = select(Pool.project_id).join(Project, Project.id == Pool.project_id)
-    query = query.where(Pool.train_at <= now, Project.state == "active").order_by(Pool.train_at).limit(limit)
-    return session.scalars(query).all()
-
-
-def touch(session: Session, project_id: str, *, version: int, now: datetime) -> bool:
-    """Raise the version if it still is `version`; false when another change came first."""
-    query = update(Project).where(Project.id == project_id, Project.version == version)
-    return changed(session, query.values(version=version + 1, updated_at=now)) > 0
+    query = query.where(Pool.train_at <= now, Project.state == "active").order_by(Pool.train_at).limit(1)
+    return session.scalars(query).first()

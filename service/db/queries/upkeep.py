@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
@@ -65,10 +66,20 @@ def deleting(session: Session) -> set[str]:
     return set(session.scalars(select(Project.id).where(Project.state == "deleting")))
 
 
+def _is_stray_lease() -> ColumnElement[bool]:
+    example = exists().where(Example.project_id == Lease.project_id, Example.example_id == Lease.example_id)
+    return or_(~example, ~exists().where(Job.id == Lease.job_id))
+
+
 def stray_leases(session: Session) -> Sequence[Lease]:
     """Leases of an example or a job that is not there."""
-    example = exists().where(Example.project_id == Lease.project_id, Example.example_id == Lease.example_id)
-    return session.scalars(select(Lease).where(or_(~example, ~exists().where(Job.id == Lease.job_id)))).all()
+    return session.scalars(select(Lease).where(_is_stray_lease())).all()
+
+
+def remove_stray_lease(session: Session, lease: Lease) -> None:
+    """Remove the lease if it still is one of an example or a job that is not there."""
+    mine = (Lease.project_id == lease.project_id, Lease.example_id == lease.example_id, Lease.holder == lease.holder)
+    changed(session, delete(Lease).where(*mine, _is_stray_lease()))
 
 
 def stray_labels(session: Session) -> Sequence[Label]:
@@ -77,16 +88,39 @@ def stray_labels(session: Session) -> Sequence[Label]:
     return session.scalars(select(Label).where(~example)).all()
 
 
+def _is_stray_job() -> ColumnElement[bool]:
+    return and_(Job.kind != "deletion", ~exists().where(Project.id == Job.project_id))
+
+
 def stray_jobs(session: Session) -> Sequence[Job]:
     """Jobs of a project that is not there; a deletion outlives its project."""
-    project = exists().where(Project.id == Job.project_id)
-    return session.scalars(select(Job).where(Job.kind != "deletion", ~project)).all()
+    return session.scalars(select(Job).where(_is_stray_job())).all()
+
+
+def remove_stray_job(session: Session, job_id: str) -> None:
+    """Remove the job if its project still is not there."""
+    changed(session, delete(Job).where(Job.id == job_id, _is_stray_job()))
+
+
+def _is_unrung() -> ColumnElement[bool]:
+    return and_(Job.state == "queued", Job.rung_at.is_(None), ~exists().where(Outbox.job_id == Job.id))
 
 
 def unrung_jobs(session: Session) -> Sequence[Job]:
     """Queued jobs that nobody will ring."""
-    rung = exists().where(Outbox.job_id == Job.id)
-    return session.scalars(select(Job).where(Job.state == "queued", Job.rung_at.is_(None), ~rung)).all()
+    return session.scalars(select(Job).where(_is_unrung())).all()
+
+
+def post(session: Session, job_id: str, now: datetime) -> None:
+    """Have the job rung if nobody would still."""
+    for job in session.scalars(select(Job).where(Job.id == job_id, _is_unrung()).with_for_update()):
+        session.add(Outbox(job_id=job.id, project_id=job.project_id, ring_after=now))
+    session.flush()
+
+
+def forget_error_list(session: Session, list_id: str) -> None:
+    """Remove a list of bad rows."""
+    changed(session, delete(ErrorList).where(ErrorList.id == list_id))
 
 
 def broken_references(session: Session) -> list[tuple[str, int]]:

@@ -71,5 +71,6 @@ def error_list(session: Session, project_id: str, list_id: str) -> ErrorList | N
 
 
 def expired_error_lists(session: Session, now: datetime, *, limit: int) -> Sequence[ErrorList]:
-    """Lists that are kept no longer."""
-    return session.scalars(select(ErrorList).where(ErrorList.expires_at <= now).limit(limit)).all()
+    """Lists that are kept no longer, locked; without those that others have locked."""
+    query = select(ErrorList).where(ErrorList.expires_at <= now).limit(limit)
+    return session.scalars(query.with_for_update(skip_locked=True)).all()

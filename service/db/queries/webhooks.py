@@ -1,9 +1,9 @@
 """Webhooks: the endpoints that are told of events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
@@ -24,8 +24,27 @@ def page(session: Session, *, only: str | None, after: str | None, size: int) ->
 
 def enabled(session: Session, project_id: str | None) -> Sequence[Webhook]:
     """The enabled webhooks of a project, and those of the whole service."""
-    theirs = or_(Webhook.project_id == project_id, Webhook.project_id.is_(None))
-    return session.scalars(select(Webhook).where(Webhook.enabled, theirs).order_by(Webhook.id)).all()
+    query = select(Webhook).where(Webhook.enabled, _hear_of(project_id))
+    return session.scalars(query.order_by(Webhook.id)).all()
+
+
+def _hear_of(project_id: str | None) -> ColumnElement[bool]:
+    return or_(Webhook.project_id == project_id, Webhook.project_id.is_(None))
+
+
+def lock(session: Session, webhook_ids: Iterable[str]) -> None:
+    """Lock webhooks, as everybody does in the order of their ids, until the transaction ends."""
+    _lock(session, Webhook.id.in_(list(webhook_ids)))
+
+
+def lock_all(session: Session, project_id: str | None) -> None:
+    """Lock the webhooks of a project and those of the whole service, also those that may be enabled meanwhile."""
+    _lock(session, _hear_of(project_id))
+
+
+def _lock(session: Session, condition: ColumnElement[bool]) -> None:
+    query = select(Webhook.id).where(condition).order_by(Webhook.id)
+    session.execute(query.with_for_update(key_share=True))
 
 
 def take_sequence(session: Session, webhook_id: str) -> int | None:
