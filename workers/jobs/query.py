@@ -387,6 +387,8 @@ def _keep(
             session, {"batch": {"url": f"/v1/jobs/{job.id}/batch", "size": batch.size}, "exhausted": exhausted}
         )
         model = model_note(loaded.model) if loaded.model else None
+        if message.prepared:
+            return True  # nobody asked for this batch
         told = exhausted and _asks_whole_pool(message)
         events.query_succeeded(session, job, model=model, size=batch.size, exhausted=told, now=context.now())
     return True
