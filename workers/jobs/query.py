@@ -378,6 +378,8 @@ def _keep(
 ) -> bool:
     with context.fenced() as (session, job):
         project, _ = projects.lock(session, context.project_id)
+        if project.task != loaded.project.task:
+            return False  # the ranking names classes of before
         overlap: int = project.annotation["overlap"]
         batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())
         if batch is None:

@@ -127,7 +127,7 @@ async def get_next(
     turn = await run_in_threadpool(_turn, held, project_id, annotator)
     headers: dict[str, str] = {}
     if turn.waits_for is not None and parse_wait(prefer) is not None:
-        _, headers = await wait_for_job(request, turn.waits_for.id, project_id=project_id, prefer=prefer)
+        headers = (await wait_for_job(request, turn.waits_for.id, project_id=project_id, prefer=prefer))[1]
         turn = await run_in_threadpool(_turn, held, project_id, annotator)
     if turn.waits_for is not None:
         headers |= {"Location": f"/v1/jobs/{turn.waits_for.id}", "Retry-After": "1"}
