@@ -16,6 +16,7 @@ from service.catalog.strategies import reviews
 from service.db.queries import batches as queries
 from service.db.queries import candidates
 from service.db.queries.candidates import Pick
+from service.db.queries.rankings import Place
 from service.db.tables import Batch, Job
 from service.errors import ConflictError, FieldError, InvalidRequestError, JobNotSucceededError, NotFoundError
 from service.queue.messages import QueryMessage
@@ -116,7 +117,7 @@ def _still_free(
     rows = [ranked.row for ranked in ranking]
     found = candidates.picks(session, job.project_id, rows)
     holder = holder_of(job.id, message.annotator)
-    leases = candidates.live_leases(session, job.project_id, now, rows=rows)
+    leases = [] if message.prepared else candidates.live_leases(session, job.project_id, now, rows=rows)
     others = Counter(row for row, held_by in leases if held_by != holder)
     reviewed = reviews(message.strategy)
     answered = (
@@ -130,14 +131,14 @@ def _still_free(
         if pick is None or ranked.row in answered:
             continue
         held = others[ranked.row]
-        if _is_reviewable(pick, held) if reviewed else _is_open(pick, held, overlap):
+        if _is_reviewable(pick, held) if reviewed else is_open(pick, held, overlap):
             free.append((ranked, pick))
         if len(free) == message.k:
             break
     return free
 
 
-def _is_open(pick: Pick, held: int, overlap: int) -> bool:
+def is_open(pick: Pick | Place, held: int, overlap: int) -> bool:
     """Whether an example that others hold so often lacks a label."""
     return pick.label_count + held < overlap and not (overlap == 1 and pick.skip_count)
 

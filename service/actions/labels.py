@@ -46,6 +46,7 @@ class _Checked:
     """A body whose rows were read; `result` is set as soon as it is known."""
 
     submission: Submission
+    project: Project
     errors: RowErrors
     spool: RowSpool[Answer]
     received: int = 0
@@ -92,6 +93,7 @@ def _check(stack: ExitStack, submission: Submission, project: Project) -> _Check
     request = submission.request
     body = _Checked(
         submission,
+        project,
         stack.enter_context(RowErrors(request.objects)),
         stack.enter_context(RowSpool(Answer, request.settings.spool_dir)),
     )
@@ -160,7 +162,7 @@ def _one_by_one(submissions: Sequence[Submission]) -> list[Submitted | Exception
 
 def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) -> list[Submitted | None]:
     now = request.clock()
-    project, pool = projects.lock(session, request.project_id)
+    project, pool = projects.lock_as_read(session, bodies[0].project)
     records = [Recorded() for _ in bodies]
     note = _record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
     results: list[Submitted | None] = []

@@ -53,6 +53,7 @@ class _Hold:
 
 def store(
     request: BulkRequest,
+    project: Project,
     spool: RowSpool[StoredRow],
     vectors: ChunkWriter | None,
     *,
@@ -63,7 +64,7 @@ def store(
     Raises:
         UnavailableError: another upload holds the pool for longer than PATIENCE_SECONDS.
     """
-    hold = _begin(request, spool.rows)
+    hold = _begin(request, project, spool.rows)
     chunk: Chunk | None = None
     try:
         staging = _Staging(request, hold, vectors)
@@ -88,12 +89,12 @@ def finish(request: BulkRequest) -> None:
         pass
 
 
-def _begin(request: BulkRequest, count: int) -> _Hold:
+def _begin(request: BulkRequest, project: Project, count: int) -> _Hold:
     """Wait for the pool, take it and reserve rows."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with request.write() as session:
-            _, pool = projects.lock(session, request.project_id)
+            _, pool = projects.lock_as_read(session, project)
             now = request.clock()
             if pool.upload_id is None:
                 return _take(session, pool, count, now=now, until=_until(request))

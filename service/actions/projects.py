@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from service.actions import candidates, jobs, strategies, trainings
+from service.actions import candidates, classes, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
-from service.catalog.tasks import classes_of, task_of
+from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
-from service.errors import FieldError, InvalidRequestError, NotFoundError, PreconditionFailedError
+from service.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, PreconditionFailedError
 from service.queue.messages import DeletionMessage
 
 
@@ -63,6 +63,18 @@ def lock(session: Session, project_id: str) -> tuple[Project, Pool]:
     return get(session, project_id, anew=True), pool
 
 
+def lock_as_read(session: Session, project: Project) -> tuple[Project, Pool]:
+    """As `lock`, of a project for which labels were checked before.
+
+    Raises:
+        ConflictError: classes were renamed or merged meanwhile.
+    """
+    now, pool = lock(session, project.id)
+    if not begins(classes_of(now.task), classes_of(project.task)):
+        raise ConflictError("The classes of the project were changed meanwhile. Send the request again.")
+    return now, pool
+
+
 def view(session: Session, project: Project, *, now: datetime) -> ProjectView:
     """The project with its counters."""
     return ProjectView(project, queries.pool(session, project.id), queries.leased(session, project.id, now))
@@ -76,20 +88,22 @@ def page(session: Session, *, only: str | None, after: str | None, size: int, no
 def change(
     session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime, share: int
 ) -> ProjectView:
-    """Change the given sections of a project; classes can only be added."""
+    """Change the given sections of a project; classes can be added, renamed and merged."""
+    renamed, merged = changes.pop("rename_classes", {}), changes.pop("merge_classes", {})
     project, pool = lock(session, project_id)
     if version is not None and version != project.version:
         raise PreconditionFailedError("The project was changed since that version was read.")
     task = changes.get("task")
     if task is not None:
-        _check_task(project.task, task)
+        _check_task(project.task, task, alone=not (renamed or merged))
     overlap, truth = project.annotation["overlap"], truth_of(project)
     project.version, project.updated_at = project.version + 1, now
     for section, value in changes.items():
         setattr(project, section, value)
+    classes.change(session, project, renamed=renamed, merged=merged, now=now, share=share)
     _check_estimator(project)
     _check_truth(project)
-    if "query" in changes or "estimator" in changes:
+    if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
     if "retraining" in changes:
@@ -129,13 +143,15 @@ def _check_query(project: Project, *, pointer: str) -> None:
     strategies.resolved(project, entry, project.query["params"], pointer="/query/params")
 
 
-def _check_task(old: dict[str, Any], new: dict[str, Any]) -> None:
+def _check_task(old: dict[str, Any], new: dict[str, Any], *, alone: bool) -> None:
+    if not alone:
+        bad = FieldError("/task", "two_changes", "Add classes by a request of its own.")
+        raise InvalidRequestError("Classes are added, or renamed and merged.", errors=[bad])
     if {**old, "classes": None} != {**new, "classes": None}:
         raise InvalidRequestError(
             "The task of a project is fixed.", errors=[FieldError("/task", "immutable", "Only classes can be added.")]
         )
-    classes = classes_of(old)
-    if classes_of(new)[: len(classes)] != classes:
+    if not begins(classes_of(new), classes_of(old)):
         detail = "List the present classes first, in their order, then the new ones."
         raise InvalidRequestError(
             "Classes can only be added.", errors=[FieldError("/task/classes", "classes_removed", detail)]

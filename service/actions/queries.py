@@ -37,9 +37,17 @@ class Wish:
 
 
 def ask(
-    session: Session, project: Project, wish: Wish, *, most: int, now: datetime, share: int, room: jobs.Room
+    session: Session,
+    project: Project,
+    wish: Wish,
+    *,
+    most: int,
+    now: datetime,
+    share: int,
+    room: jobs.Room | None,
+    prepared: bool = False,
 ) -> Job:
-    """Queue a query; every name and parameter is checked before."""
+    """Queue a query; every name and parameter is checked before. One that is `prepared` ranks what is leased, too."""
     if wish.k > most:
         raise InvalidRequestError(
             f"k is at most {most}.", errors=[FieldError("/k", "less_than_equal", f"At most {most}.")]
@@ -62,6 +70,7 @@ def ask(
         explore=wish.explore,
         class_balanced=wish.class_balanced,
         include_data=wish.include_data,
+        prepared=prepared,
     )
     return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share, room=room)
 

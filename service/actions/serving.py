@@ -5,18 +5,10 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from service.actions import models, projects, trainings
-from service.actions.predictions import array_name, members_name
-from service.db.queries import arrays
+from service.actions.versions import serve
+from service.catalog.tasks import begins, classes_of
 from service.db.tables import Model, Pool
-
-
-def serve(session: Session, pool: Pool, version: int) -> None:
-    """Make a version the serving one; what can be made again of others leaves the chunk list. The pool is locked."""
-    pool.model_version = version
-    pool.chunk_generation += 1
-    session.flush()
-    kept = [array_name(version), members_name(version)]
-    arrays.retire_predictions(session, pool.project_id, but=kept, generation=pool.chunk_generation)
+from service.errors import ConflictError
 
 
 def activate(
@@ -35,6 +27,8 @@ def activate(
     """
     project, pool = projects.lock(session, project_id)
     model = models.get(session, project_id, version)
+    if not begins(classes_of(project.task), model.classes):
+        raise ConflictError("The model has classes that were merged since: it cannot serve.")
     model.open = False
     pool.pin = models.kind_of(model) if pin else None
     serve(session, pool, version)

@@ -149,6 +149,17 @@ def truth_changed(session: Session, project: Project, *, now: datetime, share: i
         after_labels(session, project, pool, now=now, share=share)
 
 
+def classes_changed(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> None:
+    """Count other classes as a change of the labels; where they left no model, train at once. The pool is locked."""
+    pool.label_generation += 1
+    session.flush()
+    trained = pool.trained_generation > 0 and pool.model_version == 0
+    if trained and note(session, project, pool).labels_until_next is not None:
+        _request(session, project.id, reason="every", now=now, share=share)
+    else:
+        after_labels(session, project, pool, now=now, share=share)
+
+
 def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
     """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
     waiting = job_queries.lock_waiting_training(session, ended.project_id)

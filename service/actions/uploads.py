@@ -58,8 +58,8 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
 
         size = spool.bytes + 4 * (dimensions or 0) * spool.rows
         if spool.rows < _SMALL_ROWS and size < _SMALL_BYTES:
-            return _store_small(request, spool, vectors, complete)
-        return large_uploads.store(request, spool, vectors, complete=complete)
+            return _store_small(request, project, spool, vectors, complete)
+        return large_uploads.store(request, project, spool, vectors, complete=complete)
 
 
 def _column_types(request: BulkRequest, project: Project, dimensions: int | None) -> dict[str, ColumnType] | None:
@@ -73,12 +73,13 @@ def _column_types(request: BulkRequest, project: Project, dimensions: int | None
 
 def _store_small(
     request: BulkRequest,
+    checked: Project,
     spool: RowSpool[StoredRow],
     vectors: ChunkWriter | None,
     complete: Callable[[Session, Outcome], Outcome],
 ) -> Outcome:
     with request.write() as session:
-        project, pool = projects.lock(session, request.project_id)
+        project, pool = projects.lock_as_read(session, checked)
         store = Store(session, project, pool, now=request.clock())
         done = 0
         for rows in spool.frames():

@@ -27,3 +27,8 @@ def classes_of(task: Mapping[str, Any]) -> list[str]:
 def columns_of(task: Task, classes: Sequence[str]) -> int:
     """How many numbers a model of these classes gives for an example."""
     return len(NUMBER_COLUMNS) if task == "regression" else len(classes)
+
+
+def begins(classes: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether what has the `first` classes fits a project of these: classes are added behind."""
+    return list(classes[: len(first)]) == list(first)

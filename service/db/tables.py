@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -318,6 +318,19 @@ class BatchItem(Table):
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     rank: Mapped[int]
     propensity: Mapped[float | None]
+
+
+class Ranking(Table):
+    """The prepared ranking from which examples are given one at a time, and the query that makes the next one."""
+
+    __tablename__ = "rankings"
+
+    project_id: Mapped[str] = _project()
+    annotator: Mapped[str] = mapped_column(primary_key=True)  # empty: everybody's, as long as overlap is 1
+    job_id: Mapped[str | None]  # whose batch it is; none: the first is not made yet
+    asked_job_id: Mapped[str | None]
+    project_version: Mapped[int]  # when the newest query was asked for
+    change_sequence: Mapped[int]  # of the pool, then
 
 
 class Model(Table):

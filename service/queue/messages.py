@@ -93,6 +93,7 @@ class QueryMessage(Message):
     explore: float
     class_balanced: bool = False
     include_data: bool
+    prepared: bool = False  # a ranking to give one example at a time from: leases do not matter before one is given
 
 
 class PredictMessage(Message):

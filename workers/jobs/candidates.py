@@ -42,7 +42,7 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
     """Read what the mask is made of."""
     # A label is reviewed by one person at a time, who may be the one that gave it.
     overlap: int = 1 if reviews(message.strategy) else project.annotation["overlap"]
-    leases = queries.live_leases(session, project.id, context.now())
+    leases = [] if message.prepared else queries.live_leases(session, project.id, context.now())
     own, taken = _leased(session, context, leases, message, overlap)
     if message.annotator and overlap > 1:
         taken += queries.answered_rows(session, project.id, message.annotator)

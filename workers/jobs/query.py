@@ -378,6 +378,8 @@ def _keep(
 ) -> bool:
     with context.fenced() as (session, job):
         project, _ = projects.lock(session, context.project_id)
+        if project.task != loaded.project.task:
+            return False  # the ranking names classes of before
         overlap: int = project.annotation["overlap"]
         batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())
         if batch is None:
@@ -387,6 +389,8 @@ def _keep(
             session, {"batch": {"url": f"/v1/jobs/{job.id}/batch", "size": batch.size}, "exhausted": exhausted}
         )
         model = model_note(loaded.model) if loaded.model else None
+        if message.prepared:
+            return True  # nobody asked for this batch
         told = exhausted and _asks_whole_pool(message)
         events.query_succeeded(session, job, model=model, size=batch.size, exhausted=told, now=context.now())
     return True

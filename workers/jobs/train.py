@@ -12,8 +12,8 @@ from service.actions import events, projects, trainings
 from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
-from service.actions.serving import serve
-from service.catalog.tasks import Task, classes_of, task_of
+from service.actions.versions import serve
+from service.catalog.tasks import Task, begins, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -193,7 +193,12 @@ def _store(
 ) -> None:
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
-        pool = project_queries.lock_pool(session, context.project_id)
+        project, pool = projects.lock(session, context.project_id)
+        classes = classes_of(loaded.project.task)
+        if not begins(classes_of(project.task), classes):  # renamed or merged meanwhile
+            context.finish(session, {"model": None, "reason": "classes_changed"})
+            _tell(session, context, job, model=None)
+            return
         version = model_queries.newest(session, context.project_id) + 1
         record = Model(
             project_id=context.project_id,
@@ -203,7 +208,7 @@ def _store(
             labels_used=labelled.size,
             label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
-            classes=classes_of(loaded.project.task),
+            classes=classes,
             estimator={**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": seed},
             metrics=dict(metrics),
             created_at=context.now(),

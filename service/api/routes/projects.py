@@ -92,7 +92,7 @@ def get_project(project_id: ProjectId, _: Reader, session: Reading, response: Re
 def change_project(
     project_id: ProjectId, body: ProjectPatch, _: ProjectWriter, writing: Writing, if_match: IfMatch = None
 ) -> Response:
-    """Each section that is sent replaces the old one. Classes can be added; features are fixed."""
+    """Each section that is sent replaces the old one. Classes can be added, renamed and merged; features are fixed."""
     version, changes = version_of(if_match), body.changes()
     share = writing.held.settings.jobs_in_queue_per_project
     return writing.answer(

@@ -2,25 +2,30 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import batches, projects, queries
+from service.actions import batches, projects, queries, turns
 from service.actions.jobs import Room
+from service.actions.turns import Turn
 from service.api.deps.callers import QueryRunner, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, Prefer, ProjectId
 from service.api.deps.runtime import Held, Runtime, utc_now
-from service.api.deps.waiting import accept_job, wait_for_job
+from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
 from service.api.problems import BODY, base_url, responses
+from service.api.schemas.base import Name
 from service.api.schemas.jobs import JobOut
-from service.api.schemas.queries import BatchOut, LeasesChanged, QueryIn, ReleaseIn, RenewIn
+from service.api.schemas.queries import BatchOut, LeasesChanged, NextOut, QueryIn, ReleaseIn, RenewIn
 from service.db.tables import Batch, Job
 from service.errors import (
     ConflictError,
     IdempotencyMismatchError,
     JobNotSucceededError,
     NotFoundError,
+    TooManyRequestsError,
+    UnavailableError,
 )
 
 router = APIRouter(tags=["queries"])
@@ -94,6 +99,47 @@ async def get_batch(
 def _batch(held: Runtime, job: Job) -> Batch | None:
     with held.database.read() as session:
         return batches.batch_of(session, job)
+
+
+@router.get(
+    "/v1/projects/{project_id}/next",
+    operation_id="getNext",
+    summary="Get one example to label",
+    response_model=NextOut,
+    responses={
+        202: {"model": JobOut, "description": "The ranking is being made; ask again after `Retry-After`."},
+        204: {"description": "The pool is exhausted: nothing is left for this annotator now."},
+        **responses(NotFoundError, JobNotSucceededError, TooManyRequestsError, UnavailableError),
+    },
+)
+async def get_next(
+    project_id: ProjectId,
+    _: QueryRunner,
+    held: Held,
+    request: Request,
+    annotator: Annotated[Name | None, Query(description="Who will label; gets the own open lease first.")] = None,
+    prefer: Prefer = None,
+) -> Response:
+    """An example from a prepared ranking, leased. The next ranking is made before this one is used up.
+
+    Asked again before the label came, it gives the same example to the same annotator.
+    """
+    turn = await run_in_threadpool(_turn, held, project_id, annotator)
+    headers: dict[str, str] = {}
+    if turn.waits_for is not None and parse_wait(prefer) is not None:
+        headers = (await wait_for_job(request, turn.waits_for.id, project_id=project_id, prefer=prefer))[1]
+        turn = await run_in_threadpool(_turn, held, project_id, annotator)
+    if turn.waits_for is not None:
+        headers |= {"Location": f"/v1/jobs/{turn.waits_for.id}", "Retry-After": "1"}
+        return Response(JobOut.of(turn.waits_for, base_url(request)).render(), 202, headers, "application/json")
+    if turn.document is None:
+        return Response(None, 204, headers)
+    return Response(orjson.dumps(turn.document, option=orjson.OPT_UTC_Z), 200, headers, "application/json")
+
+
+def _turn(held: Runtime, project_id: str, annotator: str | None) -> Turn:
+    with held.write() as session:
+        return turns.take(session, project_id, annotator=annotator, settings=held.settings, now=utc_now())
 
 
 @router.post(

@@ -181,6 +181,15 @@ class ProjectPatch(Patch):
     retraining: Retraining | None = None
     annotation: Annotation | None = None
     holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5)
+    rename_classes: dict[Text, ClassName] | None = Field(
+        default=None, min_length=1, max_length=10_000, description="New names by old ones; labels and models follow."
+    )
+    merge_classes: dict[Text, Text] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10_000,
+        description="By the class that goes, the class that takes its labels. Models of before it serve no more.",
+    )
 
     def changes(self) -> dict[str, Any]:
         """The sections that were sent."""

@@ -145,8 +145,8 @@ class Item(Schema):
     )
 
 
-class BatchOut(Schema):
-    """The ranked answer of a query. It never changes."""
+class BatchNote(Schema):
+    """How a batch was made."""
 
     job_id: str
     project_id: str
@@ -156,7 +156,16 @@ class BatchOut(Schema):
     pool: PoolNote
     lease: LeaseNote | None
     exhausted: bool = Field(description="Nothing more could have been picked.")
+
+
+class BatchOut(BatchNote):
+    """The ranked answer of a query. It never changes."""
+
     items: list[Item]
+
+
+class NextOut(BatchNote, Item):
+    """The example to label now, with what its ranking says of itself; `job_id` is the `batch_id` of its label."""
 
 
 class RenewIn(Schema):

@@ -1,0 +1,113 @@
+"""Classes renamed and merged: labels and models follow, and nothing of what was said is lost.
+
+A model's columns have no names of their own, so that a renamed class is a new name for the same column. A merge takes
+columns away: models of before it keep their classes and serve no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import orjson
+from sqlalchemy.orm import Session
+
+from service.actions import trainings
+from service.actions.label_values import encode_classes
+from service.actions.versions import serve
+from service.catalog.tasks import begins, classes_of, task_of
+from service.db.queries import classes as queries
+from service.db.queries import labels as label_queries
+from service.db.queries.projects import lock_pool
+from service.db.tables import Pool, Project
+from service.errors import ConflictError, FieldError, InvalidRequestError
+
+
+def change(
+    session: Session,
+    project: Project,
+    *,
+    renamed: Mapping[str, str],
+    merged: Mapping[str, str],
+    now: datetime,
+    share: int,
+) -> None:
+    """Give classes other names, or the name of another class, in the project, its labels and its models.
+
+    Args:
+        session: In a transaction that writes.
+        project: Which is changed by this transaction only.
+        renamed: New names by old ones.
+        merged: Classes that stay, as they are named now, by those that are merged into them.
+        now: The time.
+        share: How many jobs of a project may be rung.
+
+    Raises:
+        ConflictError: a large upload, whose labels were checked, is running.
+        InvalidRequestError: a class is unknown, two would have one name, or too few are left.
+    """
+    if not renamed and not merged:
+        return
+    pool = lock_pool(session, project.id)
+    if pool.upload_id is not None:
+        raise ConflictError("A large upload into the project is running.", headers={"Retry-After": "10"})
+    old = classes_of(project.task)
+    _check(old, renamed, merged)
+    names = {**dict(zip(old, old, strict=True)), **renamed}
+    names |= {gone: names[into] for gone, into in merged.items()}
+    new = list(dict.fromkeys(names[name] for name in old))
+    if len(new) < 2 and task_of(project.task) == "classification":  # noqa: PLR2004 - one class is no question
+        _refuse("/merge_classes", "too_short", "At least two classes have to be left.")
+    project.task = {**project.task, "classes": new}
+    _relabel(session, project, names, now=now)
+    queries.forget_rankings(session, project.id)
+    _rename_models(session, project.id, old, names)
+    if merged:
+        _retire(session, pool, new)
+    trainings.classes_changed(session, project, pool, now=now, share=share)
+
+
+def _check(old: Sequence[str], renamed: Mapping[str, str], merged: Mapping[str, str]) -> None:
+    for field, mapping in (("/rename_classes", renamed), ("/merge_classes", merged)):
+        if not mapping.keys() <= set(old):
+            _refuse(field, "unknown_class", "Name classes of the project.")
+    if renamed.keys() & merged.keys():
+        _refuse("/merge_classes", "renamed_too", "A class is renamed or merged, not both.")
+    if not set(merged.values()) <= set(old) - merged.keys():
+        _refuse("/merge_classes", "unknown_class", "Merge into classes of the project that stay.")
+    left = [renamed.get(name, name) for name in old]
+    if len(set(left)) < len(left):
+        _refuse("/rename_classes", "duplicate_class", "Two classes would have one name. Merge them instead.")
+
+
+def _refuse(pointer: str, code: str, detail: str) -> None:
+    raise InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, code, detail)])
+
+
+def _relabel(session: Session, project: Project, names: Mapping[str, str], *, now: datetime) -> None:
+    """Say the same in the labels by the new names; what they were goes to their history."""
+    several, classes = task_of(project.task) == "multi_label", classes_of(project.task)
+
+    def renamed(value: str) -> str:
+        return encode_classes({names[name] for name in orjson.loads(value)}, classes) if several else names[value]
+
+    for labels in queries.labels(session, project.id):
+        said = [(label, renamed(label.value)) for label in labels]
+        changed = [(label, value) for label, value in said if value != label.value]
+        rows = [{"id": label.id, "value": value, "updated_at": now} for label, value in changed]
+        label_queries.replace(session, project.id, [label for label, _ in changed], rows)
+
+
+def _rename_models(session: Session, project_id: str, old: Sequence[str], names: Mapping[str, str]) -> None:
+    """Rename the columns of models; those of which some would become one keep what they were."""
+    for model in queries.models(session, project_id):
+        new = [names[name] for name in model.classes if name in names]
+        if model.classes == old[: len(model.classes)] and len(set(new)) == len(model.classes):
+            model.classes = new
+    session.flush()
+
+
+def _retire(session: Session, pool: Pool, classes: Sequence[str]) -> None:
+    """Let the serving model serve no more if it has other columns, until there is a new one."""
+    for model in queries.models(session, pool.project_id):
+        if model.version == pool.model_version and not begins(classes, model.classes):
+            pool.pin = None
+            serve(session, pool, 0)

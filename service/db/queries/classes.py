@@ -1,0 +1,31 @@
+"""What names classes: labels, models and rankings."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.orm import Session
+
+from service.db.tables import Label, Model, Ranking
+
+_LABELS: Any = Label.__table__
+_AT_ONCE = 5000
+
+
+def labels(session: Session, project_id: str) -> Iterator[Sequence[Row[Any]]]:
+    """All labels that are no skips, some at a time, in order of their ids; they may be changed meanwhile."""
+    query = select(_LABELS).where(_LABELS.c.project_id == project_id, _LABELS.c.value.is_not(None))
+    query, after = query.order_by(_LABELS.c.id).limit(_AT_ONCE), ""
+    while found := session.execute(query.where(_LABELS.c.id > after)).all():
+        yield found
+        after = found[-1].id
+
+
+def models(session: Session, project_id: str) -> Sequence[Model]:
+    """Every version."""
+    return session.scalars(select(Model).where(Model.project_id == project_id)).all()
+
+
+def forget_rankings(session: Session, project_id: str) -> None:
+    """Drop prepared rankings: they name the classes of before."""
+    session.execute(delete(Ranking).where(Ranking.project_id == project_id))

@@ -1,0 +1,145 @@
+"""Classes that are renamed and merged: labels, models and batches follow."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from service.db.tables import LabelHistory
+from tests.support.pools import add_examples, add_labels, ask, batch
+from tests.support.runtime import Api
+from tests.support.working import drain
+
+Response = Any
+_THREE = {"type": "classification", "classes": ["a", "b", "c"]}
+
+
+def patch(api: Api, project_id: str, **changes: Any) -> Response:
+    return api.http.patch(f"/v1/projects/{project_id}", json=changes, headers={"If-Match": "*"})
+
+
+def said(api: Api, project_id: str) -> dict[str, Any]:
+    items = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
+    return {item["example_id"]: item["label"] for item in items}
+
+
+def history(api: Api) -> list[str | None]:
+    with api.runtime.database.read() as session:
+        return list(session.scalars(select(LabelHistory.value).order_by(LabelHistory.id)))
+
+
+def train(api: Api, project_id: str) -> Any:
+    job_id = api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"]
+    drain(api.runtime)
+    return api.http.get(f"/v1/jobs/{job_id}").json()["result"]
+
+
+def test_a_renamed_class_keeps_its_labels_and_its_model(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    train(api, project_id)
+    before = batch(api, project_id, k=5, strategy="margin", lease_seconds=0)["items"]
+    changed = patch(api, project_id, rename_classes={"a": "b", "b": "a"})  # each takes the other's name
+    assert changed.status_code == 200
+    assert changed.json()["task"]["classes"] == ["b", "a"]
+    assert changed.json()["counts"]["labels"]["total"] == 20
+    assert said(api, project_id) == {f"e{n}": "a" if n % 2 else "b" for n in range(20)}
+    assert sorted(map(str, history(api))) == [*"a" * 10, *"b" * 10]
+    after = batch(api, project_id, k=5, strategy="margin", lease_seconds=0)
+    assert after["model"]["version"] == 1
+    for old, new in zip(before, after["items"], strict=True):
+        assert old["example_id"] == new["example_id"]
+        shown = old["prediction"]["probabilities"]
+        assert new["prediction"]["probabilities"] == {"b": shown["a"], "a": shown["b"]}
+    unknown = api.http.post(
+        f"/v1/projects/{project_id}/labels", json={"labels": [{"example_id": "e30", "label": "old"}]}
+    )
+    assert unknown.status_code == 422
+
+
+def test_a_merged_class_gives_its_labels_to_the_other_and_a_model_of_what_is_left_is_trained(api: Api) -> None:
+    project_id = api.project(task=_THREE)
+    add_examples(api, project_id, 60)
+    rows = [{"example_id": f"e{n}", "label": "abc"[n % 3]} for n in range(30)]
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
+    drain(api.runtime)
+    assert batch(api, project_id, k=1, lease_seconds=0)["model"]["version"] == 1
+    merged = patch(api, project_id, merge_classes={"a": "b"}, rename_classes={"b": "x"})
+    assert merged.json()["task"]["classes"] == ["x", "c"]
+    assert merged.json()["counts"]["model_version"] is None
+    assert said(api, project_id) == {f"e{n}": "c" if n % 3 == 2 else "x" for n in range(30)}
+    assert len(history(api)) == 20
+    refused = api.http.post(f"/v1/projects/{project_id}/models/1/activate", json={})
+    assert refused.status_code == 409
+    drain(api.runtime)
+    item = batch(api, project_id, k=1, strategy="margin", lease_seconds=0)
+    assert item["model"]["version"] == 2
+    assert set(item["items"][0]["prediction"]["probabilities"]) == {"x", "c"}
+
+
+def test_several_classes_an_example_are_merged_within_their_lists(api: Api) -> None:
+    project_id = api.project(task={**_THREE, "multi_label": True}, retraining={"automatic": False})
+    add_examples(api, project_id, 4)
+    lists: list[list[str]] = [["a", "b"], ["c"], [], ["a", "c"]]
+    rows = [{"example_id": f"e{n}", "label": chosen} for n, chosen in enumerate(lists)]
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
+    assert patch(api, project_id, merge_classes={"a": "b"}).status_code == 200
+    assert said(api, project_id) == {"e0": ["b"], "e1": ["c"], "e2": [], "e3": ["b", "c"]}
+    assert sorted(map(str, history(api))) == ['["a","b"]', '["a","c"]']
+
+
+def test_what_was_under_way_is_made_for_the_new_names(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    train(api, project_id)
+    from workers.jobs import query  # noqa: PLC0415 - what is overtaken
+
+    rank, ranked = query._rank, []  # noqa: SLF001
+
+    def overtaken(*arguments: Any) -> Any:
+        ranked.append(rank(*arguments))
+        if len(ranked) == 1:
+            patch(api, project_id, rename_classes={"a": "good"})
+        return ranked[-1]
+
+    monkeypatch.setattr(query, "_rank", overtaken)
+    job_id = ask(api, project_id, k=2, strategy="margin")
+    drain(api.runtime)
+    items = api.http.get(f"/v1/jobs/{job_id}/batch").json()["items"]
+    assert len(ranked) == 2
+    assert all(set(item["prediction"]["probabilities"]) == {"good", "b"} for item in items)
+
+
+def test_the_prepared_ranking_goes(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 4)
+    path = f"/v1/projects/{project_id}/next"
+    first = api.http.get(path).json()["id"]
+    drain(api.runtime)
+    patch(api, project_id, rename_classes={"a": "good"})
+    again = api.http.get(path)
+    assert again.status_code == 202
+    assert again.json()["id"] != first
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "code"),
+    [
+        ({"rename_classes": {"z": "y"}}, "/rename_classes", "unknown_class"),
+        ({"rename_classes": {"a": "b"}}, "/rename_classes", "duplicate_class"),
+        ({"merge_classes": {"a": "z"}}, "/merge_classes", "unknown_class"),
+        ({"merge_classes": {"a": "b", "b": "a"}}, "/merge_classes", "unknown_class"),
+        ({"merge_classes": {"a": "a"}}, "/merge_classes", "unknown_class"),
+        ({"merge_classes": {"a": "c", "b": "c"}}, "/merge_classes", "too_short"),
+        ({"merge_classes": {"a": "c"}, "rename_classes": {"a": "d"}}, "/merge_classes", "renamed_too"),
+        ({"merge_classes": {"a": "c"}, "task": {**_THREE, "classes": [*"abcd"]}}, "/task", "two_changes"),
+    ],
+)
+def test_bad_changes_of_classes_change_nothing(api: Api, changes: dict[str, Any], pointer: str, code: str) -> None:
+    project_id = api.project(task=_THREE)
+    answer = patch(api, project_id, **changes)
+    assert answer.status_code == 422
+    assert [(bad["pointer"], bad["code"]) for bad in answer.json()["errors"]] == [(pointer, code)]
+    assert api.http.get(f"/v1/projects/{project_id}").json()["task"]["classes"] == [*"abc"]
