@@ -8,7 +8,7 @@ from service.actions.predictions import prediction
 from service.catalog.tasks import task_of
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
-from workers.jobs.pool import featurizer
+from workers.jobs.features import encoder_of, encoding
 from workers.jobs.serving import open_model
 from workers.learning.matrices import Matrix
 
@@ -21,10 +21,8 @@ def run(context: JobContext) -> None:
         project = projects.get(session, context.project_id)
         model = models.get(session, project.id, message.version)
     inputs = orjson.loads(context.objects.get(message.inputs_key))
-    made_by = featurizer(project.features)
-    X: Matrix = (
-        np.array(inputs, dtype=np.float32) if made_by is None else made_by.featurize(inputs, project.features["params"])
-    )
+    encode = encoding(project.features, encoder_of(context, project.features, model))
+    X: Matrix = np.array(inputs, dtype=np.float32) if encode is None else encode(inputs)
     task = task_of(project.task)
     trained = open_model(context, model, task)
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
