@@ -39,8 +39,8 @@ _ENTRIES = (
     ),
     FeaturizerEntry(
         name="tabular",
-        summary="Columns of numbers, categories, dates and text, which may have gaps. What they mean is learnt from the "
-        "pool: medians and deviations, frequent categories, dimensions of text.",
+        summary="Columns of numbers, categories, dates and text, which may have gaps. What they mean is learnt from "
+        "the pool: medians and deviations, frequent categories, dimensions of text.",
         parameters=schema_of(
             min_frequency={
                 "type": "integer",

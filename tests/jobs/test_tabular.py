@@ -12,51 +12,9 @@ from service.storage.artifacts import encoder_key
 from service.storage.chunks import open_dense
 from tests.support.pools import batch
 from tests.support.runtime import Api
+from tests.support.tables import add_rows, row_of, tabular, train
 from tests.support.working import drain
-from workers.jobs import features
-
-FIELDS = [
-    {"name": "amount", "type": "number"},
-    {"name": "plan", "type": "category"},
-    {"name": "since", "type": "date"},
-    {"name": "note", "type": "text"},
-]
-
-
-def tabular(api: Api, **changes: Any) -> str:
-    return api.project(
-        features={"type": "tabular", "fields": FIELDS}, retraining={"automatic": False, "first_at": 1}, **changes
-    )
-
-
-def row_of(n: int) -> dict[str, Any]:
-    """Customer `n`, with gaps: who pays for gold and is odd is of class b."""
-    odd = n % 2
-    data: dict[str, Any] = {
-        "amount": 100.0 * odd + n % 7,
-        "plan": ["basic", "gold"][odd],
-        "since": f"20{10 + n % 10}-0{1 + n % 9}-15",
-        "note": f"{['slow cheap', 'good fast'][odd]} {n % 5}",
-    }
-    gap = n % (len(FIELDS) + 1)
-    return {name: value for place, (name, value) in enumerate(data.items()) if place != gap}
-
-
-def add_rows(api: Api, project_id: str, count: int, *, first: int = 0) -> dict[str, Any]:
-    rows = [{"id": f"e{n}", "data": row_of(n)} for n in range(first, first + count)]
-    answer = api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
-
-
-def train(api: Api, project_id: str, count: int, *, first: int = 0) -> dict[str, Any]:
-    labels = [{"example_id": f"e{n}", "label": "b" if n % 2 else "a"} for n in range(first, first + count)]
-    assert api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": labels}).status_code == 200
-    assert api.http.post(f"/v1/projects/{project_id}/trainings").status_code == 202
-    drain(api.runtime)
-    newest: dict[str, Any] = api.http.get(f"/v1/projects/{project_id}/models").json()["items"][0]
-    return newest
+from workers.learning.featurizers.tabular import TabularEncoder
 
 
 def arrays_of(api: Api, project_id: str) -> dict[str, list[tuple[int, int]]]:
@@ -117,13 +75,13 @@ def test_new_uploads_featurize_only_what_is_new(api: Api, monkeypatch: pytest.Mo
     add_rows(api, project_id, 1500)
     train(api, project_id, 20)
     encoded: list[int] = []
-    encode = features.TabularEncoder.encode
+    encode = TabularEncoder.encode
 
-    def counted(self: features.TabularEncoder, rows: Any) -> Any:
+    def counted(self: TabularEncoder, rows: Any) -> Any:
         encoded.append(len(rows))
         return encode(self, rows)
 
-    monkeypatch.setattr(features.TabularEncoder, "encode", counted)
+    monkeypatch.setattr(TabularEncoder, "encode", counted)
     add_rows(api, project_id, 7, first=1500)
     batch(api, project_id, k=5)
     assert sum(encoded) == 7
@@ -160,9 +118,9 @@ def test_a_lost_encoder_is_taken_from_the_model(api: Api) -> None:
     api.runtime.objects.delete(key)
     add_rows(api, project_id, 5, first=100)
     batch(api, project_id, k=5)
-    again = features.TabularEncoder.load(api.runtime.objects.get(key))
+    again = TabularEncoder.load(api.runtime.objects.get(key))
     rows = [row_of(n) for n in range(30)]
-    np.testing.assert_array_equal(again.encode(rows), features.TabularEncoder.load(kept).encode(rows))
+    np.testing.assert_array_equal(again.encode(rows), TabularEncoder.load(kept).encode(rows))
 
 
 def test_deleted_rows_become_zeros(api: Api) -> None:

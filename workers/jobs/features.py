@@ -12,10 +12,8 @@ from service.storage.objects import ObjectNotFoundError
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill
 from workers.jobs.pool import Layout, featurizer, spread_rows
-from workers.learning.featurizers.tabular import TabularEncoder
+from workers.learning.featurizers.tabular import SAMPLE, TabularEncoder
 from workers.learning.matrices import Matrix
-
-_SAMPLE = 10_000  # rows of the pool that the meaning of tables is learnt from
 
 Encode = Callable[[Sequence[dict[str, Any] | None]], Matrix]
 """Features of the data of examples; zeros where there is none."""
@@ -78,7 +76,7 @@ def _fitted(context: JobContext, found: Layout, model: Model | None) -> TabularE
 
 def _fit(context: JobContext, found: Layout) -> TabularEncoder:
     with context.read() as session:
-        sample = arrays.data_of(session, context.project_id, spread_rows(found.rows, _SAMPLE))
+        sample = arrays.data_of(session, context.project_id, spread_rows(found.rows, SAMPLE))
     rows = [row for row in map(_loaded, sample) if row is not None]
     context.progress.tell(0, 1, "learning what the fields mean")
     return TabularEncoder.fit(rows, found.features["fields"], found.features["params"])

@@ -22,6 +22,9 @@ from workers.learning.featurizers.text import featurize
 Values = Sequence[Any]
 """Of one field, row by row; None for a gap."""
 
+SAMPLE = 10_000
+"""Rows that an encoder is fitted to at most."""
+
 MAX_CATEGORIES = 4_096
 """Of all fields together."""
 
@@ -127,8 +130,8 @@ def _fit_columns(X: NDArray[np.float64]) -> Pipeline:
 
 
 def _standardised(X: NDArray[np.float64], part: Pipeline) -> NDArray[np.float32]:
-    scaled = np.clip(part.transform(X), -_FARTHEST, _FARTHEST)
-    return scaled.astype(np.float32) * _HALF
+    scaled: NDArray[np.float32] = np.clip(part.transform(X), -_FARTHEST, _FARTHEST).astype(np.float32)
+    return scaled * _HALF
 
 
 def _fit_categories(values: Values, params: Mapping[str, Any]) -> tuple[OneHotEncoder, dict[str, Any]]:
