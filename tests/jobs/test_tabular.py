@@ -136,3 +136,13 @@ def test_deleted_rows_become_zeros(api: Api) -> None:
     assert not X[3].any()
     assert np.isfinite(X).all()
     assert X[4].any()
+
+
+def test_a_model_of_the_clients_own_serves_a_table(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 40)
+    rows = [{"id": f"e{n}", "probabilities": [0.5 + n / 100, 0.5 - n / 100]} for n in range(40)]
+    path = f"/v1/projects/{project_id}"
+    assert api.http.post(f"{path}/predictions?model=mine", json={"predictions": rows}).status_code == 200
+    assert api.http.post(f"{path}/models/1/activate").status_code == 200
+    assert len(batch(api, project_id, k=5, strategy="badge")["items"]) == 5

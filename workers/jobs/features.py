@@ -68,7 +68,8 @@ def _fitted(context: JobContext, found: Layout, model: Model | None) -> TabularE
     try:
         return TabularEncoder.load(context.objects.get(key))
     except ObjectNotFoundError:
-        known = None if model is None else encoder_of(context, found.features, model)
+        outside = model is None or "features" not in model.estimator  # a client's own model was trained elsewhere
+        known = None if model is None or outside else encoder_of(context, found.features, model)
     encoder = known or _fit(context, found)
     context.objects.put_bytes(key, encoder.dump())
     return encoder
