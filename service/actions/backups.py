@@ -23,7 +23,7 @@ from service.db import portable
 from service.db.queries import upkeep
 from service.db.queries.upkeep import Named
 from service.db.tables import SCHEMA
-from service.storage.artifacts import committee_key
+from service.storage.artifacts import committee_key, encoder_key, is_fitted, model_encoder_key
 from service.storage.objects import ObjectNotFoundError, ObjectStore
 from service.storage.parts import Part, blocks, sync_folder, sync_tree, write_part
 
@@ -130,10 +130,15 @@ def _check_revision(session: Session) -> None:
 def object_keys(one: Named) -> tuple[str, ...]:
     """The keys of the objects that a row names."""
     if one.kind == "chunk":
-        return chunk_of(one.row).files
-    if one.kind == "model" and one.row.estimator["params"].get("committee", 0):
-        return one.key, committee_key(one.key)
-    return (one.key,)
+        fitted = (encoder_key(one.project_id, one.row.array),) if is_fitted(one.row.array) else ()
+        return chunk_of(one.row).files + fitted
+    keys = [one.key]
+    if one.kind == "model":
+        if one.row.estimator["params"].get("committee", 0):
+            keys.append(committee_key(one.key))
+        if "features" in one.row.estimator:
+            keys.append(model_encoder_key(one.key))
+    return tuple(keys)
 
 
 def _is_kept(one: Named, *, derived: bool) -> bool:

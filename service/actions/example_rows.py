@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,15 +9,15 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from service.actions.bulk import RowErrors, RowSpool
+from service.actions.contents import Content, content_of
 from service.actions.label_values import Labels
 from service.codecs.blocks import Block
-from service.codecs.rows import ExampleRow, content_hash, features_hash, pointer_to
+from service.codecs.rows import ExampleRow, content_hash, features_hash
 from service.db.tables import Project
 from service.errors import FieldError
 from service.storage.chunks import ChunkWriter
 
 _encode = msgspec.json.Encoder().encode
-_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class StoredRow(msgspec.Struct, array_like=True, gc=False):
@@ -41,12 +40,6 @@ def dimensions_of(project: Project) -> int | None:
     return dimensions
 
 
-def text_field_of(project: Project) -> str | None:
-    """The field of the data that features are read from, when they are text."""
-    field_name: str | None = project.features["field"] if project.features["type"] == "text" else None
-    return field_name
-
-
 @dataclass(slots=True)
 class Found:
     """What a body held: how many rows, and the names of the fields in their `data`."""
@@ -65,11 +58,11 @@ def read(
     errors: RowErrors,
 ) -> Found:
     """Spool the good rows, their vectors apart, and gather what is wrong with the others."""
-    text_field = text_field_of(project)
+    content = content_of(project)
     body = Found()
     for block in blocks:
         body.received += block.received
-        found = [_problem(row, text_field, labels) for row in block.rows]
+        found = [_problem(row, content, labels) for row in block.rows]
         matrix = block.vectors
         if any(found):
             bad = [
@@ -85,35 +78,25 @@ def read(
             errors.add(block.errors)
             rows = block.rows
         body.fields.update(*(row.data for row in rows if row.data is not UNSET))
-        spool.add(_stored(rows, matrix, text_field, labels))
+        spool.add(_stored(rows, matrix, content, labels))
         if vectors is not None and matrix is not None:
             vectors.append(matrix)
     return body
 
 
-def _problem(row: ExampleRow, text_field: str | None, labels: Labels) -> FieldError | None:
-    if text_field is not None:
-        text = row.data.get(text_field, UNSET) if row.data is not UNSET else UNSET
-        if text is UNSET:
-            return FieldError(pointer_to("data", text_field), "missing_field", "The features are read from this field.")
-        if not isinstance(text, str):
-            return FieldError(pointer_to("data", text_field), "wrong_type", "Expected string.")
-    return None if row.label is UNSET else labels.problem(row.label)
-
-
-def _seen(data: dict[str, Any] | None, text_field: str | None) -> str | bytes:
-    """What a model sees of an example without a vector: the text, or, as it may be the client's own, all of it."""
-    return _encode_sorted(data) if text_field is None else str((data or {})[text_field])
+def _problem(row: ExampleRow, content: Content, labels: Labels) -> FieldError | None:
+    problem = content.problem(None if row.data is UNSET else row.data)
+    return problem if problem is not None or row.label is UNSET else labels.problem(row.label)
 
 
 def _stored(
-    rows: list[ExampleRow], matrix: NDArray[np.float32] | None, text_field: str | None, labels: Labels
+    rows: list[ExampleRow], matrix: NDArray[np.float32] | None, content: Content, labels: Labels
 ) -> list[StoredRow]:
     vectors = [None] * len(rows) if matrix is None else [memoryview(row) for row in np.ascontiguousarray(matrix)]
     stored = []
     for row, vector in zip(rows, vectors, strict=True):
         data = row.data if row.data is not UNSET else None
-        features = features_hash(vector if vector is not None else _seen(data, text_field))
+        features = features_hash(vector if vector is not None else content.seen(data))
         stored.append(
             StoredRow(
                 row.id,

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.actions.contents import content_of
 from service.codecs.vectors import decode_vectors
 from service.db.queries import models as queries
 from service.db.queries import projects as project_queries
@@ -65,7 +66,7 @@ def keep_inputs(project: Project, examples: list[dict[str, Any]], *, objects: Ob
 
     To be called before the transaction of `predict`, which must not wait for the object store.
     """
-    inputs = _texts(project, examples) if project.features["type"] == "text" else _vectors(project, examples)
+    inputs = _vectors(project, examples) if project.features["type"] == "vector" else _contents(project, examples)
     key = new_inputs_key(project.id)
     objects.put_bytes(key, orjson.dumps(inputs))
     return key
@@ -82,17 +83,14 @@ def predict(
     )
 
 
-def _texts(project: Project, examples: list[dict[str, Any]]) -> list[str]:
-    field = project.features["field"]
-    given = [(example["data"] or {}).get(field) for example in examples]
-    needed = "A text is needed here."
-    bad = [position for position, text in enumerate(given) if not isinstance(text, str)]
-    _refuse([FieldError(f"/examples/{position}/data/{field}", "wrong_features", needed) for position in bad])
+def _contents(project: Project, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    content = content_of(project)
+    found = [content.problem(example["data"]) for example in examples]
+    _refuse([replace(p, pointer=f"/examples/{position}{p.pointer}") for position, p in enumerate(found) if p])
     stray = [position for position, example in enumerate(examples) if example["vector"] is not None]
-    _refuse(
-        [FieldError(f"/examples/{position}/vector", "unknown_field", "The project has texts.") for position in stray]
-    )
-    return [str(text) for text in given]
+    needed = "The features of this project are read from `data`."
+    _refuse([FieldError(f"/examples/{position}/vector", "unknown_field", needed) for position in stray])
+    return [example["data"] for example in examples]
 
 
 def _vectors(project: Project, examples: list[dict[str, Any]]) -> list[list[float]]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import bulk, example_rows, large_uploads, projects
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
+from service.actions.contents import content_of
 from service.actions.example_rows import StoredRow
 from service.actions.fields import add_fields
 from service.actions.label_values import Labels
@@ -63,11 +64,10 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
 
 
 def _column_types(request: BulkRequest, project: Project, dimensions: int | None) -> dict[str, ColumnType] | None:
-    """The types of the columns of CSV; what features are read from stays text, whatever it looks like."""
+    """The types of the columns of CSV; what features are read from is what the project says, whatever it looks like."""
     types = column_types(request.body, request.media, dimensions=dimensions, limits=request.limits)
-    text_field = example_rows.text_field_of(project)
-    if types is not None and text_field in types:
-        types[text_field] = "text"
+    if types is not None:
+        types.update({name: kind for name, kind in content_of(project).column_types.items() if name in types})
     return types
 
 

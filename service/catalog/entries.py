@@ -50,7 +50,7 @@ class FeaturizerEntry:
     name: str
     summary: str
     parameters: Schema
-    serves: Literal["vector", "text", "none"]
+    serves: Literal["vector", "text", "tabular", "none"]
     tasks: tuple[Task, ...] = ("classification",)
 
 

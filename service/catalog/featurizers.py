@@ -38,6 +38,43 @@ _ENTRIES = (
         tasks=EVERY_TASK,
     ),
     FeaturizerEntry(
+        name="tabular",
+        summary="Columns of numbers, categories, dates and text, which may have gaps. What they mean is learnt from "
+        "the pool: medians and deviations, frequent categories, dimensions of text.",
+        parameters=schema_of(
+            min_frequency={
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1000,
+                "default": 2,
+                "description": "Categories of fewer rows, of the 10,000 at most that are looked at, are `other`.",
+            },
+            max_categories={
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1000,
+                "default": 50,
+                "description": "How many categories of a field are told apart at most; the rest, and unseen ones, are "
+                "`other`. All fields of a project together have 4,096 at most.",
+            },
+            latent={
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 256,
+                "default": 64,
+                "description": "Dimensions that each field of text is condensed to.",
+            },
+            other_fields={
+                "type": "string",
+                "enum": ["show", "refuse"],
+                "default": "show",
+                "description": "Fields of `data` that the schema lacks: shown only, or an error of the row.",
+            },
+        ),
+        serves="tabular",
+        tasks=EVERY_TASK,
+    ),
+    FeaturizerEntry(
         name="none",
         summary="No features: no model is trained, and batches come from uploaded predictions.",
         parameters=schema_of(),

@@ -1,6 +1,7 @@
 """The labelled sets that the efficiency benchmark plays on: Parquet files, or those that come with the project."""
 
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from service.catalog.featurizers import FEATURIZERS
+from service.catalog.parameters import resolve
 from workers.learning import datasets
+from workers.learning.featurizers.tabular import SAMPLE, TabularEncoder
 from workers.learning.featurizers.text import featurize
 from workers.learning.matrices import Matrix, Rows
 from workers.learning.simulate import Score, Simulation
 from workers.learning.tasks import Task
 
+_NOT_FEATURES = {"id", "label", "split"}
+_FEW_VALUES, _REPEATED = 20, 0.05  # text of so many values, or of such a share of the rows, is a category
 _TEST_SHARE = 0.4
 _START, _START_PER_CLASS, _FEW_CLASSES = 20, 2, 10
 _BATCH, _SMALL_BATCH, _SMALL_POOL = 20, 5, 700
@@ -68,7 +74,7 @@ def load(source: str) -> LabelledSet:
 
 
 def _read(path: Path) -> LabelledSet:
-    """Columns: `text`, or `vector` (a list of one length), or `x0`, `x1`, …; `label`; perhaps `split` (train, test).
+    """Columns: `text`, or `vector` (a list of one length), or `x0`, `x1`, …, or a table's; `label`; perhaps `split`.
 
     Labels and split of `NAME.<features>.parquet` may be in `NAME.parquet` beside it, row by row of the same `id`.
     """
@@ -133,11 +139,41 @@ def _features(table: pa.Table, path: Path) -> tuple[Matrix, bool]:
         X = np.column_stack([np.asarray(table[name], dtype=np.float32) for name in columns])
     elif "text" in table.column_names:
         return featurize(table["text"].to_pylist(), {}), True
+    elif names := [name for name in table.column_names if name not in _NOT_FEATURES]:
+        return _encoded(table.select(names), path), False
     else:
-        raise SetError(f"{path} has none of the columns `vector`, `x0` and `text`.")
+        raise SetError(f"{path} has no columns with features: `vector`, `x0`, `text`, or those of a table.")
     if not np.isfinite(X).all():
         raise SetError(f"{path} has features that are not numbers.")
     return X, False
+
+
+def _encoded(table: pa.Table, path: Path) -> Matrix:
+    """Columns of a table as a project with `tabular` features has them."""
+    fields = [{"name": name, "type": _field_type(table[name], path, name)} for name in table.column_names]
+    rows = [{name: _as_json(value) for name, value in row.items()} for row in table.to_pylist()]
+    params = resolve(FEATURIZERS["tabular"].parameters, {})
+    sample = rows[:: max(1, -(-len(rows) // SAMPLE))]
+    return TabularEncoder.fit(sample, fields, params).encode(rows)
+
+
+def _field_type(column: pa.ChunkedArray, path: Path, name: str) -> str:
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return "number"
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return "date"
+    if pa.types.is_boolean(kind):
+        return "category"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return "category" if len(column.unique()) <= max(_FEW_VALUES, _REPEATED * len(column)) else "text"
+    raise SetError(f"{path}: the column `{name}` is of no type that a field of a table has.")
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: bool, **choices: Any) -> Simulation:

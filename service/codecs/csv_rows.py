@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Generic
 
@@ -133,7 +133,7 @@ class _Table(Generic[Row]):
     ) -> None:
         self._kind: RowKind[Row] = kind
         self._columns = Columns.of(header, kind, components=components, line=1)
-        self._data = [(name, i, READ[types.get(name, "text")]) for name, i in self._columns.data.items()]
+        self._data = [(name, i, _reader(name, types.get(name, "text"))) for name, i in self._columns.data.items()]
 
     def row(self, cells: list[str]) -> Row | FieldError:
         """The row of one record, or its first problem."""
@@ -162,6 +162,11 @@ class _Table(Generic[Row]):
             values["vector"] = _vector(numbers)
         data = {name: read(original(cells[i])) for name, i, read in self._data if cells[i]}
         return {**values, "data": data} if data else values
+
+
+def _reader(name: str, kind: ColumnType) -> Callable[[str], Any]:
+    """From a cell of data to its value; whoever says that a column holds numbers may be wrong."""
+    return (lambda cell: _number(cell, "data", name)) if kind == "number" else READ[kind]
 
 
 def _vector(cells: list[str]) -> list[float]:

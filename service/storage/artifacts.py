@@ -23,6 +23,25 @@ def onnx_key(model_key: str) -> str:
     return f"{model_key}.onnx"
 
 
+FITTED_FEATURES = "features:tabular-"
+"""How the names of arrays begin whose features were fitted to the pool."""
+
+
+def is_fitted(array: str) -> bool:
+    """Whether something was fitted to make the array, which is kept beside it."""
+    return array.startswith(FITTED_FEATURES)
+
+
+def encoder_key(project_id: str, array: str) -> str:
+    """The key of what was fitted to make an array of features."""
+    return f"{models_prefix(project_id)}{array.replace(':', '-')}.encoder"
+
+
+def model_encoder_key(model_key: str) -> str:
+    """The key of what made the features that a model was trained on, when it was fitted to the pool."""
+    return f"{model_key}.encoder"
+
+
 def inputs_prefix(project_id: str) -> str:
     """The prefix of examples that wait to be predicted."""
     return f"inputs/{project_id}/"

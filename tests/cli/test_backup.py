@@ -17,6 +17,7 @@ from tests.support.places import ASKED, Place, Service, quiet, service_at
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.redis_server import wait_until
 from tests.support.stack import Client, Stack, filled, points, running
+from tests.support.tables import add_rows, tabular, train
 from tests.support.working import run_job
 
 MakePlace = Callable[..., Place]
@@ -68,6 +69,24 @@ def test_uploaded_predictions_are_in_every_backup(
     with service_at(place, moved_from=service) as new:
         after = batch(new.api, project_id, **ASKED)
         assert (after["items"], after["model"], after["pool"]) == (before["items"], before["model"], before["pool"])
+    assert place.invoke("check").output == "Nothing is wrong.\n"
+
+
+@pytest.mark.parametrize("derived", [True, False])
+def test_what_tables_mean_is_in_every_backup(
+    service: Service, make_place: MakePlace, tmp_path: Path, *, derived: bool
+) -> None:
+    project_id = tabular(service.api)
+    add_rows(service.api, project_id, 60)
+    train(service.api, project_id, 20)
+    before = batch(service.api, project_id, **ASKED)
+    service.back_up(tmp_path / "backup", derived=derived)
+    place = make_place("new")
+    assert place.invoke("restore", tmp_path / "backup").exit_code == 0
+    with service_at(place, moved_from=service) as new:
+        after = batch(new.api, project_id, **ASKED)
+        assert (after["items"], after["model"], after["pool"]) == (before["items"], before["model"], before["pool"])
+        assert train(new.api, project_id, 5, first=20)["version"] == 2
     assert place.invoke("check").output == "Nothing is wrong.\n"
 
 

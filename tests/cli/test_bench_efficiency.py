@@ -50,6 +50,26 @@ def test_the_three_forms_of_features(tmp_path: Path) -> None:
     assert text.text
 
 
+def test_the_columns_of_a_table(tmp_path: Path) -> None:
+    days = pa.array([row * 86_400 for row in range(ROWS)], pa.timestamp("s"))
+    columns = {
+        "age": [None if row % 5 == 0 else float(row) for row in range(ROWS)],
+        "plan": ["xyz"[row % 3] for row in range(ROWS)],
+        "member": [row % 2 == 0 for row in range(ROWS)],
+        "since": days,
+        "note": [f"word{row} other{row % 7}" for row in range(ROWS)],
+    }
+    table = load(str(write(tmp_path / "raw.parquet", **columns)))
+    latent = 6  # of seven words that several rows have
+    assert table.X.shape == (ROWS, 2 + (3 + 2) + (2 + 2) + 9 + latent)
+    assert np.isfinite(table.X).all()
+    assert not table.text
+    played = simulate(simulation(table, seed=0, cold=False, budget=40, past=False, strategy="margin"))
+    assert played[-1][1] > 0.9  # `member` is the label
+    with pytest.raises(SetError, match="`odd` is of no type"):
+        load(str(write(tmp_path / "odd.parquet", odd=[[1, 2]] * ROWS)))
+
+
 def test_labels_may_lie_beside_the_features(tmp_path: Path) -> None:
     write(tmp_path / "told.parquet", text=["some words"] * ROWS)
     vector = pa.array(np.ones((ROWS, 3)).tolist())
@@ -67,7 +87,7 @@ def test_labels_may_lie_beside_the_features(tmp_path: Path) -> None:
         ({"label": [None, *"ab" * 59, "a"]}, "without a label"),
         ({"split": ["test"] * ROWS}, "both test rows and others"),
         ({"x0": [float("nan")] * ROWS}, "not numbers"),
-        ({"x0": None, "x1": None, "x2": None, "x3": None}, "none of the columns"),
+        ({"x0": None, "x1": None, "x2": None, "x3": None}, "no columns with features"),
     ],
 )
 def test_what_cannot_be_played_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

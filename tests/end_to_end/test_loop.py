@@ -1,5 +1,6 @@
 """The loop as an annotation tool plays it, with real processes."""
 
+import numpy as np
 import pytest
 
 from service.cli.demo_receiver import Receiver
@@ -44,3 +45,49 @@ def test_the_loop() -> None:
         assert sum(right) > 30
         assert receiver.verified == 3
         assert stack.terminate() < 10
+
+
+def test_the_loop_of_a_table() -> None:
+    """Rows with gaps come as CSV; who pays much for gold leaves."""
+    rng = np.random.default_rng(0)
+    gold, amount = rng.integers(2, size=300), rng.normal(size=300)
+    truth = {f"e{n}": "leaves" if gold[n] and amount[n] > -0.5 else "stays" for n in range(300)}
+    rows = [
+        f"e{n},{'' if n % 9 == 0 else round(amount[n] * 50 + 100, 2)},{['basic', 'gold'][gold[n]]},2024-0{1 + n % 9}-01"
+        for n in range(300)
+    ]
+    fields = [
+        {"name": "amount", "type": "number"},
+        {"name": "plan", "type": "category"},
+        {"name": "since", "type": "date"},
+    ]
+    with running() as stack:
+        client = stack.client
+        project_id = client.project(
+            task={"type": "classification", "classes": ["stays", "leaves"]},
+            features={"type": "tabular", "fields": fields},
+            retraining={"first_at": 20, "every": 20},
+        )
+        body = "\n".join(["id,amount,plan,since", *rows])
+        path = f"/v1/projects/{project_id}"
+        uploaded = client.http.post(f"{path}/examples", content=body, headers={"Content-Type": "text/csv"})
+        assert uploaded.json()["columns"] == {"amount": "number", "plan": "text", "since": "text"}
+        for version in (None, 1, 2):
+            query = client.http.post(f"{path}/queries", json={"k": 20}, headers=WAIT)
+            assert (query.status_code, query.json()["state"]) == (202, "succeeded")
+            batch = client.http.get(query.json()["links"]["batch"]).json()
+            assert (batch["model"] and batch["model"]["version"]) == version
+            labels = client.label(
+                project_id, {item["example_id"]: truth[item["example_id"]] for item in batch["items"]}
+            )
+            training = client.http.get(f"/v1/jobs/{labels.json()['training']['job_id']}", headers=WAIT)
+            assert training.json()["state"] == "succeeded"
+        unseen = [
+            {"data": {"amount": 180, "plan": "gold", "since": "2025-01-01"}},
+            {"data": {"amount": 180, "plan": "silver"}},
+            {"data": {"amount": 20, "plan": "basic", "since": None}},
+        ]
+        answer = client.http.post(f"{path}/models/3/predict", json={"examples": unseen})
+        assert answer.status_code == 200
+        said = [one["label"] for one in answer.json()["predictions"]]
+        assert (said[0], said[2]) == ("leaves", "stays")

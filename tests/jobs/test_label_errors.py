@@ -184,14 +184,14 @@ def test_a_class_that_is_added_while_a_query_ranks_does_not_disturb_it(
     project_id = labelled_project(api)
     fill = features.fill_features
 
-    def add_a_class(*args: Any) -> None:
+    def add_a_class(*args: Any, **named: Any) -> None:
         etag = api.http.get(f"/v1/projects/{project_id}").headers["ETag"]
         task = {"type": "classification", "classes": ["a", "b", "c"]}
         path, match = f"/v1/projects/{project_id}", {"If-Match": etag}
         assert api.http.patch(path, json={"task": task}, headers=match).status_code == 200
         row = {"example_id": "e59", "label": "c", "annotator": "bob"}
         assert api.http.post(f"{path}/labels", json={"labels": [row]}).status_code == 200
-        fill(*args)
+        fill(*args, **named)
 
     monkeypatch.setattr("workers.jobs.query.fill_features", add_a_class)
     assert set(ids(batch(api, project_id, k=4, strategy="label_errors", annotator="bob"))) == {f"e{n}" for n in WRONG}

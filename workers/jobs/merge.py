@@ -13,11 +13,10 @@ from service.db.queries import arrays
 from service.db.queries import projects as project_queries
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
-from workers.jobs.filling import LATEST, collect, open_matrix, write_blocks
+from workers.jobs.filling import collect, open_matrix, write_blocks
 from workers.jobs.pool import (
     VECTORS,
     Layout,
-    features_array,
     features_reader,
     layout,
     missing_ranges,
@@ -48,7 +47,7 @@ def _load(context: JobContext) -> Layout:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
         pin(session, context, pool)
-        return layout(session, project, pool, [VECTORS])
+        return layout(session, project, pool, VECTORS)
 
 
 def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
@@ -75,11 +74,9 @@ def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
 def _chunks(context: JobContext) -> tuple[list[Chunk], bool]:
     """What may hold numbers of deleted examples (features; predictions go with their model), and if it grows now."""
     with context.read() as session:
-        project = projects.get(session, context.project_id)
-        name = features_array(project.features)
-        filling = arrays.builder(session, project.id, name) is not None
-        rows = arrays.live_chunks(session, project.id, arrays=[name], generation=LATEST)
-        return [chunk_of(row) for row in rows], filling
+        projects.get(session, context.project_id)
+        filling = arrays.features_growing(session, context.project_id)
+        return [chunk_of(row) for row in arrays.live_features(session, context.project_id)], filling
 
 
 def _zero_holes(context: JobContext, chunk: Chunk) -> int:

@@ -8,10 +8,11 @@ import orjson
 from service.actions import models, projects
 from service.actions.predictions import prediction
 from service.catalog.tasks import task_of
+from service.db.tables import Model
 from service.errors import DamagedObjectError
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
-from workers.jobs.pool import featurizer, width
+from workers.jobs.features import encoder_of, encoding
 from workers.jobs.serving import open_model
 from workers.learning.matrices import Matrix
 
@@ -23,7 +24,7 @@ def run(context: JobContext) -> None:
     with context.fenced() as (session, _):
         project = projects.get(session, context.project_id)
         model = models.get(session, project.id, message.version)
-    X = _inputs(context, message.inputs_key, project.features)
+    X = _inputs(context, message.inputs_key, project.features, model)
     task = task_of(project.task)
     trained = open_model(context, model, task)
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
@@ -32,15 +33,13 @@ def run(context: JobContext) -> None:
     context.objects.delete(message.inputs_key)
 
 
-def _inputs(context: JobContext, key: str, features: dict[str, Any]) -> Matrix:
+def _inputs(context: JobContext, key: str, features: dict[str, Any], model: Model) -> Matrix:
     """What a model sees of the kept examples, which are one row each."""
-    made_by = featurizer(features)
+    encode = encoding(features, encoder_of(context, features, model))
     try:
         inputs = orjson.loads(context.objects.get(key))
-        if made_by is None:
-            return np.array(inputs, dtype=np.float32).reshape(len(inputs), width(features))
-    except (ValueError, TypeError) as error:
-        raise DamagedObjectError(key, "it holds no vectors of the project.") from error
-    if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
-        raise DamagedObjectError(key, "it holds no texts.")
-    return made_by.featurize(inputs, features["params"])
+        if encode is None:
+            return np.array(inputs, dtype=np.float32).reshape(len(inputs), features["dimensions"])
+        return encode([dict(data) for data in inputs])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedObjectError(key, "it holds no examples of the project.") from error

@@ -30,7 +30,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_array, features_reader, has_features, layout, pin_then_read
+from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, trained_on
 from workers.jobs.ranked import Shown, ranked_rows
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import REVIEWS, Review, ReviewRequest
@@ -85,13 +85,14 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)
     model = model_queries.get(session, project.id, pool.model_version)
-    names = [features_array(project.features), *(arrays_of(model) if model else [])]
     return Loaded(
         project=project,
         model=model,
         labels_since=pool.label_generation - (model.label_generation if model else 0),
         training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
-        layout=layout(session, project, pool, names),
+        layout=layout(
+            session, project, pool, trained_on(session, project, pool, model), arrays_of(model) if model else ()
+        ),
         availability=candidates.read(session, context, project, pool, message),
     )
 
@@ -137,7 +138,7 @@ def _features(context: JobContext, message: QueryMessage, loaded: Loaded) -> Chu
         return vectors
     if not has_features(loaded.project.features):
         return None
-    fill_features(context, loaded.layout)
+    fill_features(context, loaded.layout, model=loaded.model)
     return features_reader(context, loaded.layout)
 
 

@@ -18,7 +18,7 @@ from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
-from service.storage.artifacts import committee_key, new_model_key
+from service.storage.artifacts import committee_key, model_encoder_key, new_model_key
 from service.storage.chunks import Chunk, delete_chunk
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
@@ -26,7 +26,16 @@ from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, counts_terms, features_array, features_reader, has_features, layout, pin_then_read
+from workers.jobs.pool import (
+    Layout,
+    counts_terms,
+    features_array,
+    features_reader,
+    has_features,
+    layout,
+    pin_then_read,
+    spread_rows,
+)
 from workers.jobs.serving import predictions_ahead
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
@@ -69,7 +78,7 @@ def run(context: JobContext) -> None:
     if reason is not None:
         _end_without(context, loaded, reason)
         return
-    fill_features(context, loaded.layout)
+    encoder = fill_features(context, loaded.layout)
     reader = features_reader(context, loaded.layout)
     request = _request(loaded, parts.train, reader)
     request = replace(request, learnt=learn(request))  # once for the model, its committee and its measuring
@@ -77,12 +86,17 @@ def run(context: JobContext) -> None:
     model = train(request)
     key = new_model_key(context.project_id)
     context.objects.put_bytes(key, model.dump())
+    if encoder is not None:
+        context.objects.put_bytes(model_encoder_key(key), encoder.dump())
     context.progress.tell(1, _STEPS, "training the committee")
     _train_committee(context, request, model, key)
     context.progress.tell(2, _STEPS, "measuring")
     metrics = _measure(request, model, parts, reader)
     ahead = _predict_ahead(context, loaded, model, reader)
-    _store(context, loaded, parts.train, model=model, metrics=metrics, key=key, seed=request.seed, ahead=ahead)
+    estimator = {**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": request.seed}
+    if encoder is not None:
+        estimator["features"] = {"array": loaded.layout.array, "fields": list(encoder.told)}
+    _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, key=key, ahead=ahead)
     collect(context)
 
 
@@ -90,7 +104,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)  # before the labels, so that it never counts more than are read
     said = array_name(pool.model_version)
-    found = layout(session, project, pool, [features_array(project.features), said])
+    found = layout(session, project, pool, features_array(session, project, pool), [said])
     return Loaded(
         project=project,
         label_generation=pool.label_generation,
@@ -134,7 +148,7 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
 
 def _background_rows(session: Session, pool: Pool) -> Rows:
     """Rows that hold an example: holes are zeros, which would be learnt from."""
-    spread = range(0, pool.next_row, max(1, -(-pool.next_row // _BACKGROUND)))
+    spread = spread_rows(pool.next_row, _BACKGROUND)
     present = spread if pool.examples == pool.next_row else arrays.present_rows(session, pool.project_id, spread)
     return np.array(present, dtype=np.int64)
 
@@ -185,10 +199,9 @@ def _store(
     loaded: Loaded,
     labelled: Labelled,
     *,
-    model: Trained,
+    estimator: dict[str, Any],
     metrics: Mapping[str, Any],
     key: str,
-    seed: int,
     ahead: list[Chunk],
 ) -> None:
     with context.fenced() as (session, job):
@@ -209,7 +222,7 @@ def _store(
             label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
             classes=classes,
-            estimator={**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": seed},
+            estimator=estimator,
             metrics=dict(metrics),
             created_at=context.now(),
         )
@@ -218,6 +231,9 @@ def _store(
         serving = pool.pin is None
         if serving:
             serve(session, pool, version)
+            arrays.retire_features(
+                session, context.project_id, but=loaded.layout.array, generation=pool.chunk_generation
+            )
             for chunk in ahead:
                 named = replace(chunk, array=array_name(version))
                 add_chunk(session, context.project_id, named, generation=pool.chunk_generation)

@@ -12,7 +12,9 @@ from service.catalog.featurizers import FEATURIZERS
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import task_of
-from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
+from service.errors import FieldError, InvalidRequestError
+
+_MOST_TEXTS = 20
 
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
 Params = Annotated[dict[str, Any], Field(default_factory=dict, max_length=50)]
@@ -55,30 +57,37 @@ class Task(Schema):
             raise InvalidRequestError(f"{fault[0]}: {fault[2]}", errors=[FieldError(*fault)])
 
 
+class TabularField(Schema):
+    """A field of `data`, and what its values are."""
+
+    name: Text = Field(min_length=1, max_length=200)
+    type: Literal["number", "category", "text", "date"] = Field(
+        description="`category`: text, a number or a boolean, which is only the same or another. `date`: RFC 3339, "
+        "with or without a time; UTC where no offset is given. A field that is absent or null is a gap."
+    )
+
+
 class Features(Schema):
     """What a model sees of an example."""
 
     type: Literal["vector", "text", "tabular", "none"] = Field(
-        description="`none`: ranked by predictions of your own model only. This release does not serve `tabular`."
+        description="`tabular`: columns of a table, in `data`. `none`: ranked by predictions of your own model only."
     )
     dimensions: int | None = Field(default=None, ge=1, le=100_000, description="Length of each `vector`.")
     field: Text | None = Field(
         default=None, min_length=1, max_length=200, description="The field of `data` for `text`."
     )
-    fields: list[dict[str, Any]] | None = Field(default=None, max_length=1000, description="For `tabular`.")
+    fields: list[TabularField] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Of `tabular`: what models see of `data`."
+    )
     featurizer: Text | None = Field(
         default=None, description="Of `text`: one of `GET /v1/featurizers` that serves it; `text` when left out."
     )
     params: Params = Field(description="Parameters of the featurizer, see `GET /v1/featurizers`.")
 
     def check_supported(self) -> None:
-        """Refuse what this release does not offer, and what does not fit the type."""
-        if self.type == "tabular":
-            raise UnsupportedFeatureError(
-                f"This release does not offer features of type {self.type}; it offers vector, text and none.",
-                errors=[FieldError("/features/type", "unsupported", f"{self.type} comes in a later release.")],
-            )
-        wanted = {"vector": "dimensions", "text": "field"}.get(self.type)
+        """Refuse what does not fit the type."""
+        wanted = {"vector": "dimensions", "text": "field", "tabular": "fields"}.get(self.type)
         for name in ("dimensions", "field", "fields"):
             given = getattr(self, name) is not None
             if given != (name == wanted):
@@ -87,6 +96,20 @@ class Features(Schema):
                 raise InvalidRequestError(detail, errors=[FieldError(f"/features/{name}", code, detail)])
         serving = {name: entry for name, entry in FEATURIZERS.items() if entry.serves == self.type}
         check_name(serving, self.featurizer or self.type, "/features/featurizer")
+        self._check_fields()
+
+    def _check_fields(self) -> None:
+        """Refuse a name that is there twice, and more fields of text than are condensed in reasonable time."""
+        seen: set[str] = set()
+        texts = 0
+        for place, field in enumerate(self.fields or []):
+            texts += field.type == "text"
+            pointer = f"/features/fields/{place}"
+            if field.name in seen:
+                raise _wrong(FieldError(f"{pointer}/name", "duplicate_field", "Each field is named once."))
+            if texts > _MOST_TEXTS:
+                raise _wrong(FieldError(f"{pointer}/type", "too_many", f"At most {_MOST_TEXTS} fields are text."))
+            seen.add(field.name)
 
 
 class Estimator(Schema):
@@ -151,6 +174,19 @@ class ProjectIn(Schema):
             "annotation": {"overlap": 1, "lease_seconds": 1800, "truth": "majority"},
             "holdout_fraction": 0.1,
             "seed": 0,
+        },
+        {
+            "name": "customers",
+            "task": {"type": "classification", "classes": ["stays", "leaves"]},
+            "features": {
+                "type": "tabular",
+                "fields": [
+                    {"name": "age", "type": "number"},
+                    {"name": "plan", "type": "category"},
+                    {"name": "since", "type": "date"},
+                    {"name": "note", "type": "text"},
+                ],
+            },
         },
     )
 
@@ -219,6 +255,10 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
         strategy = STRATEGIES[body.query.strategy]
         config["query"]["params"] = resolve(strategy.parameters, body.query.params, pointer="/query/params")
     return config
+
+
+def _wrong(fault: FieldError) -> InvalidRequestError:
+    return InvalidRequestError(f"{fault.pointer}: {fault.detail}", errors=[fault])
 
 
 def _default_estimator(task: Task | None) -> str:

@@ -1,8 +1,9 @@
 """Chunk lists by generation, loose vectors and builds of arrays."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.many import among
@@ -29,6 +30,35 @@ def retire_predictions(session: Session, project_id: str, *, but: Sequence[str],
     predicted = or_(Chunk.array.startswith("predictions:"), Chunk.array.startswith("members:"))
     query = update(Chunk).where(Chunk.project_id == project_id, predicted, Chunk.array.not_in(but))
     changed(session, query.where(Chunk.retired.is_(None)).values(retired=generation))
+
+
+def retire_features(session: Session, project_id: str, *, but: str, generation: int) -> None:
+    """Take features that were made for other models out of the list."""
+    made = update(Chunk).where(Chunk.project_id == project_id, Chunk.array.startswith("features:"), Chunk.array != but)
+    changed(session, made.where(Chunk.retired.is_(None)).values(retired=generation))
+
+
+def features_named(session: Session, project_id: str, prefix: str) -> str | None:
+    """The name of an array that begins so and has chunks; the first one if there are several."""
+    query = select(Chunk.array).where(Chunk.project_id == project_id, Chunk.array.startswith(prefix, autoescape=True))
+    return session.scalars(query.where(Chunk.retired.is_(None)).order_by(Chunk.array).limit(1)).first()
+
+
+def _features(array: Any) -> ColumnElement[bool]:
+    return or_(array == "vectors", array.startswith("features:"))
+
+
+def live_features(session: Session, project_id: str) -> Sequence[Chunk]:
+    """The chunks of everything that holds features of examples, uploaded or made."""
+    query = select(Chunk).where(Chunk.project_id == project_id, _features(Chunk.array), Chunk.retired.is_(None))
+    return session.scalars(query.order_by(Chunk.array, Chunk.start)).all()
+
+
+def features_growing(session: Session, project_id: str) -> bool:
+    """Whether a running job fills one of these arrays."""
+    query = select(ArrayBuild.token).join(Job, (Job.token == ArrayBuild.token) & (Job.state == "running"))
+    query = query.where(ArrayBuild.project_id == project_id, _features(ArrayBuild.array))
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def take_unused(session: Session, project_id: str, *, oldest: int | None, limit: int) -> Sequence[Chunk]:
@@ -97,6 +127,12 @@ def chunk_of_row(session: Session, project_id: str, *, array: str, row: int) -> 
     """The live chunk that holds a row of an array."""
     query = select(Chunk).where(Chunk.project_id == project_id, Chunk.array == array, Chunk.retired.is_(None))
     return session.scalars(query.where(Chunk.start <= row, Chunk.stop > row).limit(1)).first()
+
+
+def data_of(session: Session, project_id: str, rows: Sequence[int]) -> list[str | None]:
+    """The data of those of the rows that hold a visible example, ascending by row."""
+    query = select(Example.data).where(Example.project_id == project_id, visible(project_id))
+    return list(session.scalars(query.where(among(session, Example.row, rows)).order_by(Example.row)))
 
 
 def existing_rows(session: Session, project_id: str, *, start: int, stop: int) -> Sequence[int]:

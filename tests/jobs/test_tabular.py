@@ -1,0 +1,148 @@
+"""Projects whose examples are rows of a table."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from service.actions.predictions import chunk_of
+from service.db.tables import Chunk
+from service.storage.artifacts import encoder_key
+from service.storage.chunks import open_dense
+from tests.support.pools import batch
+from tests.support.runtime import Api
+from tests.support.tables import add_rows, row_of, tabular, train
+from tests.support.working import drain
+from workers.learning.featurizers.tabular import TabularEncoder
+
+
+def arrays_of(api: Api, project_id: str) -> dict[str, list[tuple[int, int]]]:
+    """The live chunks of features by array."""
+    with api.runtime.database.read() as session:
+        query = select(Chunk).where(Chunk.project_id == project_id, Chunk.retired.is_(None))
+        found: dict[str, list[tuple[int, int]]] = {}
+        for chunk in session.scalars(query.order_by(Chunk.start)):
+            if chunk.array.startswith("features:"):
+                found.setdefault(chunk.array, []).append((chunk.start, chunk.stop))
+        return found
+
+
+def predicted(api: Api, project_id: str, version: int, *rows: dict[str, Any]) -> list[str]:
+    answer = api.http.post(
+        f"/v1/projects/{project_id}/models/{version}/predict",
+        json={"examples": [{"data": row} for row in rows]},
+        headers={"Prefer": "wait=0"},
+    )
+    assert answer.status_code == 202, answer.text
+    drain(api.runtime)
+    job = api.http.get(f"/v1/jobs/{answer.json()['id']}").json()
+    return [one["label"] for one in job["result"]["predictions"]]
+
+
+@pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting", "knn"])
+def test_the_loop(api: Api, estimator: str) -> None:
+    project_id = tabular(api, estimator={"name": estimator, "params": {}})
+    add_rows(api, project_id, 120)
+    assert len(batch(api, project_id, k=10)["items"]) == 10
+    model = train(api, project_id, 40)
+    assert model["metrics"]["accuracy"]["value"] > 0.9
+    told = {field["name"]: field for field in model["estimator"]["features"]["fields"]}
+    assert (told["plan"]["categories"], told["plan"]["other_share"]) == (2, 0.0)
+    ranked = batch(api, project_id, k=20, strategy="margin")
+    assert {item["prediction"]["label"] for item in ranked["items"]} <= {"a", "b"}
+    unseen = {"amount": 101, "plan": "platinum", "note": "good fast"}
+    assert predicted(api, project_id, 1, unseen, {"plan": "basic", "amount": 2}) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "task", [{"type": "regression"}, {"type": "classification", "classes": ["a", "b"], "multi_label": True}]
+)
+def test_other_tasks(api: Api, task: dict[str, Any]) -> None:
+    project_id = tabular(api, task=task)
+    add_rows(api, project_id, 60)
+    values = [row_of(n).get("amount", 50.0) if task["type"] == "regression" else ["ab"[n % 2]] for n in range(30)]
+    labels = [{"example_id": f"e{n}", "label": value} for n, value in enumerate(values)]
+    assert api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": labels}).status_code == 200
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    assert len(batch(api, project_id, k=5)["items"]) == 5
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["model_version"] == 1
+
+
+def test_new_uploads_featurize_only_what_is_new(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 1500)
+    train(api, project_id, 20)
+    encoded: list[int] = []
+    encode = TabularEncoder.encode
+
+    def counted(self: TabularEncoder, rows: Any) -> Any:
+        encoded.append(len(rows))
+        return encode(self, rows)
+
+    monkeypatch.setattr(TabularEncoder, "encode", counted)
+    add_rows(api, project_id, 7, first=1500)
+    batch(api, project_id, k=5)
+    assert sum(encoded) == 7
+    assert list(arrays_of(api, project_id).values()) == [[(0, 1500), (1500, 1507)]]
+
+
+def test_what_is_learnt_from_few_rows_is_learnt_anew_from_more(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 20)
+    train(api, project_id, 20)
+    (before,) = arrays_of(api, project_id)
+    add_rows(api, project_id, 100, first=20)
+    first = batch(api, project_id, k=5, strategy="margin")
+    assert first["model"]["version"] == 1
+    assert arrays_of(api, project_id) == {before: [(0, 120)]}  # the model goes on seeing what it was trained on
+    assert train(api, project_id, 20, first=20)["version"] == 2
+    (after,) = arrays_of(api, project_id)
+    assert after != before
+    answer = api.http.post(f"/v1/projects/{project_id}/models/1/activate")
+    assert answer.status_code == 200, answer.text
+    again = batch(api, project_id, k=5, strategy="margin")
+    assert again["model"]["version"] == 1
+    assert before in arrays_of(api, project_id)
+    assert predicted(api, project_id, 1, row_of(3), row_of(4)) == ["b", "a"]
+
+
+def test_a_lost_encoder_is_taken_from_the_model(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 100)
+    train(api, project_id, 20)
+    (array,) = arrays_of(api, project_id)
+    key = encoder_key(project_id, array)
+    kept = api.runtime.objects.get(key)
+    api.runtime.objects.delete(key)
+    add_rows(api, project_id, 5, first=100)
+    batch(api, project_id, k=5)
+    again = TabularEncoder.load(api.runtime.objects.get(key))
+    rows = [row_of(n) for n in range(30)]
+    np.testing.assert_array_equal(again.encode(rows), TabularEncoder.load(kept).encode(rows))
+
+
+def test_deleted_rows_become_zeros(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 50)
+    assert api.http.delete(f"/v1/projects/{project_id}/examples/e3").status_code == 204
+    batch(api, project_id, k=5)
+    ((array, [span]),) = arrays_of(api, project_id).items()
+    assert span == (0, 50)
+    with api.runtime.database.read() as session:
+        chunk = session.scalars(select(Chunk).where(Chunk.array == array, Chunk.retired.is_(None))).one()
+        X = open_dense(api.runtime.objects, chunk_of(chunk))
+    assert not X[3].any()
+    assert np.isfinite(X).all()
+    assert X[4].any()
+
+
+def test_a_model_of_the_clients_own_serves_a_table(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 40)
+    rows = [{"id": f"e{n}", "probabilities": [0.5 + n / 100, 0.5 - n / 100]} for n in range(40)]
+    path = f"/v1/projects/{project_id}"
+    assert api.http.post(f"{path}/predictions?model=mine", json={"predictions": rows}).status_code == 200
+    assert api.http.post(f"{path}/models/1/activate").status_code == 200
+    assert len(batch(api, project_id, k=5, strategy="badge")["items"]) == 5
