@@ -1,3 +1,4 @@
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from sqlalchemy import text
 from standardwebhooks import Webhook as Verifier
 
 from service.actions import deliveries, webhooks
@@ -258,3 +260,23 @@ def test_ended_deliveries_are_forgotten_with_their_attempts(runtime: Runtime) ->
         assert deliveries.forget(session, before=utc_now() - timedelta(days=1)) == 0
         assert deliveries.forget(session, before=utc_now() + timedelta(seconds=1)) == 1
     assert len(logged(runtime, webhook_id)) == 1
+
+
+def test_an_attempt_that_cannot_be_recorded_now_is_recorded_soon_and_not_repeated(runtime: Runtime) -> None:
+    def rename(old: str, new: str) -> None:
+        with runtime.database.write() as session:
+            session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    async def scenario() -> None:
+        async with receiver("204 No Content") as server:
+            webhook_id, _ = subscribe(runtime, server.url)
+            send_tests(runtime, webhook_id)
+            rename("delivery_attempts", "away")
+            async with sending(runtime):
+                await until(lambda: bool(server.received))
+                await asyncio.sleep(0.3)
+                rename("away", "delivery_attempts")
+                await until(attempted(runtime, webhook_id, 1))
+            assert len(server.received) == 1
+
+    run(scenario)

@@ -1,8 +1,11 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from service.actions import leaders
 from service.api.deps.runtime import Runtime, utc_now
+from service.db import session as sessions
 from service.db.tables import Leader
 from service.dispatcher.leader import Leadership
 from tests.dispatcher.receivers import run
@@ -63,5 +66,19 @@ def test_an_absent_database_ends_the_leadership_when_the_lease_does(runtime: Run
         assert await leader.take()
         await asyncio.sleep(0.6)
         assert not await leader.take()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_busy_database_ends_no_dispatcher(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_BUSY_MILLISECONDS", 50)
+
+    async def scenario() -> None:
+        leader = Leadership(runtime.database, lease_seconds=6)
+        assert await leader.take()
+        with runtime.database.write():
+            assert await leader.take()
+            await leader.resign()
 
     run(scenario)

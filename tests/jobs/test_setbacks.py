@@ -5,9 +5,11 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -17,8 +19,10 @@ from service.db.queries import jobs as queries
 from service.db.tables import Job
 from service.dispatcher.lost_jobs import LostJobs
 from service.errors import UnavailableError
+from service.queue.messages import MergeMessage
 from tests.support.pools import ask
-from tests.support.runtime import Api
+from tests.support.postgres import running_postgres
+from tests.support.runtime import Api, make_runtime
 from tests.support.working import run_job
 from workers.jobs import runner
 from workers.jobs.context import JobContext
@@ -157,3 +161,43 @@ def test_while_the_database_is_away_silence_means_nothing(api: Api) -> None:
         clock[0] += 1.0
         finder.give_back(api.runtime)
     assert job(api.runtime, job_id).state == "queued"
+
+
+def test_while_the_server_is_away_silence_means_nothing(tmp_path: Path) -> None:
+    clock = [0.0]
+    finder = LostJobs(lambda: clock[0])
+    with running_postgres(durable=True) as server:
+        runtime = make_runtime(tmp_path, database_url=server.create_database())
+        with runtime.write() as session:
+            message = MergeMessage()
+            asked = jobs.enqueue(session, project_id="prj_a", kind="merge", message=message, now=utc_now(), share=1)
+        finder.give_back(runtime)  # it looks while all is well
+        with runtime.write() as session:
+            assert jobs.claim(session, asked.id, lease=timedelta(seconds=-1), now=utc_now())
+        server.kill()
+        for clock[0] in (1.0, 20.0, 40.0, 60.0):
+            with pytest.raises(OperationalError):
+                finder.give_back(runtime)
+        server.start()
+        clock[0] = 61.0
+        finder.give_back(runtime)
+        assert job(runtime, asked.id).state == "running"
+        for _ in range(int(runtime.settings.job_lease_seconds) + 1):
+            clock[0] += 1.0
+            finder.give_back(runtime)
+        assert job(runtime, asked.id).state == "queued"
+        runtime.database.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_that_cannot_be_claimed_now_waits(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = ask(api, api.project(), k=1)
+    with api.runtime.database.write() as session:
+        session.execute(text("ALTER TABLE outbox RENAME TO away"))
+    run_job(api.runtime, job_id)
+    assert "job_not_claimed" in capsys.readouterr().out
+    assert job(api.runtime, job_id).state == "queued"
+    with api.runtime.database.write() as session:
+        session.execute(text("ALTER TABLE away RENAME TO outbox"))
+    run_job(api.runtime, job_id)
+    assert job(api.runtime, job_id).state == "succeeded"
