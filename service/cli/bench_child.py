@@ -84,10 +84,13 @@ def peak_anonymous(parent: int | None = None) -> Iterator[list[int]]:
     """
     ended, samples = threading.Event(), [0]
 
+    def look() -> None:
+        if (now := processes.anonymous(parent)) > samples[-1]:
+            samples.append(now)
+
     def watch() -> None:
         while not ended.wait(_SAMPLE_SECONDS):
-            if (now := processes.anonymous(parent)) > samples[-1]:
-                samples.append(now)
+            look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -96,3 +99,4 @@ def peak_anonymous(parent: int | None = None) -> Iterator[list[int]]:
     finally:
         ended.set()
         thread.join()
+        look()  # what was over before the first look has a figure, too

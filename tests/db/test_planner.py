@@ -24,7 +24,7 @@ def analyzed(session: Session) -> dict[str, float]:
         "SELECT nspname || '.' || relname, reltuples FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
         "WHERE relname IN ('leaders', 'theirs') AND relkind = 'r'"
     )
-    return dict(session.execute(query).tuples())
+    return {str(name): float(rows) for name, rows in session.execute(query)}
 
 
 def counted(session: Session) -> int:
