@@ -65,7 +65,10 @@ def test_the_pool_is_predicted_ahead_where_predictions_were_asked_for(api: Api) 
     assert batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)["items"] == ahead["items"]
 
 
-def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("meanwhile", ["pinned", "renamed"])
+def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(
+    api: Api, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 40)
     for _ in range(2):
@@ -75,16 +78,22 @@ def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(api: Api, mon
         batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)
     measured = metrics.evaluate
 
-    def pinned_meanwhile(*given: Any, **named: Any) -> Any:
-        activate(api, project_id, 2)
+    def changed_meanwhile(*given: Any, **named: Any) -> Any:
+        if meanwhile == "pinned":
+            activate(api, project_id, 2)
+        else:
+            renamed = {"rename_classes": {"a": "c"}}
+            answer = api.http.patch(f"/v1/projects/{project_id}", json=renamed, headers={"If-Match": "*"})
+            assert answer.status_code == 200, answer.text
         return measured(*given, **named)
 
-    monkeypatch.setattr(train, "evaluate", pinned_meanwhile)
+    monkeypatch.setattr(train, "evaluate", changed_meanwhile)
     before = set(api.runtime.objects.list(f"arrays/{project_id}/"))
     add_labels(api, project_id, range(10, 15))
     api.http.post(f"/v1/projects/{project_id}/trainings")
     drain(api.runtime)
-    assert api.http.get(f"/v1/projects/{project_id}/models/3").status_code == 200
+    there = api.http.get(f"/v1/projects/{project_id}/models/3").status_code
+    assert there == (200 if meanwhile == "pinned" else 404)
     assert _predicted(api, project_id) == ["predictions:2"]
     assert set(api.runtime.objects.list(f"arrays/{project_id}/")) <= before
 

@@ -96,7 +96,9 @@ def run(context: JobContext) -> None:
     estimator = {**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": request.seed}
     if encoder is not None:
         estimator["features"] = {"array": loaded.layout.array, "fields": list(encoder.told)}
-    _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, key=key, ahead=ahead)
+    serves = _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, key=key, ahead=ahead)
+    for chunk in [] if serves else ahead:  # another version was pinned meanwhile, or classes were changed
+        delete_chunk(context.objects, chunk)
     collect(context)
 
 
@@ -203,7 +205,8 @@ def _store(
     metrics: Mapping[str, Any],
     key: str,
     ahead: list[Chunk],
-) -> None:
+) -> bool:
+    """Keep the model, and list the predictions `ahead` if it serves from now on; whether it does."""
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
         project, pool = projects.lock(session, context.project_id)
@@ -211,7 +214,7 @@ def _store(
         if not begins(classes_of(project.task), classes):  # renamed or merged meanwhile
             context.finish(session, {"model": None, "reason": "classes_changed"})
             _tell(session, context, job, model=None)
-            return
+            return False
         version = model_queries.newest(session, context.project_id) + 1
         record = Model(
             project_id=context.project_id,
@@ -239,8 +242,7 @@ def _store(
                 add_chunk(session, context.project_id, named, generation=pool.chunk_generation)
         context.finish(session, {"model": model_note(record), "serving": serving})
         _tell(session, context, job, model=model_note(record))
-    for chunk in [] if serving else ahead:  # another version was pinned meanwhile
-        delete_chunk(context.objects, chunk)
+    return serving
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
