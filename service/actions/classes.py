@@ -16,7 +16,6 @@ from service.actions.versions import serve
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import classes as queries
 from service.db.queries import labels as label_queries
-from service.db.queries.projects import lock_pool
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
 
@@ -24,6 +23,7 @@ from service.errors import ConflictError, FieldError, InvalidRequestError
 def change(
     session: Session,
     project: Project,
+    pool: Pool,
     *,
     renamed: Mapping[str, str],
     merged: Mapping[str, str],
@@ -35,6 +35,7 @@ def change(
     Args:
         session: In a transaction that writes.
         project: Which is changed by this transaction only.
+        pool: Its pool, which is locked.
         renamed: New names by old ones.
         merged: Classes that stay, as they are named now, by those that are merged into them.
         now: The time.
@@ -46,7 +47,6 @@ def change(
     """
     if not renamed and not merged:
         return
-    pool = lock_pool(session, project.id)
     if pool.upload_id is not None:
         raise ConflictError("A large upload into the project is running.", headers={"Retry-After": "10"})
     old = classes_of(project.task)

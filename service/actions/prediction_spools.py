@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -164,8 +164,4 @@ def write(
 
 def named(made: Sequence[tuple[str, Chunk]], arrays: Arrays) -> list[Chunk]:
     """The chunks as those of a version's arrays."""
-    return [_of_array(chunk, getattr(arrays, name)) for name, chunk in made]
-
-
-def _of_array(chunk: Chunk, name: str) -> Chunk:
-    return Chunk(name, chunk.start, chunk.stop, chunk.kind, chunk.key, chunk.columns, chunk.dtype)
+    return [replace(chunk, array=getattr(arrays, name)) for name, chunk in made]

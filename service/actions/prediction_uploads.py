@@ -29,8 +29,6 @@ from service.db.tables import Model, Pool, Project
 from service.errors import ConflictError, FieldError
 from service.storage.chunks import Chunk, delete_chunk
 
-_LATEST = 2**31 - 1  # a generation behind all others; the greatest INTEGER of PostgreSQL
-
 
 @dataclass(slots=True)
 class Uploaded(Outcome):
@@ -91,7 +89,7 @@ def _read(session: Session, project: Project, name: str) -> _Version:
     if model is None:
         return _Version(None, classes, None, {})
     names = arrays_of(model)
-    rows = array_queries.live_chunks(session, project.id, arrays=names, generation=_LATEST)
+    rows = array_queries.live_chunks(session, project.id, arrays=names, generation=array_queries.LATEST)
     fields = dict(zip(names, Arrays._fields, strict=True))
     chunks: dict[str, list[Chunk]] = {field: [] for field in Arrays._fields}
     for row in rows:

@@ -100,7 +100,7 @@ def change(
     project.version, project.updated_at = project.version + 1, now
     for section, value in changes.items():
         setattr(project, section, value)
-    classes.change(session, project, renamed=renamed, merged=merged, now=now, share=share)
+    classes.change(session, project, pool, renamed=renamed, merged=merged, now=now, share=share)
     _check_estimator(project)
     _check_truth(project)
     if {"query", "estimator"} & changes.keys() or renamed or merged:

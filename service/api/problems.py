@@ -17,11 +17,14 @@ from service.errors import (
     FieldError,
     ForbiddenError,
     GleanerError,
+    IdempotencyInProgressError,
+    IdempotencyMismatchError,
     InvalidRequestError,
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
     PayloadTooLargeError,
+    RowsRejectedError,
     TooManyRequestsError,
     UnauthenticatedError,
     UnavailableError,
@@ -150,6 +153,9 @@ def _without_input(message: str) -> str:
 
 BODY = (MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError)
 """What any request with a JSON body can meet."""
+
+BULK = (*BODY, NotFoundError, IdempotencyInProgressError, RowsRejectedError, IdempotencyMismatchError)
+"""What any request with rows in its body can meet."""
 
 
 def responses(*kinds: type[GleanerError]) -> dict[int | str, dict[str, Any]]:

@@ -12,7 +12,6 @@ from service.storage.chunks import open_dense
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs.filling import LATEST
 from workers.learning.estimators.committee import Committee
 
 FOREST = {"name": "random_forest", "params": {"n_estimators": 10, "committee": 3, "committee_of": "estimators"}}
@@ -44,13 +43,13 @@ def patch(api: Api, project_id: str, **changes: Any) -> None:
 
 def chunk_keys(api: Api, project_id: str, array: str) -> list[str]:
     with api.runtime.database.read() as session:
-        return [row.key for row in arrays.live_chunks(session, project_id, arrays=[array], generation=LATEST)]
+        return [row.key for row in arrays.live_chunks(session, project_id, arrays=[array], generation=arrays.LATEST)]
 
 
 def members_of(api: Api, project_id: str, version: int) -> Any:
     """What the committee's chunk holds [rows, members, classes]."""
     with api.runtime.database.read() as session:
-        [row] = arrays.live_chunks(session, project_id, arrays=[members_name(version)], generation=LATEST)
+        [row] = arrays.live_chunks(session, project_id, arrays=[members_name(version)], generation=arrays.LATEST)
         return open_dense(api.runtime.objects, chunk_of(row)).reshape(row.stop, -1, 2)
 
 

@@ -14,7 +14,6 @@ from service.storage.chunks import open_csr, open_dense
 from tests.support.pools import add_examples, ask, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import run_job
-from workers.jobs.filling import LATEST
 
 
 def _merge(runtime: Runtime, project_id: str) -> None:
@@ -33,7 +32,7 @@ def test_many_small_uploads_become_one_chunk(api: Api) -> None:
         add_examples(api, project_id, 300, first=first)
     before = batch(api, project_id, k=50, seed=3, lease_seconds=0)
     with api.runtime.database.read() as session:
-        (chunk,) = arrays.live_chunks(session, project_id, arrays=["vectors"], generation=LATEST)
+        (chunk,) = arrays.live_chunks(session, project_id, arrays=["vectors"], generation=arrays.LATEST)
         assert (chunk.start, chunk.stop) == (0, 2100)
         assert projects.pool(session, project_id).loose_vectors == 0
         stored = open_dense(api.runtime.objects, chunk_of(chunk))
@@ -57,7 +56,7 @@ def test_numbers_of_deleted_examples_are_zeroed(api: Api, kind: str) -> None:
     _merge(api.runtime, project_id)
     with api.runtime.database.read() as session:
         array = "vectors" if kind == "vector" else "features:text-262144-2-1"
-        (found,) = arrays.live_chunks(session, project_id, arrays=[array], generation=LATEST)
+        (found,) = arrays.live_chunks(session, project_id, arrays=[array], generation=arrays.LATEST)
         chunk = chunk_of(found)
     if kind == "vector":
         empty = np.flatnonzero((open_dense(api.runtime.objects, chunk) == 0).all(axis=1))

@@ -13,7 +13,6 @@ from tests.support.runtime import Api
 from tests.support.working import drain
 from workers.jobs import pool as arrays_of_project
 from workers.jobs.context import JobContext
-from workers.jobs.filling import LATEST
 from workers.jobs.pool import pin
 
 
@@ -264,7 +263,7 @@ def test_text_is_featurized_once_and_small_chunks_are_joined(api: Api) -> None:
         api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
         assert len(batch(api, project_id, k=5, lease_seconds=0)["items"]) == 5
     with api.runtime.database.read() as session:
-        chunks = arrays.live_chunks(session, project_id, arrays=["features:text-262144-2-1"], generation=LATEST)
+        chunks = arrays.live_chunks(session, project_id, arrays=["features:text-262144-2-1"], generation=arrays.LATEST)
         assert [(chunk.start, chunk.stop) for chunk in chunks] == [(0, 90)]
     add_labels(api, project_id, range(10))
     api.http.post(f"/v1/projects/{project_id}/trainings")

@@ -24,7 +24,6 @@ from workers.learning.matrices import GRID, TILE, Matrix, grid
 
 _POLL_SECONDS = 0.05
 _SMALL = 1024
-LATEST = 2**31 - 1  # a generation behind all others; the greatest INTEGER of PostgreSQL
 
 Make: TypeAlias = Callable[[int, int], Matrix]
 
@@ -55,7 +54,7 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
 def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> list[Chunk]:
     """The rows that the array lacks, as chunks that are in no list yet; for an array that nobody else fills."""
     return [
-        write_blocks(context, array, context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE)), start)
+        write_blocks(context, array, _made(context, make, start, stop), start)
         for start, stop in missing_ranges(found, array)
     ]
 
@@ -79,7 +78,7 @@ def _reload(context: JobContext, found: Layout, array: str) -> None:
 
 
 def _read_list(session: Session, context: JobContext, found: Layout, array: str) -> None:
-    rows = arrays.live_chunks(session, context.project_id, arrays=[array], generation=LATEST)
+    rows = arrays.live_chunks(session, context.project_id, arrays=[array], generation=arrays.LATEST)
     found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
 
 
@@ -87,8 +86,7 @@ def _publish(context: JobContext, found: Layout, array: str, make: Make, start: 
     """Write rows as a chunk, together with a small chunk that ends where they start, and put it into the list."""
     before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
     absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * (stop - start))]
-    made = context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
-    blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), made)
+    blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), _made(context, make, start, stop))
     written = write_blocks(context, array, blocks, absorbed[0].start if absorbed else start)
     keys = [chunk.key for chunk in absorbed]
     with context.fenced() as (session, _):
@@ -102,6 +100,11 @@ def _publish(context: JobContext, found: Layout, array: str, make: Make, start: 
         _read_list(session, context, found, array)
     if taken:
         delete_chunk(context.objects, written)
+
+
+def _made(context: JobContext, make: Make, start: int, stop: int) -> Iterable[Matrix]:
+    """The rows of a range, tile by tile, made in parallel."""
+    return context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
 
 
 def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -93,5 +93,10 @@ async def accept_job(
     except UnauthenticatedError:
         return response
     replayed = {name: value for name, value in response.headers.items() if name == "idempotent-replayed"}
-    headers = {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1", **applied, **replayed}
-    return Response(JobOut.of(job, base).render(), 202, headers, "application/json")
+    return under_way(request, job, {**applied, **replayed})
+
+
+def under_way(request: Request, job: Job, headers: Mapping[str, str]) -> Response:
+    """`202` with a job whose result was asked for, and where to ask again."""
+    where = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
+    return Response(JobOut.of(job, base_url(request)).render(), 202, {**where, **headers}, "application/json")

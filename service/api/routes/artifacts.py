@@ -11,7 +11,7 @@ from service.actions.jobs import Room
 from service.api.deps.callers import Reader
 from service.api.deps.parameters import Prefer, ProjectId, Version
 from service.api.deps.runtime import Held, Reading, Runtime, utc_now
-from service.api.deps.waiting import wait_for_job
+from service.api.deps.waiting import under_way, wait_for_job
 from service.api.problems import base_url, responses
 from service.api.schemas.cards import ModelCard
 from service.api.schemas.jobs import JobOut
@@ -75,8 +75,7 @@ async def get_artifact(
         job, headers = await wait_for_job(request, begun.id, project_id=project_id, prefer=prefer)
         exports.check_ended(job)
         if job.state != "succeeded":
-            headers |= {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
-            return Response(JobOut.of(job, base_url(request)).render(), 202, headers, "application/json")
+            return under_way(request, job, headers)
     headers["Link"] = f'</v1/projects/{project_id}/models/{version}/card>; rel="describedby"'
     path = await run_in_threadpool(held.objects.path, key)
     return FileResponse(path, headers=headers, media_type=_FILE, filename=f"{project_id}-{version}.{format}")

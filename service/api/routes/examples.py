@@ -15,19 +15,14 @@ from service.api.deps.edge import Writing
 from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
-from service.api.problems import responses
+from service.api.problems import BULK, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.bulk import UploadAnswer
 from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleOut, as_row
 from service.errors import (
-    IdempotencyInProgressError,
-    IdempotencyMismatchError,
     MalformedRequestError,
     NotAcceptableError,
     NotFoundError,
-    PayloadTooLargeError,
-    RowsRejectedError,
-    UnsupportedMediaTypeError,
 )
 
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["examples"])
@@ -43,15 +38,7 @@ ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01
     summary="Upload examples",
     response_model=UploadAnswer,
     openapi_extra=UPLOAD,
-    responses=responses(
-        MalformedRequestError,
-        NotFoundError,
-        IdempotencyInProgressError,
-        PayloadTooLargeError,
-        UnsupportedMediaTypeError,
-        RowsRejectedError,
-        IdempotencyMismatchError,
-    ),
+    responses=responses(*BULK),
 )
 def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting) -> Response:
     """An example with a known id and other content is updated; a `label` in a row is a label."""

@@ -13,19 +13,14 @@ from service.api.deps.edge import Writing
 from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held
-from service.api.problems import responses
+from service.api.problems import BULK, responses
 from service.api.schemas.base import Page, decode_token, encode_token
 from service.api.schemas.labels import SUBMIT, LabelOut, LabelsAnswer, as_row, columns
 from service.catalog.tasks import task_of
 from service.errors import (
-    IdempotencyInProgressError,
-    IdempotencyMismatchError,
     MalformedRequestError,
     NotAcceptableError,
     NotFoundError,
-    PayloadTooLargeError,
-    RowsRejectedError,
-    UnsupportedMediaTypeError,
 )
 
 router = APIRouter(prefix="/v1/projects/{project_id}/labels", tags=["labels"])
@@ -39,15 +34,7 @@ LabelId = Annotated[str, Path(description="Id of the label.", examples=["lbl_01j
     summary="Send labels",
     response_model=LabelsAnswer,
     openapi_extra=SUBMIT,
-    responses=responses(
-        MalformedRequestError,
-        NotFoundError,
-        IdempotencyInProgressError,
-        PayloadTooLargeError,
-        UnsupportedMediaTypeError,
-        RowsRejectedError,
-        IdempotencyMismatchError,
-    ),
+    responses=responses(*BULK),
 )
 async def record_labels(project_id: ProjectId, _: LabelWriter, writing: BulkWriting, together: LabelGroups) -> Response:
     """One current label of each annotator for each example; another value updates it and keeps the history."""

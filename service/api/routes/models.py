@@ -9,8 +9,8 @@ from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId, Version
 from service.api.deps.runtime import Reading, Runtime, utc_now
-from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
-from service.api.problems import BODY, base_url, responses
+from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
+from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.models import ActivateIn, CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
@@ -141,8 +141,7 @@ async def predict(
     if "Idempotent-Replayed" in accepted.headers:
         headers["Idempotent-Replayed"] = "true"
     if job.result is None:
-        headers |= {"Location": accepted.headers["Location"], "Retry-After": "1"}
-        return Response(JobOut.of(job, base_url(request)).render(), 202, headers, "application/json")
+        return under_way(request, job, headers)
     return Response(PredictOut.model_validate(job.result).render(), 200, headers, "application/json")
 
 

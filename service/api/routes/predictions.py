@@ -8,18 +8,11 @@ from service.actions import prediction_uploads
 from service.api.deps.bulk import TableWriting
 from service.api.deps.callers import PoolWriter
 from service.api.deps.parameters import ProjectId
-from service.api.problems import responses
+from service.api.problems import BULK, responses
 from service.api.schemas.base import Name
 from service.api.schemas.predictions import UPLOAD, PredictionsAnswer
 from service.errors import (
     ConflictError,
-    IdempotencyInProgressError,
-    IdempotencyMismatchError,
-    MalformedRequestError,
-    NotFoundError,
-    PayloadTooLargeError,
-    RowsRejectedError,
-    UnsupportedMediaTypeError,
 )
 
 router = APIRouter(prefix="/v1/projects/{project_id}/predictions", tags=["models"])
@@ -33,16 +26,7 @@ ModelName = Annotated[Name, Query(description="The name of your model.", example
     summary="Upload predictions of your own model",
     response_model=PredictionsAnswer,
     openapi_extra=UPLOAD,
-    responses=responses(
-        ConflictError,
-        MalformedRequestError,
-        NotFoundError,
-        IdempotencyInProgressError,
-        PayloadTooLargeError,
-        UnsupportedMediaTypeError,
-        RowsRejectedError,
-        IdempotencyMismatchError,
-    ),
+    responses=responses(ConflictError, *BULK),
 )
 def upload_predictions(
     project_id: ProjectId, _: PoolWriter, writing: TableWriting, model: ModelName = "external"

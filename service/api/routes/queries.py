@@ -13,7 +13,7 @@ from service.api.deps.callers import QueryRunner, ResultReader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import JobId, Prefer, ProjectId
 from service.api.deps.runtime import Held, Runtime, utc_now
-from service.api.deps.waiting import accept_job, parse_wait, wait_for_job
+from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Name
 from service.api.schemas.jobs import JobOut
@@ -130,8 +130,7 @@ async def get_next(
         headers = (await wait_for_job(request, turn.waits_for.id, project_id=project_id, prefer=prefer))[1]
         turn = await run_in_threadpool(_turn, held, project_id, annotator)
     if turn.waits_for is not None:
-        headers |= {"Location": f"/v1/jobs/{turn.waits_for.id}", "Retry-After": "1"}
-        return Response(JobOut.of(turn.waits_for, base_url(request)).render(), 202, headers, "application/json")
+        return under_way(request, turn.waits_for, headers)
     if turn.document is None:
         return Response(None, 204, headers)
     return Response(orjson.dumps(turn.document, option=orjson.OPT_UTC_Z), 200, headers, "application/json")

@@ -11,6 +11,9 @@ from service.db.queries.examples import visible
 from service.db.results import added, changed
 from service.db.tables import ArrayBuild, Chunk, Example, Job, LooseVector, Upload
 
+LATEST = 2**31 - 1
+"""A generation behind all others; the greatest INTEGER of PostgreSQL."""
+
 
 def live_chunks(session: Session, project_id: str, *, arrays: Sequence[str], generation: int) -> Sequence[Chunk]:
     """The chunks of some arrays in a generation, in order of rows."""
