@@ -182,15 +182,5 @@ async def _accept(request: Request, writing: Edge, project_id: str, version: int
 def get_progress(project_id: ProjectId, _: Reader, session: Reading) -> ProgressOut:
     """How good each model was for how many labels."""
     view = projects.view(session, projects.get(session, project_id), now=utc_now())
-    points = [
-        CurvePoint.model_validate(
-            {
-                "model_version": model.version,
-                "labels_used": model.labels_used,
-                "at": model.created_at,
-                "metrics": model.metrics,
-            }
-        )
-        for model in models.curve(session, project_id)
-    ]
+    points = [CurvePoint.of(model) for model in models.curve(session, project_id)]
     return ProgressOut(labels=counts_of(view).labels, curve=points, stopping=Stopping(suggested=False, rules=[]))

@@ -45,12 +45,6 @@ class ModelCard(Schema):
         """The card of a model that was trained here."""
         url = f"{base_url.rstrip('/')}/v1/projects/{project.id}/models/{model.version}/artifact"
         reason = why_no_onnx(project, model)
-        point = {
-            "model_version": model.version,
-            "labels_used": model.labels_used,
-            "at": model.created_at,
-            "metrics": model.metrics,
-        }
         loads = (
             {} if reason else {"python": load_onnx_in_python(project), "javascript": load_onnx_in_javascript(project)}
         )
@@ -66,7 +60,7 @@ class ModelCard(Schema):
             params={**model.estimator["params"], **model.estimator.get("chosen", {})},
             seed=model.estimator["seed"],
             labels_hash=model.labels_hash,
-            curve_point=CurvePoint.model_validate(point),
+            curve_point=CurvePoint.of(model),
             limits=_limits(model),
             formats=[
                 ModelForm(format="skops", available=True, reason=None, url=f"{url}?format=skops", load=skops),

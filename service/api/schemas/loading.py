@@ -33,6 +33,8 @@ def _rows(project: Project) -> str:
         return f"rows = ...  # as the featurizer {other} makes them\n"
     if features["type"] == "text":
         return _TEXTS.format(**{"n_features": 2**18, "max_ngram": 2, "lowercase": True, **features["params"]})
+    if features["type"] == "tabular":
+        return "rows = ...  # as the project's table is encoded: the encoder is not in the file\n"
     return f"import numpy as np\nrows = np.zeros((1, {features['dimensions']}), dtype=np.float32)\n"
 
 

@@ -109,6 +109,18 @@ class CurvePoint(Schema):
     at: Time
     metrics: Metrics
 
+    @classmethod
+    def of(cls, model: Model) -> "CurvePoint":
+        """From the table's row."""
+        return cls.model_validate(
+            {
+                "model_version": model.version,
+                "labels_used": model.labels_used,
+                "at": model.created_at,
+                "metrics": model.metrics,
+            }
+        )
+
 
 class StoppingRule(Schema):
     """What a stopping rule says now."""
