@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
 from sqlalchemy import select
 
 from service.actions.predictions import chunk_of
-from service.db.tables import Chunk
-from service.storage.artifacts import encoder_key
+from service.db.tables import Chunk, Model
+from service.storage.artifacts import encoder_key, model_encoder_key
 from service.storage.chunks import open_dense
 from tests.support.pools import batch
 from tests.support.runtime import Api
@@ -53,6 +55,35 @@ def test_the_loop(api: Api, estimator: str) -> None:
     assert {item["prediction"]["label"] for item in ranked["items"]} <= {"a", "b"}
     unseen = {"amount": 101, "plan": "platinum", "note": "good fast"}
     assert predicted(api, project_id, 1, unseen, {"plan": "basic", "amount": 2}) == ["b", "a"]
+
+
+def test_the_card_of_a_model_of_tables_says_that_its_rows_are_encoded(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 60)
+    train(api, project_id, 20)
+    answer = api.http.get(f"/v1/projects/{project_id}/models/1/card")
+    assert answer.status_code == 200, answer.text
+    skops, onnx = answer.json()["formats"]
+    assert "rows = ...  # as the project's table is encoded" in skops["load"]["python"]
+    assert not onnx["available"]
+    assert "tabular" in onnx["reason"]
+
+
+def test_a_planted_encoder_fails_a_prediction_at_once_and_is_never_run(api: Api) -> None:
+    project_id = tabular(api)
+    add_rows(api, project_id, 60)
+    train(api, project_id, 20)
+    with api.runtime.database.read() as session:
+        key = model_encoder_key(session.scalars(select(Model.artifact_key)).one())
+    for planted in (b"no file", skops.io.dumps({"fields": []}), skops.io.dumps(LogisticRegression())):
+        api.runtime.objects.put_bytes(key, planted)
+        path = f"/v1/projects/{project_id}/models/1/predict"
+        asked = api.http.post(path, json={"examples": [{"data": {"amount": 1}}]}, headers={"Prefer": "wait=0"})
+        drain(api.runtime)
+        job = api.http.get(f"/v1/jobs/{asked.json()['id']}").json()
+        assert (job["state"], job["attempts"]) == ("failed", 1)
+        assert job["error"]["type"].endswith("/problems/damaged-object"), job
+        assert key in job["error"]["detail"]
 
 
 @pytest.mark.parametrize(

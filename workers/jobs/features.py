@@ -11,6 +11,7 @@ from service.storage.artifacts import encoder_key, model_encoder_key
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill
+from workers.jobs.opening import open_object
 from workers.jobs.pool import Layout, featurizer, spread_rows
 from workers.learning.featurizers.tabular import SAMPLE, TabularEncoder
 from workers.learning.matrices import Matrix
@@ -59,14 +60,14 @@ def encoder_of(context: JobContext, features: dict[str, Any], model: Model) -> T
     """What made the features that a model was trained on, if it was fitted to the pool."""
     if features["type"] != "tabular":
         return None
-    return TabularEncoder.load(context.objects.get(model_encoder_key(model.artifact_key)))
+    return open_object(context, model_encoder_key(model.artifact_key), TabularEncoder.load)
 
 
 def _fitted(context: JobContext, found: Layout, model: Model | None) -> TabularEncoder:
     """The encoder of the array: the one that is kept, else the model's, else a new one."""
     key = encoder_key(context.project_id, found.array)
     try:
-        return TabularEncoder.load(context.objects.get(key))
+        return open_object(context, key, TabularEncoder.load)
     except ObjectNotFoundError:
         outside = model is None or "features" not in model.estimator  # a client's own model was trained elsewhere
         known = None if model is None or outside else encoder_of(context, found.features, model)

@@ -1,9 +1,7 @@
 """What the serving model and its committee say of the rows of the pool: computed where it is missing, or uploaded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +9,16 @@ from numpy.typing import NDArray
 from service.actions.predictions import array_name, arrays_of, told_in
 from service.catalog.tasks import Task, columns_of
 from service.db.tables import Model
-from service.errors import DamagedObjectError
 from service.storage.artifacts import committee_key
 from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill, make_chunks
+from workers.jobs.opening import open_object
 from workers.jobs.pool import Layout, missing_ranges
 from workers.jobs.readers import DenseReader
 from workers.learning.estimators.committee import Committee
-from workers.learning.estimators.files import ModelFileError
 from workers.learning.estimators.training import Trained, load_model
 from workers.learning.matrices import ChunkReader
-
-Opened = TypeVar("Opened", Trained, Committee)
 
 
 @dataclass(frozen=True)
@@ -61,14 +56,7 @@ def predictions_ahead(context: JobContext, model: Trained, found: Layout, featur
 def open_model(context: JobContext, model: Model, task: Task) -> Trained:
     """The model itself, from its file."""
     load = partial(load_model, task=task, class_count=len(model.classes))
-    return _opened(context, model.artifact_key, load)
-
-
-def _opened(context: JobContext, key: str, load: Callable[[bytes], Opened]) -> Opened:
-    try:
-        return load(context.objects.get(key))
-    except ModelFileError as error:
-        raise DamagedObjectError(key, str(error)) from error
+    return open_object(context, model.artifact_key, load)
 
 
 def members_reader(
@@ -79,7 +67,7 @@ def members_reader(
         return None
     array, classes = arrays_of(model).members, len(model.classes)
     if model.name is None and features is not None and missing_ranges(found, array):
-        opened = _opened(context, committee_key(model.artifact_key), partial(Committee.load, class_count=classes))
+        opened = open_object(context, committee_key(model.artifact_key), partial(Committee.load, class_count=classes))
         fill(context, found, array, _Predict(opened, features), phase="asking the committee", resumable=False)
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
 

@@ -1,10 +1,11 @@
-"""The files of models, from which nothing is built but pipelines of trusted types."""
+"""The files of models and encoders, from which nothing is built but what is of trusted types."""
 
 import io
 import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import skops.io
 from sklearn.pipeline import Pipeline
@@ -28,7 +29,7 @@ def read_pipeline(data: bytes) -> Pipeline:
     Raises:
         ModelFileError: the file holds anything else; nothing of it was run.
     """
-    found = _read(data)
+    found = read_file(data)
     if not isinstance(found, Pipeline):
         raise ModelFileError(f"It holds {type(found).__name__}, and no pipeline.")
     return found
@@ -40,16 +41,25 @@ def read_members(data: bytes) -> tuple[Pipeline | float, ...]:
     Raises:
         ModelFileError: the file holds anything else; nothing of it was run.
     """
-    found = _read(data)
+    found = read_file(data)
     if not isinstance(found, list) or not all(isinstance(member, Pipeline | float) for member in found):
         raise ModelFileError("It holds no list of pipelines.")
     return tuple(found)
 
 
-def _read(data: bytes) -> object:
+def read_file(data: bytes, *, trusted: Sequence[str] = TRUSTED_TYPES) -> object:
+    """What a file holds.
+
+    Args:
+        data: The file (skops format).
+        trusted: Names of types that may be built, beside those that skops trusts.
+
+    Raises:
+        ModelFileError: it cannot be read, or holds other types.
+    """
     try:
         _check_size(data)
-        found: object = skops.io.loads(data, trusted=TRUSTED_TYPES)
+        found: object = skops.io.loads(data, trusted=list(trusted))
     except _FAULTS as error:
         raise ModelFileError(f"It cannot be read ({type(error).__name__}).") from error
     return found

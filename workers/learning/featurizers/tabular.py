@@ -16,6 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from workers.learning.estimators.files import ModelFileError, read_file
 from workers.learning.estimators.terms import learn_terms
 from workers.learning.featurizers.text import featurize
 
@@ -89,10 +90,12 @@ class TabularEncoder:
         """From a file made by `dump`.
 
         Raises:
-            skops.io.exceptions.UntrustedTypesFoundException: when the file holds any other type.
+            ModelFileError: when the file holds anything else.
         """
-        kept = skops.io.loads(data, trusted=_TRUSTED)
-        return cls([(name, kind) for name, kind in kept["fields"]], kept["parts"], kept["told"])
+        match read_file(data, trusted=_TRUSTED):
+            case {"fields": list() as fields, "parts": list() as parts, "told": list() as told, **others} if not others:
+                return cls([(name, kind) for name, kind in fields], parts, told)
+        raise ModelFileError("It holds no encoder of tables.")
 
 
 def _share(wanted: int, fields: int) -> int:
