@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from service.actions import example_rows, label_rows, large_uploads, uploads
 from service.db.tables import LabelHistory
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
@@ -110,6 +111,52 @@ def test_what_was_under_way_is_made_for_the_new_names(api: Api, monkeypatch: pyt
     items = api.http.get(f"/v1/jobs/{job_id}/batch").json()["items"]
     assert len(ranked) == 2
     assert all(set(item["prediction"]["probabilities"]) == {"good", "b"} for item in items)
+
+
+@pytest.mark.parametrize("of", ["labels", "examples"])
+def test_a_body_that_was_checked_for_the_old_names_is_refused_whole(
+    api: Api, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 2)
+    module = label_rows if of == "labels" else example_rows
+    read = module.read
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        found = read(*arguments, **options)
+        assert patch(api, project_id, rename_classes={"a": "good"}).status_code == 200
+        return found
+
+    monkeypatch.setattr(module, "read", overtaken)
+    row = {"example_id": "e0", "label": "a"} if of == "labels" else {"id": "new", "vector": [0.0, 0.0], "label": "a"}
+    refused = api.http.post(f"/v1/projects/{project_id}/{of}", json={of: [row]})
+    assert refused.status_code == 409
+    assert "classes of the project were changed" in refused.json()["detail"]
+    assert said(api, project_id) == {}
+    assert api.http.get(f"/v1/projects/{project_id}/examples/new").status_code == 404
+    monkeypatch.undo()
+    row["label"] = "good"
+    assert api.http.post(f"/v1/projects/{project_id}/{of}", json={of: [row]}).status_code == 200
+    assert list(said(api, project_id).values()) == ["good"]
+
+
+def test_a_large_upload_and_a_change_of_names_exclude_each_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels of an upload in pieces were checked before the first one: the names stay until it has ended."""
+    monkeypatch.setattr(uploads, "_SMALL_ROWS", 1)
+    project_id = api.project(retraining={"automatic": False})
+    rows = [{"id": f"e{n}", "vector": [0.0, n], "label": "ab"[n % 2]} for n in range(4)]
+    slices, answers = large_uploads._slices, []  # noqa: SLF001
+
+    def interrupted(*arguments: Any) -> Any:
+        for rows in slices(*arguments):
+            answers.append(patch(api, project_id, rename_classes={"a": "good"}))
+            yield rows
+
+    monkeypatch.setattr(large_uploads, "_slices", interrupted)
+    assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).json()["created"] == 4
+    assert {(answer.status_code, "Retry-After" in answer.headers) for answer in answers} == {(409, True)}
+    assert patch(api, project_id, rename_classes={"a": "good"}).status_code == 200
+    assert set(said(api, project_id).values()) == {"good", "b"}
 
 
 def test_the_prepared_ranking_goes(api: Api) -> None:
