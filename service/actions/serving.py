@@ -4,17 +4,18 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from service.actions import models, projects, trainings
+from service.actions import jobs, models, projects, trainings
 from service.actions.versions import serve
 from service.catalog.tasks import begins, classes_of
 from service.db.tables import Model, Pool
 from service.errors import ConflictError
+from service.queue.messages import MeasuringMessage
 
 
 def activate(
     session: Session, project_id: str, version: int, *, pin: bool, now: datetime, share: int
 ) -> tuple[Model, Pool]:
-    """Let a version serve, and take no more predictions.
+    """Let a version serve, and take no more predictions; one of the client's own is measured then.
 
     Args:
         session: In a transaction that writes.
@@ -29,6 +30,9 @@ def activate(
     model = models.get(session, project_id, version)
     if not begins(classes_of(project.task), model.classes):
         raise ConflictError("The model has classes that were merged since: it cannot serve.")
+    if model.open:
+        message = MeasuringMessage(version=version)
+        jobs.enqueue(session, project_id=project_id, kind="measuring", message=message, now=now, share=share)
     model.open = False
     pool.pin = models.kind_of(model) if pin else None
     serve(session, pool, version)

@@ -13,12 +13,15 @@ from service.settings import Settings
 INTERACTIVE, TRAINING, MAINTENANCE = "interactive", "training", "maintenance"
 QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
 
+JobKind = Literal["query", "predict", "agreement", "export", "training", "measuring", "merge", "deletion"]
+
 QUEUE_OF_KIND = {
     "query": INTERACTIVE,
     "predict": INTERACTIVE,
     "agreement": INTERACTIVE,
     "export": INTERACTIVE,
     "training": TRAINING,
+    "measuring": TRAINING,
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
 }
@@ -119,6 +122,12 @@ class TrainingMessage(Message):
     reason: Literal["requested", "first", "every", "quiet", "idle"]
 
 
+class MeasuringMessage(Message):
+    """What a version of the client's own says of the test rows, against their labels."""
+
+    version: int
+
+
 class MergeMessage(Message):
     """Many loose vectors become one chunk."""
 
@@ -133,6 +142,7 @@ MESSAGE_OF_KIND: dict[str, type[Message]] = {
     "agreement": AgreementMessage,
     "export": ExportMessage,
     "training": TrainingMessage,
+    "measuring": MeasuringMessage,
     "merge": MergeMessage,
     "deletion": DeletionMessage,
 }

@@ -153,3 +153,47 @@ def test_what_only_a_trained_model_can_do_is_refused_of_another(
     answer = api.http.request(method, f"/v1/projects/{project_id}/models/1/{path}", json=body)
     assert answer.status_code == 422
     assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("/path/version", "external_model")]
+
+
+def test_a_model_of_the_clients_own_is_measured_on_what_it_says_of_test_rows(api: Api) -> None:
+    project_id = trained(api, versions=0)
+    path = f"/v1/projects/{project_id}"
+    rows = [{"id": f"t{n}", "vector": [0.0, n], "split": "test", "label": "ab"[n % 2]} for n in range(12)]
+    assert api.http.post(f"{path}/examples", json={"examples": rows}).status_code == 200
+    right = [{"id": f"t{n}", "probabilities": [1 - n % 2, n % 2]} for n in range(8)]
+    wrong = [{"id": f"t{n}", "probabilities": [n % 2, 1 - n % 2]} for n in range(8, 10)]
+    version = own_model(api, project_id, [*said(range(40)), *right, *wrong])
+    assert api.http.get(f"{path}/models/{version}").json()["metrics"] == {}
+    drain(api.runtime)
+    accuracy = api.http.get(f"{path}/models/{version}").json()["metrics"]["accuracy"]
+    assert (accuracy["value"], accuracy["n"], accuracy["method"], accuracy["biased"]) == (0.8, 10, "test", False)
+    (point,) = api.http.get(f"{path}/progress").json()["curve"]
+    assert (point["model_version"], point["metrics"]["accuracy"]["value"]) == (version, 0.8)
+    jobs = api.http.get(f"{path}/jobs", params={"kind": "measuring"}).json()["items"]
+    assert [job["result"]["reason"] for job in jobs] == [None]
+    activate(api, project_id, version)  # again: there is nothing new to measure
+    assert len(api.http.get(f"{path}/jobs", params={"kind": "measuring"}).json()["items"]) == 1
+
+
+def test_without_labelled_test_rows_a_model_of_the_clients_own_has_no_metrics(api: Api) -> None:
+    project_id = trained(api, versions=1)
+    version = own_model(api, project_id, said(range(40)))
+    drain(api.runtime)
+    assert api.http.get(f"/v1/projects/{project_id}/models/{version}").json()["metrics"] == {}
+    (job,) = api.http.get(f"/v1/projects/{project_id}/jobs", params={"kind": "measuring"}).json()["items"]
+    assert (job["state"], job["result"]["reason"]) == ("succeeded", "no_test_rows")
+
+
+def test_classes_that_were_added_since_are_ones_that_a_model_of_the_clients_own_never_says(api: Api) -> None:
+    project_id = trained(api, versions=0)
+    path = f"/v1/projects/{project_id}"
+    predicted = [{"id": f"t{n}", "probabilities": [1 - n % 2, n % 2]} for n in range(4)]
+    rows = [{"id": f"t{n}", "vector": [0.0, n], "split": "test"} for n in range(4)]
+    assert api.http.post(f"{path}/examples", json={"examples": rows}).status_code == 200
+    own_model(api, project_id, predicted)
+    more_classes = {"task": {"type": "classification", "classes": ["a", "b", "c"]}}
+    assert api.http.patch(path, json=more_classes, headers={"If-Match": "*"}).status_code == 200
+    labels = [{"example_id": f"t{n}", "label": "c" if n == 0 else "ab"[n % 2]} for n in range(4)]
+    assert api.http.post(f"{path}/labels", json={"labels": labels}).status_code == 200
+    drain(api.runtime)
+    assert api.http.get(f"{path}/models/1").json()["metrics"]["accuracy"]["value"] == 0.75

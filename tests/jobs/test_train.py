@@ -15,7 +15,7 @@ from tests.support.own_models import activate
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs import runner, train
+from workers.jobs import measuring, runner, train
 from workers.jobs.context import JobContext
 from workers.learning import metrics
 
@@ -87,7 +87,7 @@ def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(
             assert answer.status_code == 200, answer.text
         return measured(*given, **named)
 
-    monkeypatch.setattr(train, "evaluate", changed_meanwhile)
+    monkeypatch.setattr(measuring, "evaluate", changed_meanwhile)
     before = set(api.runtime.objects.list(f"arrays/{project_id}/"))
     add_labels(api, project_id, range(10, 15))
     api.http.post(f"/v1/projects/{project_id}/trainings")

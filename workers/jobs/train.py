@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
 from service.actions.versions import serve
-from service.catalog.tasks import Task, begins, classes_of, task_of
+from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -25,6 +25,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
+from workers.jobs.measuring import described
 from workers.jobs.notes import model_note
 from workers.jobs.pool import (
     Layout,
@@ -40,7 +41,7 @@ from workers.jobs.serving import predictions_ahead
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
-from workers.learning.metrics import cross_validated_probabilities, evaluate
+from workers.learning.metrics import cross_validated_probabilities
 
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
@@ -177,15 +178,10 @@ def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: Chu
     rng = np.random.default_rng(request.seed)
     for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
         if rows.size:
-            return _described(model.predict_proba(reader.take(rows.rows)), rows, request.task, rng, method=method)
+            return described(model.predict_proba(reader.take(rows.rows)), rows, request.task, rng, method=method)
     same = replace(request, params={**request.params, **model.hyper_parameters})
     P = cross_validated_probabilities(same, _FOLDS)
-    return _described(P, parts.train, request.task, rng, method="cross_validation")
-
-
-def _described(P: Any, rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
-    note = {"method": method, "biased": method == "cross_validation"}
-    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.y, rng, task=task).items()}
+    return described(P, parts.train, request.task, rng, method="cross_validation")
 
 
 def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:

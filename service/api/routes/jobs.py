@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -20,6 +20,7 @@ from service.api.schemas.base import Page, State, decode_token, encode_token, na
 from service.api.schemas.jobs import JOB_EVENT, TERMINAL, JobOut
 from service.db.tables import Job
 from service.errors import ConflictError, MalformedRequestError, NotFoundError, UnauthenticatedError
+from service.queue.messages import JobKind
 
 router = APIRouter(tags=["jobs"])
 _POLL_SECONDS = 0.25
@@ -53,7 +54,7 @@ def list_jobs(
     _: ResultReader,
     session: Reading,
     request: Request,
-    kind: Annotated[Literal["query", "predict", "agreement", "training", "merge", "deletion"] | None, Query()] = None,
+    kind: Annotated[JobKind | None, Query()] = None,
     state: Annotated[State | None, Query()] = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,

@@ -37,8 +37,14 @@ def curve(session: Session, project_id: str) -> Sequence[Model]:
     return session.scalars(select(Model).where(Model.project_id == project_id).order_by(Model.version)).all()
 
 
-def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str, str]]:
-    """Every current label: example id, row, split, class and annotator; sorted by example id, older answers first."""
+def answers(session: Session, project_id: str, *, split: str | None = None) -> list[tuple[str, int, str, str, str]]:
+    """Every current label: example id, row, split, class and annotator; sorted by example id, older answers first.
+
+    Args:
+        session: In a transaction.
+        project_id: Whose labels.
+        split: Only those of its examples.
+    """
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = (
         select(Example.example_id, Example.row, Example.split, Label.value, Label.annotator)
@@ -47,4 +53,6 @@ def answers(session: Session, project_id: str) -> list[tuple[str, int, str, str,
         .where(visible(project_id))
         .order_by(Example.example_id, Label.labeled_at, Label.value)
     )
+    if split is not None:
+        query = query.where(Example.split == split)
     return [(*answer[:3], answer.value, answer.annotator) for answer in session.execute(query) if answer.value]

@@ -1,0 +1,73 @@
+"""How good a model of the client's own is, on the labelled test rows of which it said something.
+
+Other rows tell nothing: what it was trained on is not known here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from service.actions import models, projects
+from service.actions.predictions import arrays_of
+from service.actions.projects import truth_of
+from service.catalog.tasks import Task, columns_of, task_of
+from service.db.queries import models as model_queries
+from service.db.queries import projects as project_queries
+from service.db.tables import Model, Project
+from service.queue.messages import MeasuringMessage
+from workers.jobs.context import JobContext
+from workers.jobs.labels import Answer, Labelled, consensus, gather
+from workers.jobs.notes import model_note
+from workers.jobs.pool import Layout, layout, pin_then_read
+from workers.jobs.serving import predictions_reader, told_rows
+from workers.learning.metrics import evaluate
+
+Loaded = tuple[Project, Model, Layout, list[Answer]]
+
+
+def run(context: JobContext) -> None:
+    """Measure the version of the message; without labelled test rows it stays without metrics."""
+    message = context.claim.message
+    assert isinstance(message, MeasuringMessage)  # noqa: S101 - the kind of the job says so
+    loaded = pin_then_read(context, partial(_read, context=context, version=message.version))
+    context.progress.tell(0, 1, "measuring")
+    metrics = _measure(context, loaded)
+    with context.fenced() as (session, _):
+        model = models.get(session, context.project_id, message.version)
+        model.metrics = dict(metrics)
+        reason = None if metrics else "no_test_rows"
+        context.finish(session, {"model": model_note(model), "reason": reason})
+
+
+def described(P: NDArray[Any], rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
+    """Metrics as they are kept, with how they were measured."""
+    note = {"method": method, "biased": method == "cross_validation"}
+    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.y, rng, task=task).items()}
+
+
+def _read(session: Session, *, context: JobContext, version: int) -> Loaded:
+    project = projects.get(session, context.project_id)
+    model = models.get(session, project.id, version)
+    names = arrays_of(model)
+    found = layout(session, project, project_queries.pool(session, project.id), names.predictions, [names.told])
+    return project, model, found, model_queries.answers(session, project.id, split="test")
+
+
+def _measure(context: JobContext, loaded: Loaded) -> Mapping[str, Any]:
+    project, model, found, answers = loaded
+    test = consensus(gather(answers, project.task), truth_of(project))
+    told = told_rows(context, model, found)
+    rows = test if told is None else test.only(told[test.rows])
+    task = task_of(project.task)
+    reader = predictions_reader(context, model, task, found, None)
+    if reader is None or not rows.size:
+        return {}
+    P = reader.take(rows.rows)
+    later = columns_of(task, project.task.get("classes", [])) - P.shape[1]  # classes that it does not know
+    P = np.pad(P, ((0, 0), (0, later)))
+    return described(P, rows, task, np.random.default_rng([project.seed, model.version]), method="test")
