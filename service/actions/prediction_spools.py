@@ -15,8 +15,11 @@ from service.actions.predictions import Arrays
 from service.storage.chunks import Chunk, ChunkWriter, chunk_key, open_dense, write_dense
 from service.storage.objects import ObjectStore
 
-BLOCK = 65_536
-"""A chunk of uploaded predictions covers rows of one block of so many: what comes later is written into it anew."""
+# A chunk of uploaded predictions covers rows of one block, and what comes later is written into it anew: a row costs as
+# much as its block at most.
+_BLOCK_ROWS = 65_536
+_BLOCK_BYTES = 2**24
+_NUMBER_BYTES = 4
 
 # so much is in memory at once
 _TILE_ROWS = 4_096
@@ -62,6 +65,13 @@ class Spool:
     def columns(self) -> dict[str, int]:
         """The width of what there is, by field of `Arrays`."""
         return {"told": 1, **{name: writer.columns for name, writer in self._writers.items()}}
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block: the same for all uploads into a version, as all of them hold the same."""
+        width = sum(writer.columns for writer in self._writers.values())
+        fitting = max(1, _BLOCK_BYTES // (_NUMBER_BYTES * width))
+        return int(min(_BLOCK_ROWS, 2 ** (fitting.bit_length() - 1)))
 
     def take(self, name: str, places: NDArray[np.intp]) -> NDArray[Any]:
         """What was appended at some places, of a field of `Arrays`; the file is mapped for so long only."""
@@ -147,9 +157,10 @@ def write(
     """
     rows = spool.rows
     order = np.argsort(rows)
-    blocks, starts = np.unique(rows[order] // BLOCK, return_index=True)
+    block_rows = spool.block_rows
+    blocks, starts = np.unique(rows[order] // block_rows, return_index=True)
     for number, places in zip(blocks.tolist(), np.split(order, starts[1:]), strict=True):
-        block = _Block.of(number * BLOCK, rows[places] - number * BLOCK, places)
+        block = _Block.of(number * block_rows, rows[places] - number * block_rows, places)
         old = {name: chunk for name, chunks in kept.items() for chunk in chunks if chunk.start == block.first}
         size = max([int(block.rows[-1]) + 1, *(chunk.rows for chunk in old.values())])
         for name in spool.columns:

@@ -4,18 +4,19 @@ Uploads of one name go into one open version until it is activated; the next upl
 are read and checked with no transaction open, written as chunks, and put into the lists by one short transaction.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions import bulk, projects
 from service.actions.arrays import add_chunk, collect_later
 from service.actions.bulk import BulkRequest, Outcome, RowErrors
 from service.actions.prediction_rows import BadRowError, Form, PredictionChecks, Said
-from service.actions.prediction_spools import BLOCK, Spool, Written, named, write
+from service.actions.prediction_spools import Spool, Written, named, write
 from service.actions.predictions import Arrays, arrays_of, chunk_of, told_in
 from service.catalog.tasks import classes_of, task_of
 from service.codecs.blocks import Block
@@ -28,6 +29,8 @@ from service.db.queries import projects as project_queries
 from service.db.tables import Model, Pool, Project
 from service.errors import ConflictError, FieldError
 from service.storage.chunks import Chunk, delete_chunk
+
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(slots=True)
@@ -206,19 +209,20 @@ def count_missing(request: BulkRequest, version: _Version, written: Written) -> 
     """How many rows of the pool have no prediction, those that are labelled already among them."""
     chunks = [chunk for name, chunk in written.made if name == "told"]
     chunks += [chunk for chunk in version.chunks.get("told", []) if chunk.key not in written.replaced]
-    by_start = {chunk.start: chunk for chunk in chunks}
     with request.read() as session:
-        stop = project_queries.pool(session, request.project_id).next_row
-        missing = 0
-        for start in range(0, stop, BLOCK):
-            rows = example_queries.pool_rows(session, request.project_id, start=start, stop=start + BLOCK)
-            missing += len(rows) - _told_among(request, by_start.get(start), rows)
-    return missing
+        told = np.zeros(project_queries.pool(session, request.project_id).next_row, dtype=np.bool_)
+        for chunk in chunks:
+            told[chunk.start : chunk.stop] = told_in(request.objects, chunk)
+        starts = range(0, len(told), _ROWS_AT_ONCE)
+        return sum(_missing_from(session, request.project_id, told[at : at + _ROWS_AT_ONCE], at) for at in starts)
 
 
-def _told_among(request: BulkRequest, chunk: Chunk | None, rows: Sequence[int]) -> int:
-    if chunk is None:
+def _missing_from(session: Session, project_id: str, told: NDArray[np.bool_], start: int) -> int:
+    """How many of the rows from `start` on are of the pool and not told; rows are read only where some are told."""
+    if told.all():
         return 0
-    places = np.array(rows, dtype=np.int64) - chunk.start
-    marks = told_in(request.objects, chunk)
-    return int(np.count_nonzero(marks[places[places < chunk.rows]]))
+    stop = start + len(told)
+    if not told.any():
+        return example_queries.count_pool_rows(session, project_id, start=start, stop=stop)
+    rows = example_queries.pool_rows(session, project_id, start=start, stop=stop)
+    return int(np.count_nonzero(~told[np.array(rows, dtype=np.int64) - start]))

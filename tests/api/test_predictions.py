@@ -139,8 +139,8 @@ def test_missing_counts_the_pool_as_it_is(api: Api) -> None:
 
 
 def test_a_version_spans_blocks_of_rows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("prediction_uploads", "prediction_spools"):
-        monkeypatch.setattr(f"service.actions.{module}.BLOCK", 4)
+    monkeypatch.setattr("service.actions.prediction_spools._BLOCK_ROWS", 4)
+    monkeypatch.setattr("service.actions.prediction_uploads._ROWS_AT_ONCE", 5)
     monkeypatch.setattr("service.actions.prediction_spools._TILE_ROWS", 3)
     project_id = filled(api, 14)
     assert predictions(api, project_id, said([13, 2, 9, 6, 7])).json()["missing"] == 9
@@ -150,6 +150,19 @@ def test_a_version_spans_blocks_of_rows(api: Api, monkeypatch: pytest.MonkeyPatc
     told = {n: last_said(api, project_id, f"e{n}") for n in range(14)}
     assert [n for n, one in told.items() if one] == [2, 3, 4, 6, 7, 9, 12, 13]
     assert all(one["probabilities"]["b"] == n / 200 for n, one in told.items() if one)
+
+
+def test_a_wide_row_costs_no_more_than_its_block(api: Api) -> None:
+    project_id = filled(api, 400)
+    wide = [{"id": f"e{n}", "probabilities": [0.25, 0.75], "vector": [0.5] * 50_000} for n in (399, 7)]
+    for rows, missing in ((wide[:1], 399), (wide, 398)):
+        answer = predictions(api, project_id, rows).json()
+        assert (answer["model_version"], answer["missing"]) == (1, missing)
+    sizes = [api.runtime.objects.path(key).stat().st_size for key in uploaded(api)]
+    assert len(sizes) == 9  # of the first row, of it again, and of another block
+    assert sum(sizes) < 2**24  # all rows as wide are 80 MB
+    activate(api, project_id, 1)
+    assert last_said(api, project_id, "e399")
 
 
 def test_replaced_files_are_deleted(api: Api) -> None:

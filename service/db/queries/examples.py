@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.db.many import among, insert_many, update_many
@@ -157,8 +157,17 @@ def get(session: Session, project_id: str, example_id: str) -> Example | None:
 
 def pool_rows(session: Session, project_id: str, *, start: int, stop: int) -> Sequence[int]:
     """The rows of [start, stop) that hold a visible example of the pool, and none of the test rows."""
-    query = select(Example.row).where(Example.project_id == project_id, Example.split == "pool", visible(project_id))
-    return session.scalars(query.where(Example.row >= start, Example.row < stop)).all()
+    return session.scalars(_in_pool(select(Example.row), project_id, start, stop)).all()
+
+
+def count_pool_rows(session: Session, project_id: str, *, start: int, stop: int) -> int:
+    """How many `pool_rows` there are."""
+    return session.execute(_in_pool(select(func.count(Example.row)), project_id, start, stop)).scalar_one()
+
+
+def _in_pool(query: Select[int], project_id: str, start: int, stop: int) -> Select[int]:
+    query = query.where(Example.project_id == project_id, Example.split == "pool", visible(project_id))
+    return query.where(Example.row >= start, Example.row < stop)
 
 
 def page(
