@@ -18,13 +18,11 @@ def merge(session: Session, project_id: str, *, now: datetime, share: int) -> No
     _ask(session, project_id, now=now, share=share, delay=timedelta(0))
 
 
-def zero_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
-    """Have the numbers of deleted examples zeroed in about a minute, with those that are deleted until then."""
-    _ask(session, project_id, now=now, share=share, delay=_SOON)
+def tidy_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
+    """Have the numbers of deleted examples zeroed and the files of retired chunks deleted in about a minute.
 
-
-def collect_later(session: Session, project_id: str, *, now: datetime, share: int) -> None:
-    """Have the files of retired chunks deleted in about a minute, with those that are retired until then."""
+    Those that are deleted or retired until then are among them.
+    """
     _ask(session, project_id, now=now, share=share, delay=_SOON)
 
 

@@ -87,6 +87,6 @@ def delete(session: Session, project_id: str, example_id: str, *, now: datetime,
     pool.loose_vectors -= queries.drop_vectors(session, project_id, [known.row])
     queries.remove(session, project_id, example_id)
     recorder.finish()
-    arrays.zero_later(session, project_id, now=now, share=share)
+    arrays.tidy_later(session, project_id, now=now, share=share)
     if known.label_count:
         trainings.after_labels(session, project, pool, now=now, share=share)

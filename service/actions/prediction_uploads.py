@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions import bulk, projects
-from service.actions.arrays import add_chunk, collect_later
+from service.actions.arrays import add_chunk, tidy_later
 from service.actions.bulk import BulkRequest, Outcome, RowErrors
 from service.actions.prediction_rows import BadRowError, Form, PredictionChecks, Said
 from service.actions.prediction_spools import Spool, Written, named, write
@@ -200,8 +200,8 @@ def _publish(
     array_queries.retire(session, written.replaced, generation=pool.chunk_generation)
     for chunk in named(written.made, arrays_of(model)):
         add_chunk(session, pool.project_id, chunk, generation=pool.chunk_generation)
-    if written.replaced:
-        collect_later(session, pool.project_id, now=now, share=request.share)
+    # of what was replaced, and of what examples were deleted since their rows were read, nothing stays
+    tidy_later(session, pool.project_id, now=now, share=request.share)
     return model.version
 
 

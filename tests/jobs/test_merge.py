@@ -11,6 +11,7 @@ from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import arrays, jobs, projects
 from service.queue.messages import Ring
 from service.storage.chunks import open_csr, open_dense
+from tests.support.own_models import predictions
 from tests.support.pools import add_examples, ask, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import run_job
@@ -63,6 +64,27 @@ def test_numbers_of_deleted_examples_are_zeroed(api: Api, kind: str) -> None:
     else:
         empty = np.flatnonzero(np.diff(open_csr(api.runtime.objects, chunk)[2]) == 0)
     assert empty.tolist() == [3, 700]
+
+
+def test_uploaded_predictions_of_deleted_examples_are_zeroed(api: Api) -> None:
+    project_id = api.project()
+    add_examples(api, project_id, 20)
+    members = [{"a": 0.5, "b": 0.5}, {"a": 1, "b": 0}]
+    rows = [{"id": f"e{n}", "members": members, "vector": [1, 2, 3]} for n in range(10)]
+    assert predictions(api, project_id, rows).status_code == 200
+    for n in (3, 7, 15):
+        assert api.http.delete(f"/v1/projects/{project_id}/examples/e{n}").status_code == 204
+    _merge(api.runtime, project_id)
+    assert predictions(api, project_id, rows[:1]).json()["missing"] == 9
+    names = ["external:1", "external-members:1", "external-vectors:1", "external-told:1"]
+    with api.runtime.database.read() as session:
+        found = arrays.live_chunks(session, project_id, arrays=names, generation=arrays.LATEST)
+        chunks = {row.array: chunk_of(row) for row in found}
+    assert sorted(chunks) == sorted(names)
+    for chunk in chunks.values():
+        X = open_dense(api.runtime.objects, chunk)
+        assert np.flatnonzero((X == 0).all(axis=1)).tolist() == [3, 7]
+    assert chunks["external-told:1"].dtype == "uint8"
 
 
 def test_what_is_filled_during_a_merge_is_looked_at_again(api: Api) -> None:

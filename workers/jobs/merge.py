@@ -1,13 +1,14 @@
 """Merging: loose vectors become chunks, deleted rows become zeros, files that nobody reads are deleted."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from service.actions import projects
-from service.actions.arrays import add_chunk, zero_later
+from service.actions.arrays import add_chunk, tidy_later
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays
 from service.db.queries import projects as project_queries
@@ -37,7 +38,7 @@ def run(context: JobContext) -> None:
     zeroed = sum(_zero_holes(context, chunk) for chunk in chunks)
     with context.fenced() as (session, _):
         if filling:  # it may publish numbers that it read before an example was deleted
-            zero_later(session, context.project_id, now=context.now(), share=context.share)
+            tidy_later(session, context.project_id, now=context.now(), share=context.share)
         context.finish(session, {"chunks": len(gaps), "zeroed": zeroed})
     collect(context)
 
@@ -72,11 +73,11 @@ def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:
 
 
 def _chunks(context: JobContext) -> tuple[list[Chunk], bool]:
-    """What may hold numbers of deleted examples (features; predictions go with their model), and if it grows now."""
+    """What may hold numbers of deleted examples (predictions of trained models go with these), and if it grows now."""
     with context.read() as session:
         projects.get(session, context.project_id)
         filling = arrays.features_growing(session, context.project_id)
-        return [chunk_of(row) for row in arrays.live_features(session, context.project_id)], filling
+        return [chunk_of(row) for row in arrays.live_lasting(session, context.project_id)], filling
 
 
 def _zero_holes(context: JobContext, chunk: Chunk) -> int:
@@ -90,7 +91,7 @@ def _zero_holes(context: JobContext, chunk: Chunk) -> int:
     stale = stale[abs(X[stale]).sum(axis=1) > 0]
     if stale.size == 0:
         return 0
-    kept = np.ones(chunk.rows, dtype=np.float32)
+    kept = np.ones(chunk.rows, dtype=X.dtype)
     kept[stale] = 0
     blocks = (_scaled(X[first:last], kept[first:last]) for first, last in grid(chunk.rows, 0, TILE))
     replacement = write_blocks(context, chunk.array, blocks, chunk.start)
@@ -104,7 +105,7 @@ def _zero_holes(context: JobContext, chunk: Chunk) -> int:
     return int(stale.size) if replaced else 0
 
 
-def _scaled(X: Matrix, kept: NDArray[np.float32]) -> Matrix:
+def _scaled(X: Matrix, kept: NDArray[Any]) -> Matrix:
     """Rows times 1 or 0; numbers that are no longer there leave a sparse matrix too."""
     if isinstance(X, np.ndarray):
         return X * kept[:, np.newaxis]

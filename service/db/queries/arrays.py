@@ -51,14 +51,15 @@ def _features(array: Any) -> ColumnElement[bool]:
     return or_(array == "vectors", array.startswith("features:"))
 
 
-def live_features(session: Session, project_id: str) -> Sequence[Chunk]:
-    """The chunks of everything that holds features of examples, uploaded or made."""
-    query = select(Chunk).where(Chunk.project_id == project_id, _features(Chunk.array), Chunk.retired.is_(None))
+def live_lasting(session: Session, project_id: str) -> Sequence[Chunk]:
+    """The chunks of what outlasts a model: features of examples, uploaded or made, and uploaded predictions."""
+    lasting = or_(_features(Chunk.array), Chunk.array.startswith("external"))
+    query = select(Chunk).where(Chunk.project_id == project_id, lasting, Chunk.retired.is_(None))
     return session.scalars(query.order_by(Chunk.array, Chunk.start)).all()
 
 
 def features_growing(session: Session, project_id: str) -> bool:
-    """Whether a running job fills one of these arrays."""
+    """Whether a running job fills an array of features."""
     query = select(ArrayBuild.token).join(Job, (Job.token == ArrayBuild.token) & (Job.state == "running"))
     query = query.where(ArrayBuild.project_id == project_id, _features(ArrayBuild.array))
     return session.scalars(query.limit(1)).first() is not None
