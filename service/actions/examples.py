@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service.actions import arrays, labels, predictions, projects, trainings
+from service.actions.bulk import Transaction
 from service.actions.candidates import Moves, is_out
 from service.actions.recording import Recorder
 from service.catalog.tasks import Task, task_of
 from service.db.queries import examples as queries
 from service.db.tables import Example, Project
-from service.errors import NotFoundError
-from service.storage.objects import ObjectStore
+from service.errors import DamagedObjectError, NotFoundError
+from service.storage.objects import ObjectNotFoundError, ObjectStore
 
 Status = queries.Status
 
@@ -70,9 +71,22 @@ def _views(session: Session, project: Project, examples: Sequence[Example], *, n
     return views
 
 
-def last_prediction(session: Session, example: Example, *, objects: ObjectStore) -> dict[str, Any] | None:
-    """What the serving model last said of an example."""
-    return predictions.of_row(session, projects.get(session, example.project_id), example.row, objects=objects)
+def last_prediction(read: Transaction, example: Example, *, objects: ObjectStore) -> dict[str, Any] | None:
+    """What the serving model last said of an example.
+
+    Raises:
+        DamagedObjectError: The file that holds it is lost.
+    """
+    lost = ""
+    while True:
+        try:
+            with read() as session:
+                project = projects.get(session, example.project_id)
+                return predictions.of_row(session, project, example.row, objects=objects)
+        except ObjectNotFoundError as error:  # a merge has replaced it since it was listed, or somebody has deleted it
+            if error.key == lost:
+                raise DamagedObjectError(error.key, "it is lost.") from error
+            lost = error.key
 
 
 def delete(session: Session, project_id: str, example_id: str, *, now: datetime, share: int) -> None:

@@ -27,8 +27,9 @@ from service.db.queries import examples as example_queries
 from service.db.queries import models as queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Model, Pool, Project
-from service.errors import ConflictError, FieldError
+from service.errors import ConflictError, DamagedObjectError, FieldError
 from service.storage.chunks import Chunk, delete_chunk
+from service.storage.objects import ObjectNotFoundError
 
 _ROWS_AT_ONCE = 65_536
 
@@ -129,25 +130,56 @@ def _store(
     *,
     complete: Complete,
 ) -> None:
-    """Write what is spooled and put it into the version, again when another upload was faster."""
+    """Write what is spooled and put it into the version, again when another upload or a merge was faster.
+
+    Raises:
+        ConflictError: The other's rows hold something else.
+        DamagedObjectError: A file of the version is lost.
+    """
+    lost = ""
     while True:
-        with _written(request, version, spool) as written:
-            outcome.created, outcome.updated, outcome.unchanged = written.created, written.updated, written.unchanged
-            outcome.missing = count_missing(request, version, written)
-            with request.write() as session:
-                project, pool = projects.lock(session, request.project_id)
-                now_open = _read(session, project, name)
-                if now_open == version:
-                    outcome.model_version = version.number
-                    if form is not None and written.made:
-                        outcome.model_version = _publish(session, request, pool, name, version, form, written)
-                    complete(session, outcome)
-                    written.made.clear()
-                    return
-            if now_open.classes != version.classes or now_open.form not in {None, form}:
-                detail = "Another upload, or a change of the classes, was faster. Send this one again."
-                raise ConflictError(detail, headers={"Retry-After": "1"})
-            version = now_open
+        try:
+            now_open = _attempt(request, name, version, form, spool, outcome, complete=complete)
+        except ObjectNotFoundError as error:  # a merge has deleted it, or somebody else
+            if error.key == lost:
+                raise DamagedObjectError(error.key, "it is lost.") from error
+            lost = error.key
+            with request.read() as session:
+                now_open = _read(session, projects.get(session, request.project_id), name)
+        if now_open is None:
+            return
+        if now_open.classes != version.classes or now_open.form not in {None, form}:
+            detail = "Another upload, or a change of the classes, was faster. Send this one again."
+            raise ConflictError(detail, headers={"Retry-After": "1"})
+        version = now_open
+
+
+def _attempt(
+    request: BulkRequest,
+    name: str,
+    version: _Version,
+    form: Form | None,
+    spool: Spool,
+    outcome: Uploaded,
+    *,
+    complete: Complete,
+) -> _Version | None:
+    """Write what is spooled and put it into the version, unless that is another by now: then returns it."""
+    with _written(request, version, spool) as written:
+        outcome.created, outcome.updated, outcome.unchanged = written.created, written.updated, written.unchanged
+        outcome.missing = count_missing(request, version, written)
+        with request.write() as session:
+            project, pool = projects.lock(session, request.project_id)
+            now_open = _read(session, project, name)
+            if now_open != version:
+                return now_open
+            outcome.model_version = version.number
+            if form is not None and written.made:
+                outcome.model_version = _publish(session, request, pool, name, version, form, written)
+            complete(session, outcome)
+            # Before the commit, whose outcome may stay unknown: a listed file must not be deleted, another may stay.
+            written.made.clear()
+    return None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from service.errors import DamagedObjectError
-from service.storage.objects import ObjectStore
+from service.storage.objects import ObjectNotFoundError, ObjectStore
 
 FILTER_ROWS = 16_384
 
@@ -258,9 +258,12 @@ def delete_chunk(objects: ObjectStore, chunk: Chunk) -> None:
 
 def _map(path: Path, name: str) -> NDArray[Any]:
     """The array of a file, whose header is matched and not evaluated, as numpy does it."""
-    with path.open("rb") as file:
-        header = _HEADER.match(file.read(_HEADER_BYTES))
-        size = file.seek(0, os.SEEK_END)
+    try:
+        with path.open("rb") as file:
+            header = _HEADER.match(file.read(_HEADER_BYTES))
+            size = file.seek(0, os.SEEK_END)
+    except FileNotFoundError as error:  # deleted since its path was asked for
+        raise ObjectNotFoundError(name) from error
     if header is None:
         raise DamagedObjectError(name, "it is no .npy file of numbers.")
     offset = npy.MAGIC_LEN + 2 + int.from_bytes(header["length"], "little")

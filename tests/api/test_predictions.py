@@ -11,11 +11,11 @@ import pytest
 
 from service.actions import prediction_uploads
 from service.api.deps.runtime import utc_now
-from service.db.queries import jobs
+from service.db.queries import arrays, jobs
 from tests.codecs.bodies import ARROW, CSV, JSON, NDJSON, PARQUET
 from tests.codecs.tables import table_body
 from tests.support.bodies import lines
-from tests.support.own_models import activate, predictions, said
+from tests.support.own_models import activate, own_model, predictions, said
 from tests.support.pools import add_examples
 from tests.support.runtime import Api
 from tests.support.working import run_job
@@ -170,10 +170,7 @@ def test_replaced_files_are_deleted(api: Api) -> None:
     for _ in range(3):
         predictions(api, project_id, said(range(5)))
     assert len(uploaded(api)) == 6
-    (job,) = api.http.get(f"/v1/projects/{project_id}/jobs?kind=merge").json()["items"]
-    with api.runtime.write() as session:
-        jobs.mark_rung(session, [job["id"]], utc_now())
-    run_job(api.runtime, job["id"])
+    merge(api, project_id)
     assert len(uploaded(api)) == 2
 
 
@@ -362,3 +359,64 @@ def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(api: Api, mo
     answer = predictions(api, project_id, said([0, 1]))
     assert (answer.status_code, answer.headers["Retry-After"]) == (409, "1")
     assert models(api, project_id)[0]["version"] == 1
+
+
+def merge(api: Api, project_id: str) -> None:
+    """Run the merge that waits, which deletes files that were replaced."""
+    (job,) = api.http.get(f"/v1/projects/{project_id}/jobs?kind=merge&state=queued").json()["items"]
+    with api.runtime.write() as session:
+        jobs.mark_rung(session, [job["id"]], utc_now())
+    run_job(api.runtime, job["id"])
+
+
+def test_files_that_go_while_an_upload_reads_them_are_read_anew(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = filled(api)
+    predictions(api, project_id, said([0]))
+    write = prediction_uploads.write  # the moment between reading the lists and reading their files
+    faster = [said([1])]
+
+    def overtaken(*args: Any) -> None:
+        if faster:
+            assert predictions(api, project_id, faster.pop()).status_code == 200
+            merge(api, project_id)
+        write(*args)
+
+    monkeypatch.setattr(prediction_uploads, "write", overtaken)
+    answer = predictions(api, project_id, said([2]))
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["created"], answer.json()["missing"]) == (1, 7)
+    activate(api, project_id, 1)
+
+
+def test_files_that_go_while_an_example_is_read_are_read_anew(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = filled(api)
+    own_model(api, project_id, said(range(3)))
+    chunk_of_row = arrays.chunk_of_row  # the moment between reading a list and reading its file
+    deleted = ["e2"]
+
+    def overtaken(*args: Any, **more: Any) -> Any:
+        found = chunk_of_row(*args, **more)
+        if deleted:
+            assert api.http.delete(f"/v1/projects/{project_id}/examples/{deleted.pop()}").status_code == 204
+            merge(api, project_id)
+        return found
+
+    monkeypatch.setattr(arrays, "chunk_of_row", overtaken)
+    assert last_said(api, project_id, "e1") == {
+        "label": "a",
+        "probabilities": {"a": 0.995, "b": 0.005},
+        "model_version": 1,
+    }
+    assert not deleted
+
+
+def test_a_lost_file_is_told(api: Api) -> None:
+    project_id = filled(api)
+    predictions(api, project_id, said([0]))
+    activate(api, project_id, 1)
+    predictions(api, project_id, said([0]))
+    for key in uploaded(api):
+        api.runtime.objects.delete(key)
+    for answer in (predictions(api, project_id, said([1])), api.http.get(f"/v1/projects/{project_id}/examples/e0")):
+        assert answer.status_code == 500
+        assert answer.json()["type"].endswith("/problems/damaged-object"), answer.text

@@ -97,10 +97,11 @@ def _read(
     summary="Get an example",
     responses=responses(NotFoundError),
 )
-def get_example(project_id: ProjectId, example_id: ExampleId, _: Reader, session: Reading, held: Held) -> ExampleDetail:
+def get_example(project_id: ProjectId, example_id: ExampleId, _: Reader, held: Held) -> ExampleDetail:
     """The example with its labels and the last prediction."""
-    view = examples.get(session, project_id, example_id, now=utc_now())
-    prediction = examples.last_prediction(session, view.example, objects=held.objects)
+    with held.database.read() as session:
+        view = examples.get(session, project_id, example_id, now=utc_now())
+    prediction = examples.last_prediction(held.database.read, view.example, objects=held.objects)
     return ExampleDetail.of(view, prediction=prediction)
 
 
