@@ -25,6 +25,16 @@ def archive(node: Mapping[str, object], **files: bytes) -> bytes:
     return out.getvalue()
 
 
+def packed_badly(method: int) -> bytes:
+    """A file whose one member is packed by a method and then damaged; it is no bomb."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as packed:
+        packed.writestr("schema.json", os.urandom(200))
+    data = bytearray(out.getvalue())
+    data[80:120] = bytes(40)
+    return bytes(data)
+
+
 def planted(target: Path) -> dict[str, bytes]:
     """Files that would make a folder if they were run."""
     bomb = f"cposix\nsystem\n(S'mkdir {target}'\ntR.".encode()
@@ -39,6 +49,9 @@ def planted(target: Path) -> dict[str, bytes]:
         "pickled array": archive({**array, "file": "a.npy"}, **{"a.npy": b"\x93NUMPY\x01\x00" + bomb}),
         "empty": b"",
         "no zip": b"PK\x03\x04junk",
+        "bzip2": packed_badly(zipfile.ZIP_BZIP2),
+        "lzma": packed_badly(zipfile.ZIP_LZMA),
+        "deflate": packed_badly(zipfile.ZIP_DEFLATED),
     }
 
 

@@ -66,8 +66,11 @@ def read_file(data: bytes, *, trusted: Sequence[str] = TRUSTED_TYPES) -> object:
 
 
 def _check_size(data: bytes) -> None:
-    """Refuse what unpacks to more: skops packs without compression."""
+    """Refuse what unpacks to more, or with other faults: skops packs without compression."""
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        unpacked = sum(member.file_size for member in packed.infolist())
+        members = packed.infolist()
+    unpacked = sum(member.file_size for member in members)
     if unpacked > len(data):
         raise ModelFileError(f"Its {len(data)} bytes unpack to {unpacked}.")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ModelFileError("It is compressed.")
