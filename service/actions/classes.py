@@ -18,6 +18,7 @@ from service.db.queries import classes as queries
 from service.db.queries import labels as label_queries
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
+from service.storage.artifacts import onnx_key
 
 
 def change(
@@ -101,6 +102,8 @@ def _rename_models(session: Session, project_id: str, old: Sequence[str], names:
     for model in queries.models(session, project_id):
         new = [names[name] for name in model.classes if name in names]
         if model.classes == old[: len(model.classes)] and len(set(new)) == len(model.classes):
+            if new != model.classes and model.artifact_key:
+                session.info.setdefault("outdated", []).append(onnx_key(model.artifact_key, model.classes))
             model.classes = new
     session.flush()
 

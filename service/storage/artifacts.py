@@ -1,6 +1,10 @@
 """Where the files of models and of predictions' inputs lie."""
 
+import hashlib
 import secrets
+from collections.abc import Sequence
+
+import orjson
 
 
 def models_prefix(project_id: str) -> str:
@@ -18,9 +22,10 @@ def committee_key(model_key: str) -> str:
     return f"{model_key}.committee"
 
 
-def onnx_key(model_key: str) -> str:
-    """The key of a model in ONNX, made when somebody wants it."""
-    return f"{model_key}.onnx"
+def onnx_key(model_key: str, classes: Sequence[str]) -> str:
+    """The key of a model in ONNX, made when somebody wants it; its file holds the names of the classes."""
+    names = hashlib.blake2b(orjson.dumps(list(classes)), digest_size=8).hexdigest()
+    return f"{model_key}.{names}.onnx"
 
 
 FITTED_FEATURES = "features:tabular-"

@@ -17,6 +17,7 @@ from tests.support.own_models import own_model, said
 from tests.support.pools import add_examples, add_labels
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.learning import onnx_format
 
 MANUAL: dict[str, Any] = {"retraining": {"automatic": False}}
 
@@ -74,6 +75,44 @@ def test_the_file_is_made_once(api: Api) -> None:
     assert job["result"]["bytes"] > 0
     assert api.http.get(job["links"]["artifact"]).content == api.http.get(path(project_id)).content
     assert drain(api.runtime) == 0
+
+
+def swap(api: Api, project_id: str) -> None:
+    answer = api.http.patch(
+        f"/v1/projects/{project_id}", json={"rename_classes": {"a": "b", "b": "a"}}, headers={"If-Match": "*"}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def labels_of(file: bytes, row: list[float]) -> list[str]:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    labels: list[str] = session.run(["label"], {"vector": np.array([row], dtype=np.float32)})[0].tolist()
+    return labels
+
+
+def test_a_file_is_made_anew_for_renamed_classes(api: Api) -> None:
+    project_id = trained(api)
+    assert labels_of(converted(api, project_id), [5.0, 0.0]) == ["b"]
+    swap(api, project_id)
+    assert [key for key in api.runtime.objects.list() if key.endswith(".onnx")] == []
+    assert labels_of(converted(api, project_id), [5.0, 0.0]) == ["a"]
+
+
+def test_a_conversion_that_is_overtaken_by_a_rename_makes_the_file_for_the_new_names(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = trained(api)
+    to_onnx, made = onnx_format.to_onnx, []
+
+    def overtaken(*arguments: Any, **options: Any) -> bytes:
+        made.append(to_onnx(*arguments, **options))
+        if len(made) == 1:
+            swap(api, project_id)
+        return made[-1]
+
+    monkeypatch.setattr(onnx_format, "to_onnx", overtaken)
+    assert labels_of(converted(api, project_id), [5.0, 0.0]) == ["a"]
+    assert len([key for key in api.runtime.objects.list() if key.endswith(".onnx")]) == 1
 
 
 def test_skops_is_the_default_and_ready(api: Api) -> None:

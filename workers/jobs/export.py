@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from service.actions import exports, models, projects
 from service.catalog.tasks import task_of
+from service.db.tables import Model
 from service.errors import UnsupportedFeatureError
 from service.queue.messages import ExportMessage
 from service.storage.artifacts import onnx_key
@@ -33,9 +34,23 @@ def run(context: JobContext) -> None:
     context.progress.tell(0, 1, "converting")
     trained = open_model(context, model, task_of(project.task))
     assert isinstance(trained, TrainedModel)  # noqa: S101 - the task says so
-    made = to_onnx(trained, model.classes, name=f"{project.id}-{model.version}")
+    classes: list[str] | None = model.classes
+    while classes is not None:  # renamed while the file was made
+        made = to_onnx(trained, classes, name=f"{project.id}-{model.version}")
+        classes = _keep(context, model, classes, made)
+
+
+def _keep(context: JobContext, model: Model, classes: list[str], made: bytes) -> list[str] | None:
+    """Keep the file of a model with these names; the names that it has instead, if they are others by now."""
     with context.fenced():
         pass  # a job that was cancelled leaves nothing behind
-    context.objects.put_bytes(onnx_key(model.artifact_key), made)
+    key = onnx_key(model.artifact_key, classes)
+    context.objects.put_bytes(key, made)
     with context.fenced() as (session, _):
-        context.finish(session, {"model_version": model.version, "format": "onnx", "bytes": len(made)})
+        projects.lock(session, context.project_id)
+        now = models.get_trained(session, context.project_id, model.version).classes
+        if now == classes:
+            context.finish(session, {"model_version": model.version, "format": "onnx", "bytes": len(made)})
+            return None
+    context.objects.delete(key)
+    return now

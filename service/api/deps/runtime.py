@@ -74,10 +74,12 @@ class Runtime:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A write transaction whose jobs are rung once it is committed."""
+        """A write transaction whose jobs are rung, and whose outdated objects are deleted, once it is committed."""
         with self.database.write() as session:
             yield session
         ring(self.queue, session.info.get("rings", []))
+        for key in session.info.get("outdated", []):
+            self.objects.delete(key)
 
 
 def open_runtime(settings: Settings) -> Runtime:

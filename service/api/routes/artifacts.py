@@ -15,7 +15,7 @@ from service.api.deps.waiting import under_way, wait_for_job
 from service.api.problems import base_url, responses
 from service.api.schemas.cards import ModelCard
 from service.api.schemas.jobs import JobOut
-from service.db.tables import Job, Model
+from service.db.tables import Job
 from service.errors import (
     JobNotSucceededError,
     NotFoundError,
@@ -67,28 +67,29 @@ async def get_artifact(
 
     `Link` names the model's card.
     """
-    model = await run_in_threadpool(_model, held, project_id, version, format)
-    key = model.artifact_key if format == "skops" else onnx_key(model.artifact_key)
+    key = await run_in_threadpool(_key, held, project_id, version, format)
     headers: dict[str, str] = {}
     if format == "onnx" and not await run_in_threadpool(held.objects.exists, key):
         begun = await run_in_threadpool(_convert, held, project_id, version)
         job, headers = await wait_for_job(request, begun.id, project_id=project_id, prefer=prefer)
         exports.check_ended(job)
-        if job.state != "succeeded":
+        key = await run_in_threadpool(_key, held, project_id, version, format)  # classes may have been renamed
+        if job.state != "succeeded" or not await run_in_threadpool(held.objects.exists, key):
             return under_way(request, job, headers)
     headers["Link"] = f'</v1/projects/{project_id}/models/{version}/card>; rel="describedby"'
     path = await run_in_threadpool(held.objects.path, key)
     return FileResponse(path, headers=headers, media_type=_FILE, filename=f"{project_id}-{version}.{format}")
 
 
-def _model(held: Runtime, project_id: str, version: int, form: str) -> Model:
-    """The model, if it can be had in this form."""
+def _key(held: Runtime, project_id: str, version: int, form: str) -> str:
+    """Where the model's file in this form is, once it is made, if it can be had."""
     with held.database.read() as session:
         project = projects.get(session, project_id)
         model = models.get_trained(session, project.id, version)
-    if form == "onnx":
-        exports.check_onnx(project, model)
-    return model
+    if form == "skops":
+        return model.artifact_key
+    exports.check_onnx(project, model)
+    return onnx_key(model.artifact_key, model.classes)
 
 
 def _convert(held: Runtime, project_id: str, version: int) -> Job:
