@@ -33,7 +33,7 @@ class Ranked:
     explore: bool
     propensity: float | None
     prediction: dict[str, Any] | None
-    pinned: bool
+    priority: float  # infinite: pinned; 0: none, or drawn at random
     current_label: str | None = None
     suggested_label: str | None = None
 
@@ -48,6 +48,7 @@ class Provenance:
     row_high_water: int
     mask_hash: str
     complete: bool  # the ranking holds everything that could be picked
+    group_mates: int = 0  # candidates that were left out, as another of their group is ranked
     without_predictions: int = 0  # candidates that were left out, as a model of the client's own says nothing of them
 
 
@@ -81,7 +82,9 @@ def keep(
     that the ranking does not fill the batch although it was cut off; rank again.
     """
     chosen = _still_free(session, job, message, ranking, overlap=overlap, now=now)
-    if len(chosen) < message.k and not made.complete:
+    # what was lost to others may have kept out the rest of its group
+    complete = made.complete and (len(chosen) == len(ranking) or not made.group_mates)
+    if len(chosen) < message.k and not complete:
         return None
     expires_at = now + timedelta(seconds=message.lease_seconds) if message.lease_seconds else None
     if expires_at is not None:
@@ -180,7 +183,11 @@ def _document(
         "created_at": now,
         "strategy": made.strategy,
         "model": made.model,
-        "pool": {"candidates": made.candidates, "without_predictions": made.without_predictions},
+        "pool": {
+            "candidates": made.candidates,
+            "without_predictions": made.without_predictions,
+            "group_mates": made.group_mates,
+        },
         "lease": lease,
         "exhausted": is_exhausted(len(chosen), message, made),
         "items": [_item(rank, ranked, pick, message) for rank, (ranked, pick) in enumerate(chosen, start=1)],
@@ -188,8 +195,8 @@ def _document(
 
 
 def is_exhausted(size: int, message: QueryMessage, made: Provenance) -> bool:
-    """Whether a batch of a size says that nothing more could have been picked, with predictions or without."""
-    return size < message.k and not made.without_predictions
+    """Whether a batch of a size says that no more is left, with predictions or without, in its groups or others."""
+    return size < message.k and not made.without_predictions and not made.group_mates
 
 
 def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[str, Any]:
@@ -203,6 +210,8 @@ def _item(rank: int, ranked: Ranked, pick: Pick, message: QueryMessage) -> dict[
             "value": _number(ranked.value),
             "explore": ranked.explore,
             "propensity": ranked.propensity,
+            "priority": _number(ranked.priority) or None,
+            "pinned": ranked.priority == math.inf,
         },
         "prediction": ranked.prediction,
     }

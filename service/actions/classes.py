@@ -16,6 +16,7 @@ from service.actions.versions import serve
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import classes as queries
 from service.db.queries import labels as label_queries
+from service.db.queries import rankings
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
 from service.storage.artifacts import onnx_key
@@ -59,7 +60,7 @@ def change(
         _refuse("/merge_classes", "too_short", "At least two classes have to be left.")
     project.task = {**project.task, "classes": new}
     _relabel(session, project, names, now=now)
-    queries.forget_rankings(session, project.id)
+    rankings.forget(session, project.id)  # they name the classes of before
     _rename_models(session, project.id, old, names)
     if merged:
         _retire(session, pool, new)

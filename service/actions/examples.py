@@ -1,18 +1,23 @@
-"""Examples: read and delete."""
+"""Examples: read, change and delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+from msgspec import UNSET
 from sqlalchemy.orm import Session
 
 from service.actions import arrays, labels, predictions, projects, trainings
 from service.actions.bulk import Transaction
 from service.actions.candidates import Moves, is_out
+from service.actions.example_rows import dimensions_of
 from service.actions.recording import Recorder
 from service.catalog.tasks import Task, task_of
+from service.codecs.rows import ExampleRow, content_hash
 from service.db.queries import examples as queries
+from service.db.queries import rankings
 from service.db.tables import Example, Project
 from service.errors import DamagedObjectError, NotFoundError
 from service.storage.objects import ObjectNotFoundError, ObjectStore
@@ -87,6 +92,30 @@ def last_prediction(read: Transaction, example: Example, *, objects: ObjectStore
             if error.key == lost:
                 raise DamagedObjectError(error.key, "it is lost.") from error
             lost = error.key
+
+
+def change(
+    session: Session, project_id: str, example_id: str, changes: Mapping[str, Any], *, now: datetime
+) -> ExampleView:
+    """Change the group or the priority of an example, or pin it; prepared rankings are made anew."""
+    project, _ = projects.lock(session, project_id)
+    example = _example(session, project_id, example_id)
+    for name, value in changes.items():
+        setattr(example, name, value)
+    example.content_hash = _content_hash(project, example)
+    example.updated_at = now
+    session.flush()
+    rankings.forget(session, project_id)
+    (view,) = _views(session, project, [example], now=now)
+    return view
+
+
+def _content_hash(project: Project, example: Example) -> bytes:
+    """As if it had been uploaded as it is now: an upload of what it was before is a change."""
+    data = UNSET if example.data is None else orjson.loads(example.data)
+    row = ExampleRow(example.example_id, data=data, group=example.group, priority=example.priority)
+    row.split = "test" if example.split == "test" else "pool"
+    return content_hash(row, example.features_hash if dimensions_of(project) is not None else None)
 
 
 def delete(session: Session, project_id: str, example_id: str, *, now: datetime, share: int) -> None:

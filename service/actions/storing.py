@@ -88,12 +88,15 @@ class Store:
             self._moves.add(rows[row.id], value=self._is_candidate(row.split, old))
 
     def _edit(self, edited: Sequence[tuple[StoredRow, Known]]) -> None:
-        """Change what no model sees; the rows stay."""
+        """Change what no model sees; the rows stay.
+
+        Candidates count as new ones: their priority or group may be another, by which prepared rankings were made.
+        """
         queries.change(self._session, self._project.id, [self._content(row) for row, _ in edited])
         for row, old in edited:
             if row.split != old.split:
                 self._count(row, old)
-                self._moves.add(old.row, value=self._is_candidate(row.split, old))
+            self._moves.add(old.row, value=self._is_candidate(row.split, old))
 
     def _count(self, row: StoredRow, old: Known) -> None:
         """What a model was trained on has changed: that counts as labels do."""

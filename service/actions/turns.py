@@ -87,7 +87,8 @@ class _Desk:
         batch = batch_queries.get(self._session, ranking.job_id) if ranking.job_id else None
         free = self._free(batch) if batch is not None else []
         if batch is not None and free:
-            if asked is None and (self._is_stale(batch) or (len(free) <= _LOW and not self._is_whole(batch))):
+            low = len(free) <= min(_LOW, batch.size // 2) and not self._is_whole(batch)
+            if asked is None and (self._is_stale(batch) or low):
                 self._ask(room=None)
             return Turn(_document(self._session, self._lease(batch, free[0])))
         if asked is not None:
@@ -163,7 +164,7 @@ class _Desk:
     def _is_whole(self, batch: Batch) -> bool:
         """Whether a ranking holds all that could be ranked: another one would hold no more."""
         wanted: int = jobs.get(self._session, batch.job_id).payload["k"]
-        return batch.size < wanted
+        return batch.size < wanted and not orjson.loads(batch.body)["pool"].get("group_mates", 0)
 
     def _has_grown(self) -> bool:
         """Whether examples may have become candidates since the ranking was asked for."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -30,6 +30,12 @@ class Table(DeclarativeBase):
         list[str]: Json,
         list[dict[str, Any]]: Json,
     }
+
+
+def _some(name: str, columns: tuple[str, ...], condition: str) -> Index:
+    """An index over some rows only, which costs the others nothing."""
+    where = text(condition)
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 def _project() -> Mapped[str]:
@@ -91,7 +97,12 @@ class Example(Table):
 
     __tablename__ = "examples"
     # room for the counts of each to change in its page: then no index needs to change, which costs twice as much
-    __table_args__ = (Index(None, "project_id", "row", unique=True), {"postgresql_with": {"fillfactor": 50}})
+    __table_args__ = (
+        Index(None, "project_id", "row", unique=True),
+        _some("ix_examples_first", ("project_id", "row"), "priority IS NOT NULL OR pinned"),
+        _some("ix_examples_grouped", ("project_id", "group_name", "row"), "group_name IS NOT NULL"),
+        {"postgresql_with": {"fillfactor": 50}},
+    )
 
     project_id: Mapped[str] = _project()
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
@@ -107,6 +118,7 @@ class Example(Table):
     upload_id: Mapped[str | None]  # set by a large upload: invisible until that is published
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=false())  # goes before any priority
 
 
 class LooseVector(Table):

@@ -12,6 +12,7 @@ from tests.contract.queries import (
     LABELLED,
     ROWS,
     SCORERS,
+    assert_same,
     assert_sound,
     contents,
     copied_points,
@@ -111,6 +112,48 @@ def test_every_predicted_class_gets_its_share(strategy: str) -> None:
     for size in (query.k, query.k + query.reserve):
         picked = np.bincount(predicted[ranking.rows[:size]], minlength=CLASSES)
         np.testing.assert_array_equal(picked, quotas(labels, available, size))
+
+
+@every_strategy
+def test_of_each_group_there_is_at_most_one(strategy: str) -> None:
+    groups = np.arange(ROWS) % 17
+    groups[-30:] = 100 + np.arange(30)  # each by itself
+    query = make_query(strategy, groups=groups, k=9, reserve=8, pinned=np.array([50]), explore=0.3)
+    ranking = rank(query)
+    assert np.unique(groups[ranking.rows]).size == ranking.rows.size == 17
+    few = rank(replace(query, groups=np.arange(ROWS) % 5, reserve=30, class_balanced=True))
+    assert sorted(few.rows % 5) == [0, 1, 2, 3, 4]
+    assert few.group_mates == few.candidates - 4  # all that are left: the pinned one is no candidate
+
+
+@every_strategy
+def test_groups_of_one_change_nothing(strategy: str) -> None:
+    plain = make_query(strategy, reserve=9, explore=0.3)
+    alone = rank(replace(plain, groups=np.arange(ROWS) + 7))
+    np.testing.assert_array_equal(alone.rows, rank(plain).rows)
+    assert alone.group_mates == 0
+
+
+@every_strategy
+def test_a_higher_priority_goes_first_whatever_the_strategy_says(strategy: str) -> None:
+    priorities = np.zeros(ROWS)
+    priorities[[44, 47, 51, 53]] = [1.0, np.inf, 2.0, np.inf]
+    priorities[60:75] = -1.0
+    query = make_query(strategy, priorities=priorities, reserve=ROWS, pinned=np.array([50]))
+    ranking = rank(query)
+    assert ranking.rows[0] == 50
+    assert set(ranking.rows[1:3]) == {47, 53}
+    assert ranking.rows[3:5].tolist() == [51, 44]
+    assert np.all(np.diff(priorities[ranking.rows[3:]]) <= 0)
+    assert set(ranking.rows[-15:]) == set(range(60, 75))
+    assert np.all(np.diff(ranking.scores) <= 0)
+    assert np.isfinite(ranking.scores).all()
+
+
+@every_strategy
+def test_equal_priorities_change_nothing(strategy: str) -> None:
+    plain = make_query(strategy, reserve=9, explore=0.3)
+    assert_same(rank(replace(plain, priorities=np.full(ROWS, 3.0))), rank(plain))
 
 
 @every_strategy

@@ -36,6 +36,8 @@ class Availability:
     unavailable: list[int]  # leased to others as often as overlap allows, or answered by this annotator
     own: list[int]  # leased to this annotator
     matching: Sequence[int] | None  # what the filter leaves
+    priorities: NDArray[np.float64] | None  # by row; none: all are equal
+    groups: NDArray[np.int64] | None  # codes by row; none: each row is by itself
 
 
 def read(session: Session, context: JobContext, project: Project, pool: Pool, message: QueryMessage) -> Availability:
@@ -48,6 +50,8 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         taken += queries.answered_rows(session, project.id, message.annotator)
     return Availability(
         rows=pool.next_row,
+        priorities=_priorities(session, project.id, pool.next_row),
+        groups=_groups(session, project.id, pool.next_row),
         snapshot_key=pool.snapshot_key,
         snapshot_rows=pool.snapshot_rows,
         sequence=pool.change_sequence,
@@ -56,6 +60,35 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         own=own,
         matching=queries.matching_rows(session, project.id, message.filter) if message.filter else None,
     )
+
+
+def _priorities(session: Session, project_id: str, rows: int) -> NDArray[np.float64] | None:
+    """Pinned examples are above all, and those without a priority have 0."""
+    found = queries.priorities(session, project_id)
+    if not found:
+        return None
+    levels = np.array([np.inf if pinned else priority for priority, pinned, _ in found], dtype=np.float64)
+    ranked, level = _numbered([told for _, _, told in found])
+    priorities = np.zeros(rows)
+    priorities[ranked] = levels[level]
+    return priorities
+
+
+def _groups(session: Session, project_id: str, rows: int) -> NDArray[np.int64] | None:
+    """Rows without a group have codes of their own."""
+    found = queries.groups(session, project_id)
+    if not found:
+        return None
+    grouped, group = _numbered(found)
+    groups = np.arange(rows, dtype=np.int64) + len(found)
+    groups[grouped] = group
+    return groups
+
+
+def _numbered(told: Sequence[str]) -> tuple[Rows, Rows]:
+    """Rows out of texts, and which text each was in."""
+    sizes = [text.count(" ") + 1 for text in told]
+    return np.array(" ".join(told).split(" "), dtype=np.int64), np.repeat(np.arange(len(told)), sizes)
 
 
 def _leased(

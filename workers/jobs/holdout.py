@@ -1,8 +1,12 @@
 """The part of a pool that is only drawn from at random, and never trained on."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from service.actions.batches import Ranked
+from workers.learning.groups import first_of_group
 from workers.learning.ties import tie_keys
 
 
@@ -12,3 +16,24 @@ def holdout_mask(rows: int, fraction: float, seed: int) -> NDArray[np.bool_]:
         return np.zeros(rows, dtype=np.bool_)
     keys = tie_keys(np.arange(rows, dtype=np.int64), seed, purpose="holdout")
     return keys < np.uint64(fraction * 2**64)
+
+
+def without_groups_of(
+    drawn: Sequence[Ranked], mask: NDArray[np.bool_], groups: NDArray[np.int64] | None
+) -> tuple[NDArray[np.bool_], int]:
+    """The mask without what shares a group with a row that is drawn, and how many rows it lost."""
+    if groups is None or not drawn:
+        return mask, 0
+    left = mask & ~np.isin(groups, groups[[each.row for each in drawn]])
+    return left, int(np.count_nonzero(mask) - np.count_nonzero(left))
+
+
+def of_other_groups(
+    standing_by: Sequence[Ranked], ranked: Sequence[Ranked], groups: NDArray[np.int64] | None
+) -> Sequence[Ranked]:
+    """Those of which no other of their group is ranked, or stands by before them."""
+    if groups is None:
+        return standing_by
+    rows = [each.row for each in (*ranked, *standing_by)]
+    first = first_of_group(groups[rows])[len(ranked) :]
+    return [each for each, is_first in zip(standing_by, first, strict=True) if is_first]

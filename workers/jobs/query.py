@@ -27,7 +27,7 @@ from workers.jobs import candidates
 from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
-from workers.jobs.holdout import holdout_mask
+from workers.jobs.holdout import holdout_mask, of_other_groups, without_groups_of
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, trained_on
@@ -173,6 +173,7 @@ def _provenance(
         row_high_water=loaded.layout.rows,
         mask_hash=candidates.mask_hash(mask),
         complete=complete,
+        group_mates=ranking.group_mates,
     )
 
 
@@ -214,7 +215,9 @@ def _review(
     ranking = rank(replace(asked, strategy="random") if found.reason else asked)
     if found.reason:
         ranking = replace(ranking, fallback_from=message.strategy, fallback_reason=found.reason)
-    ranked = _with_labels(ranked_rows(ranking, pinned, Shown(loaded.task, P, loaded.classes)), found, gathered.classes)
+    shown = Shown(loaded.task, P, loaded.classes)
+    rows = ranked_rows(ranking, shown, priorities=asked.priorities)
+    ranked = _with_labels(rows, found, gathered.classes)
     complete = len(ranked) < asked.k + asked.reserve
     return ranked, _provenance(message, loaded, ranking, mask, complete=complete)
 
@@ -287,7 +290,13 @@ def _compose(
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
     labelled = _labelled(context, loaded, hidden)
-    asked = _asked(context, message, loaded, labelled, mask=mask & ~held_out, pinned=pinned, P=P)
+    shown = Shown(loaded.task, P, loaded.model.classes if loaded.model else [], told)
+    groups = loaded.availability.groups
+    held: list[Ranked] = []
+    if loaded.project.holdout_fraction:
+        held = ranked_rows(_drawn(message, mask & held_out, pinned), shown, held_share=share)
+    mask, mates = without_groups_of(held[:share], mask & ~held_out, groups)
+    asked = _asked(context, message, loaded, labelled, mask=mask, pinned=pinned, P=P)
     chosen = rank(
         replace(
             asked,
@@ -297,15 +306,12 @@ def _compose(
             model=_opened(context, message, loaded),
         )
     )
-    shown = Shown(loaded.task, P, loaded.model.classes if loaded.model else [], told)
-    ranked = ranked_rows(chosen, pinned, shown)
+    ranked = ranked_rows(chosen, shown, priorities=asked.priorities)
     room = message.k - share
-    complete = len(ranked) < room + asked.reserve
-    if loaded.project.holdout_fraction:
-        held = ranked_rows(_draw(message, mask & held_out, pinned, asked.reserve), pinned, shown, held_share=share)
-        ranked = [*ranked[:room], *held[:share], *ranked[room:], *held[share:]]
-        complete = complete and len(held) < message.k + asked.reserve
-    return ranked, chosen, complete
+    complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
+    ranked = [*ranked[:room], *held[:share], *ranked[room:]]
+    ranked += of_other_groups(held[share:], ranked, groups)
+    return ranked, replace(chosen, group_mates=chosen.group_mates + mates), complete
 
 
 def _asked(
@@ -325,7 +331,7 @@ def _asked(
         strategy=message.strategy,
         params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
         k=message.k,
-        reserve=max(2 * message.k, _RESERVE),
+        reserve=_reserve(message),
         seed=message.seed,
         candidates=mask,
         probabilities=P,
@@ -335,10 +341,16 @@ def _asked(
         preselect=_preselect(message, classes),
         explore=message.explore,
         class_balanced=message.class_balanced,
+        priorities=loaded.availability.priorities,
+        groups=loaded.availability.groups,
         pinned=pinned,
         parallel=context.parallel,
         progress=context.progress.tell,
     )
+
+
+def _reserve(message: QueryMessage) -> int:
+    return max(2 * message.k, _RESERVE)
 
 
 def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str, Any], int] | None:
@@ -355,11 +367,12 @@ def _opened(context: JobContext, message: QueryMessage, loaded: Loaded) -> Train
     return open_model(context, loaded.model, loaded.task)
 
 
-def _draw(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64], reserve: int) -> Ranking:
-    mask = mask.copy()
+def _drawn(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64]) -> Ranking:
+    """The held-out candidates in random order, whatever their groups and priorities: it is to be a fair sample."""
     mask[pinned] = False
-    query = Query(strategy="random", k=message.k, reserve=reserve, seed=message.seed, candidates=mask, classes=1)
-    return rank(query)
+    return rank(
+        Query(strategy="random", k=message.k, reserve=_reserve(message), seed=message.seed, candidates=mask, classes=1)
+    )
 
 
 def _model_note(loaded: Loaded) -> dict[str, Any] | None:

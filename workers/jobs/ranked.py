@@ -33,15 +33,15 @@ class Shown:
 
 
 def ranked_rows(
-    ranking: Ranking, pinned: NDArray[np.int64], shown: Shown, *, held_share: int | None = None
+    ranking: Ranking, shown: Shown, *, priorities: NDArray[np.float64] | None = None, held_share: int | None = None
 ) -> list[Ranked]:
-    """The ranking's rows with what the model says of them."""
+    """The ranking's rows with what the model says of them, and with the priorities by which they were ranked."""
     predictions = shown.of(ranking.rows)
-    own = set(pinned.tolist())
-    drawn = int(np.count_nonzero(ranking.explore))
     holdout = held_share is not None
     at_random = min(1.0, (held_share or 0) / max(ranking.candidates, 1))
-    explored = drawn / max(ranking.candidates, 1)
+    first = (
+        np.zeros(ranking.rows.size) if priorities is None else np.where(ranking.explore, 0, priorities[ranking.rows])
+    )
     return [
         Ranked(
             row=row,
@@ -49,11 +49,17 @@ def ranked_rows(
             value=float(value),
             strategy="holdout" if holdout else ("random" if explore else ranking.ranked_by),
             explore=bool(explore) or holdout,
-            propensity=at_random if holdout else (explored if explore else None),
+            propensity=at_random if holdout else (propensity if explore else None),
             prediction=predictions.get(row),
-            pinned=row in own,
+            priority=priority,
         )
-        for row, score, value, explore in zip(
-            ranking.rows.tolist(), ranking.scores, ranking.values, ranking.explore, strict=True
+        for row, score, value, explore, propensity, priority in zip(
+            ranking.rows.tolist(),
+            ranking.scores,
+            ranking.values,
+            ranking.explore,
+            ranking.propensities.tolist(),
+            first.tolist(),
+            strict=True,
         )
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.picks import Picks
+from workers.learning.picks import Picks, joined
 
 
 def quotas(labels: NDArray[np.int64], available: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -37,8 +37,4 @@ def interleave(parts: Sequence[Picks], batches: NDArray[np.int64]) -> Picks:
     place = np.concatenate([np.arange(part.rows.size) for part in parts])
     standby = np.concatenate([np.arange(part.rows.size) >= batch for part, batch in zip(parts, batches, strict=True)])
     order = np.lexsort((place, standby))
-    return Picks(
-        np.concatenate([part.rows for part in parts])[order],
-        np.concatenate([part.scores for part in parts])[order],
-        np.concatenate([part.values for part in parts])[order],
-    )
+    return joined(parts).ordered(order)

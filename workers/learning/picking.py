@@ -1,4 +1,4 @@
-"""A strategy's own picks: at most one of identical examples while others remain."""
+"""A strategy's own picks: at most one of a group, and of identical examples at most one while others remain."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.copies import contents, first_of_each, no_contents
+from workers.learning.groups import first_of_group, one_of_each
 from workers.learning.matrices import ChunkReader, Matrix, Rows, is_sparse, numbers, occupied
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
@@ -28,14 +29,16 @@ def pick(
 ) -> Picks:
     """The best `batch` of `rows` (ascending), then a reserve.
 
-    Copies of the same features come last, and so do copies of what is `taken` already (see `copies.contents`).
+    Copies of the same features come last, and so do copies of what is `taken` already (see `copies.contents`). Of a
+    group the best by the strategy's scores is picked; for a strategy that scores sets, one is drawn at random.
     """
-    count = min(batch + reserve, rows.size)
+    most = rows.size if query.groups is None else np.unique(query.groups[rows]).size
+    count = min(batch + reserve, most)
     taken = no_contents() if taken is None else taken
     if count == 0:
         return no_picks()
     if chosen.selector is not None:
-        return _selected(query, chosen.selector, rows, batch=min(batch, rows.size), count=count, taken=taken)
+        return _selected(query, chosen.selector, rows, batch=min(batch, most), count=count, taken=taken)
     if chosen.scorer is not None:
         return _best_scored(query, chosen.scorer, rows, count, taken)
     return _random(query, rows, count, taken)
@@ -93,13 +96,16 @@ class _Drawn:
 def _distinct(
     query: Query, order: _Ranked | _Drawn, *, wanted: int, start: int, taken: NDArray[np.uint64]
 ) -> tuple[Top, int]:
-    """The first `start` rows in an order, more while copies leave fewer than `wanted` distinct ones; copies last.
+    """The first `start` rows in an order, more while copies and groups leave fewer than `wanted` distinct ones.
 
-    With them: how many are no copies.
+    Copies are last, and of a group there is the first. With them: how many are no copies.
     """
     size = start
     while True:
         top = order(size)
+        if query.groups is not None:
+            first = first_of_group(query.groups[top.rows])
+            top = Top(top.rows[first], top.scores[first])
         hashes = contents(query.features, top.rows)
         distinct = top.rows.size
         if query.features is not None:
@@ -179,6 +185,7 @@ def _candidates(
         top, _ = _distinct(query, ranked, wanted=wanted, start=2 * wanted, taken=taken)
         order = np.argsort(top.rows[:wanted])
         return _Candidates(top.rows[order], top.scores[order], order, offered)
+    rows = one_of_each(rows, query.groups, query.seed)
     if rows.size > most:
         drawn, _ = _distinct(
             query, _Drawn(rows, query.seed, "sample"), wanted=count, start=max(most, count), taken=taken

@@ -67,6 +67,9 @@ class Query:
         preselect: a scorer's name, its params and how many candidates it leaves to the strategy.
         explore: share of the batch that is drawn at random instead, in [0, 1].
         class_balanced: give each predicted class its share of the batch, classes with few labels first.
+        priorities: of each row [rows]; rows of a higher one come first, whatever they score. None: all are equal.
+        groups: a code of each row [rows]; of rows with the same code at most one is ranked, and none beside a pinned
+            row. None: each row is by itself.
         pinned: rows that come first whatever they score (the annotator's own open leases).
         progress: called with rows done, rows in all and the phase.
     """
@@ -89,6 +92,8 @@ class Query:
     preselect: tuple[str, Mapping[str, Any], int] | None = None
     explore: float = 0.0
     class_balanced: bool = False
+    priorities: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
     pinned: Rows = field(default_factory=no_rows)
     parallel: Parallel = field(default_factory=Parallel)
     progress: Progress | None = None
@@ -103,20 +108,24 @@ class Ranking:
         scores: [m], never rising: higher = label sooner.
         values: [m], the strategy's own figure (a margin, a distance); NaN where it has none for the row.
         explore: [m], drawn at random.
+        propensities: [m], with which probability it was drawn at random; NaN where it was not.
         strategy: what was used, with its `params`; `fallback_from` names what was asked for when that is something
             else (or the scorer of `preselect`, when candidates were drawn at random instead), and `fallback_reason`
             why: `no_model`, `one_class`, `no_committee`, `no_features` or `no_labels`.
         ranked_by: the strategy that is at work within a composite such as `auto`, else `strategy`.
         candidates: how many could have been picked, pinned rows not counted.
+        group_mates: how many of them are not ranked because another of their group is.
     """
 
     rows: Rows
     scores: NDArray[np.float64]
     values: NDArray[np.float64]
     explore: NDArray[np.bool_]
+    propensities: NDArray[np.float64]
     strategy: str
     ranked_by: str
     params: Mapping[str, Any]
     fallback_from: str | None
     fallback_reason: str | None
     candidates: int
+    group_mates: int

@@ -1,4 +1,6 @@
-"""The engine that ranks a pool for a query: strategy, preselection, random share, class balance, pinned rows."""
+"""The engine that ranks a pool for a query: strategy, preselection, random share, class balance, priorities, groups."""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,14 +8,15 @@ from numpy.typing import NDArray
 from workers.learning.arrangement import arrange
 from workers.learning.balance import interleave, quotas
 from workers.learning.copies import contents
+from workers.learning.groups import best_of_group, draw, first_of_group, in_groups_of
 from workers.learning.matrices import Rows, numbers, occupied
 from workers.learning.parallel import single_threaded
 from workers.learning.picking import pick, scored
-from workers.learning.picks import Picks, no_picks
+from workers.learning.picks import Picks, joined, no_picks
 from workers.learning.plan import Plan, missing, plan
+from workers.learning.priorities import Stage, never_rising, stages
 from workers.learning.query import Query, Ranking
 from workers.learning.strategies.registry import SCORERS, needs_of, scorer
-from workers.learning.ties import random_subset, shuffled
 
 
 def rank(query: Query) -> Ranking:
@@ -41,29 +44,55 @@ def _check(query: Query) -> None:
 def _rank(query: Query, chosen: Plan) -> Ranking:
     eligible = query.candidates.copy()
     eligible[query.pinned] = False
-    rows = np.flatnonzero(eligible)
+    candidates = np.flatnonzero(eligible)
+    rows = candidates[~in_groups_of(query.groups, candidates, query.pinned)]
     rng = np.random.default_rng([query.seed, rows.size])  # another draw once the candidates have changed
     room = max(query.k - query.pinned.size, 0)
     # A fractional share is rounded up or down at random, so that it holds on average for any batch size.
     share = min(int(query.explore * room + rng.random()), room)
-    explored = shuffled(random_subset(rows, share, query.seed, purpose="explore"), query.seed)
-    remaining = np.setdiff1d(rows, explored, assume_unique=True) if explored.size else rows
-    taken = contents(query.features, np.concatenate([query.pinned, explored]))
-    narrowed = _preselected(query, remaining, taken)
-    ranked = _ranked(query, chosen, narrowed, room - explored.size, taken)
-    arranged = arrange(ranked, scored(query, chosen, query.pinned), scored(query, chosen, explored), room)
+    drawn = draw(rows, query.groups, share, query.seed)
+    remaining = np.setdiff1d(rows, drawn.rows, assume_unique=True) if drawn.rows.size else rows
+    remaining = remaining[~in_groups_of(query.groups, remaining, drawn.rows)]
+    ranked = _by_priority(query, chosen, remaining, room - drawn.rows.size, np.concatenate([query.pinned, drawn.rows]))
+    arranged = arrange(ranked, scored(query, chosen, query.pinned), scored(query, chosen, drawn.rows), room)
+    propensities = np.full(arranged.rows.size, np.nan)
+    propensities[arranged.explore] = drawn.propensities_of(arranged.rows[arranged.explore])
     return Ranking(
         rows=arranged.rows,
         scores=arranged.scores,
         values=arranged.values,
         explore=arranged.explore,
+        propensities=propensities,
         strategy=chosen.strategy,
         ranked_by=chosen.ranked_by,
         params=chosen.params,
         fallback_from=chosen.fallback_from,
         fallback_reason=chosen.fallback_reason,
-        candidates=rows.size,
+        candidates=candidates.size,
+        group_mates=_group_mates(query, candidates, arranged.rows),
     )
+
+
+def _group_mates(query: Query, candidates: Rows, ranked: Rows) -> int:
+    """How many candidates stay out because another of their group is ranked."""
+    if query.groups is None:
+        return 0
+    left = np.setdiff1d(candidates, ranked, assume_unique=True)
+    return int(np.count_nonzero(in_groups_of(query.groups, left, ranked)))
+
+
+def _by_priority(query: Query, chosen: Plan, rows: Rows, batch: int, before: Rows) -> Picks:
+    """The picks for the batch and the reserve, those of a higher priority first; no copies of the rows `before`."""
+    taken = contents(query.features, before)
+    if query.priorities is None:
+        return _ranked(query, chosen, Stage(rows, batch, query.reserve), taken)
+    parts = []
+    for stage in stages(rows, query.priorities[rows], query.groups, batch=batch, reserve=query.reserve):
+        part = _ranked(query, chosen, stage, taken)
+        parts.append(part.ordered(np.argsort(-query.priorities[part.rows], kind="stable")))
+        taken = np.concatenate([taken, contents(query.features, part.rows)])
+    picks = joined(parts)
+    return replace(picks, scores=never_rising(picks.scores, query.priorities[picks.rows], batch))
 
 
 def _preselected(query: Query, rows: Rows, taken: NDArray[np.uint64]) -> Rows:
@@ -78,28 +107,42 @@ def _preselected(query: Query, rows: Rows, taken: NDArray[np.uint64]) -> Rows:
     return np.sort(pick(query, narrowing, rows, batch=count, reserve=0, taken=taken).rows)
 
 
-def _ranked(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
-    """The strategy's picks: `batch` and the reserve."""
-    if rows.size == 0 or batch + query.reserve == 0:
+def _ranked(query: Query, chosen: Plan, stage: Stage, taken: NDArray[np.uint64]) -> Picks:
+    """The strategy's picks of a stage."""
+    rows = stage.rows if stage.whole else _preselected(query, stage.rows, taken)
+    if rows.size == 0 or stage.batch + stage.reserve == 0:
         return no_picks()
     if query.class_balanced and query.probabilities is not None:
-        return _balanced(query, chosen, rows, batch, taken)
-    return pick(query, chosen, rows, batch=batch, reserve=query.reserve, taken=taken)
+        return _balanced(query, chosen, replace(stage, rows=rows), taken)
+    return pick(query, chosen, rows, batch=stage.batch, reserve=stage.reserve, taken=taken)
 
 
-def _balanced(query: Query, chosen: Plan, rows: Rows, batch: int, taken: NDArray[np.uint64]) -> Picks:
+def _balanced(query: Query, chosen: Plan, stage: Stage, taken: NDArray[np.uint64]) -> Picks:
     """Each predicted class's own picks, in turns: as many as `quotas` gives it for the batch, then for the reserve."""
-    predicted = _predicted_classes(query, rows)
+    rows, predicted = stage.rows, _predicted_classes(query, stage.rows)
     labels = np.bincount(query.labelled().y, minlength=query.classes)
-    available = np.bincount(predicted, minlength=query.classes)
-    wanted = quotas(labels, available, min(batch, rows.size))
-    everything = quotas(labels, available, min(batch + query.reserve, rows.size))
+    if query.groups is not None:
+        rows, predicted = _rarest_of_group(query.groups, rows, predicted, labels)
+    counted = predicted if query.groups is None else predicted[first_of_group(query.groups[rows])]
+    available = np.bincount(counted, minlength=query.classes)
+    wanted = quotas(labels, available, min(stage.batch, counted.size))
+    everything = quotas(labels, available, min(stage.batch + stage.reserve, counted.size))
     parts = [
         pick(query, chosen, rows[predicted == code], batch=int(share), reserve=int(total - share), taken=taken)
         for code, (share, total) in enumerate(zip(wanted, everything, strict=True))
         if total
     ]
     return interleave(parts, wanted[everything > 0])
+
+
+def _rarest_of_group(
+    groups: NDArray[np.int64], rows: Rows, predicted: Rows, labels: NDArray[np.int64]
+) -> tuple[Rows, Rows]:
+    """Rows of which all of a group are predicted as one class: as that with the fewest labels of those in it."""
+    place = np.empty(labels.size)
+    place[np.argsort(labels, kind="stable")] = np.arange(labels.size)
+    rarest = best_of_group(groups[rows], -place[predicted])
+    return rows[rarest], predicted[rarest]
 
 
 def _predicted_classes(query: Query, rows: Rows) -> Rows:

@@ -15,10 +15,10 @@ from service.api.deps.edge import Writing
 from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
-from service.api.problems import BULK, responses
+from service.api.problems import BODY, BULK, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.bulk import UploadAnswer
-from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleOut, as_row
+from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleIn, ExampleOut, as_row
 from service.errors import (
     MalformedRequestError,
     NotAcceptableError,
@@ -103,6 +103,23 @@ def get_example(project_id: ProjectId, example_id: ExampleId, _: Reader, held: H
         view = examples.get(session, project_id, example_id, now=utc_now())
     prediction = examples.last_prediction(held.database.read, view.example, objects=held.objects)
     return ExampleDetail.of(view, prediction=prediction)
+
+
+@router.patch(
+    "/examples/{example_id:path}",
+    operation_id="changeExample",
+    summary="Pin an example, or change its priority or group",
+    response_model=ExampleOut,
+    responses=responses(*BODY, NotFoundError),
+)
+def change_example(
+    project_id: ProjectId, example_id: ExampleId, body: ExampleIn, _: PoolWriter, writing: Writing
+) -> Response:
+    """The next batch and `next` go by it. A later upload replaces the group and the priority, and leaves the pin."""
+    return writing.answer(
+        lambda session: examples.change(session, project_id, example_id, body.changes(), now=writing.now),
+        render=ExampleOut.of,
+    )
 
 
 @router.delete(

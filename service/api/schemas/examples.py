@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.actions.examples import ExampleView
 from service.actions.label_values import decode
-from service.api.schemas.base import LabelValue, Schema, Time
+from service.api.schemas.base import LabelValue, RowName, Schema, Time, example
 from service.api.schemas.bulk import EXAMPLES_AS_TABLE, request_body
 from service.catalog.tasks import Task
 from service.codecs.exports import Column
@@ -35,6 +35,7 @@ class ExampleOut(Schema):
     split: Literal["pool", "test"]
     group: str | None
     priority: float | None
+    pinned: bool = Field(description="Offered before any other.")
     status: Literal["unlabeled", "labeled", "skipped", "leased"]
     labels: list[ExampleLabel]
     created_at: Time
@@ -43,34 +44,50 @@ class ExampleOut(Schema):
     @classmethod
     def of(cls, view: ExampleView, **more: Any) -> Self:
         """From the action's view."""
-        example = view.example
+        shown = view.example
         return cls(
-            id=example.example_id,
-            data=None if example.data is None else orjson.loads(example.data),
-            split=example.split,  # type: ignore[arg-type] # the column holds the splits only
-            group=example.group,
-            priority=example.priority,
+            id=shown.example_id,
+            data=None if shown.data is None else orjson.loads(shown.data),
+            split=shown.split,  # type: ignore[arg-type] # the column holds the splits only
+            group=shown.group,
+            priority=shown.priority,
+            pinned=shown.pinned,
             status=view.status,
             labels=[ExampleLabel(**_label_row(view.task, label)) for label in view.labels],
-            created_at=example.created_at,
-            updated_at=example.updated_at,
+            created_at=shown.created_at,
+            updated_at=shown.updated_at,
             **more,
         )
 
 
+class ExampleIn(Schema):
+    """What of an example can be changed by itself. What is left out stays; null takes a group or a priority away."""
+
+    model_config = example({"pinned": True}, {"priority": 5, "group": "document-7"}, {"priority": None, "group": None})
+
+    group: RowName | None = Field(default=None, description="At most one example of a group comes into a batch.")
+    priority: float | None = Field(default=None, description="Those with a higher one are offered first. None: 0.")
+    pinned: bool = Field(default=False, description="Offered before any other.")
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
 def as_row(view: ExampleView) -> dict[str, Any]:
     """The fields of an example, as an export has them."""
-    example = view.example
+    shown = view.example
     return {
-        "id": example.example_id,
-        "data": None if example.data is None else msgspec.Raw(example.data.encode()),
-        "split": example.split,
-        "group": example.group,
-        "priority": example.priority,
+        "id": shown.example_id,
+        "data": None if shown.data is None else msgspec.Raw(shown.data.encode()),
+        "split": shown.split,
+        "group": shown.group,
+        "priority": shown.priority,
+        "pinned": shown.pinned,
         "status": view.status,
         "labels": [_label_row(view.task, label) for label in view.labels],
-        "created_at": example.created_at,
-        "updated_at": example.updated_at,
+        "created_at": shown.created_at,
+        "updated_at": shown.updated_at,
     }
 
 
@@ -94,6 +111,7 @@ COLUMNS = (
     Column("split"),
     Column("group"),
     Column("priority", "number"),
+    Column("pinned", "boolean"),
     Column("status"),
     Column("labels", "json"),
     Column("created_at", "time"),

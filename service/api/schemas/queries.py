@@ -88,6 +88,11 @@ class PoolNote(Schema):
         description="Candidates that were left out because the serving model is your own and no prediction of it was "
         "uploaded for them. They are not among `candidates`.",
     )
+    group_mates: int = Field(
+        default=0,
+        description="Candidates that were left out because another of their `group` is ranked. A batch that is not "
+        "full for them is not `exhausted`: ask for another.",
+    )
 
 
 class LeaseNote(Schema):
@@ -104,6 +109,10 @@ class Reason(Schema):
     value: float | None = Field(description="The strategy's own figure, such as the margin.")
     explore: bool = Field(description="Drawn at random, for honest metrics.")
     propensity: float | None = Field(description="With which probability a candidate was drawn; null: not at random.")
+    priority: float | None = Field(
+        default=None, description="The example's own, which went before its score; null: none, or drawn at random."
+    )
+    pinned: bool = Field(default=False, description="It came first because it is pinned.")
 
 
 class ClassPrediction(Schema):
@@ -155,7 +164,7 @@ class BatchNote(Schema):
     model: ModelNote | None
     pool: PoolNote
     lease: LeaseNote | None
-    exhausted: bool = Field(description="Nothing more could have been picked.")
+    exhausted: bool = Field(description="Nothing more is left.")
 
 
 class BatchOut(BatchNote):

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Row, cast, delete, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, Row, Text, cast, delete, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
 from service.db.many import among
 from service.db.queries.examples import visible
 from service.db.tables import CandidateChange, Example, Label, Lease
+
+# a million rows one by one take seconds
+_ROWS = func.aggregate_strings(cast(Example.row, Text), " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,19 @@ def live_leases(
     query = select(Lease.row, Lease.holder).where(Lease.project_id == project_id, Lease.expires_at > now)
     query = query if rows is None else query.where(among(session, Lease.row, rows))
     return [(row, holder) for row, holder in session.execute(query.order_by(Lease.job_id, Lease.row))]
+
+
+def priorities(session: Session, project_id: str) -> Sequence[Row[float | None, bool, str]]:
+    """The priorities that examples have, each with whether they are pinned and with their rows as text."""
+    query = select(Example.priority, Example.pinned, _ROWS).where(Example.project_id == project_id)
+    query = query.where(text("(priority IS NOT NULL OR pinned)"))
+    return session.execute(query.group_by(Example.priority, Example.pinned)).all()
+
+
+def groups(session: Session, project_id: str) -> Sequence[str]:
+    """The rows of each group as text."""
+    query = select(_ROWS).where(Example.project_id == project_id, text("group_name IS NOT NULL"))
+    return session.scalars(query.group_by(Example.group)).all()
 
 
 def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence[int]:

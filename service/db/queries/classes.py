@@ -1,12 +1,12 @@
-"""What names classes: labels, models and rankings."""
+"""What names classes: labels and models."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from service.db.tables import Label, Model, Ranking
+from service.db.tables import Label, Model
 
 _LABELS: Any = Label.__table__
 _AT_ONCE = 5000
@@ -24,8 +24,3 @@ def labels(session: Session, project_id: str) -> Iterator[Sequence[Row[Any]]]:
 def models(session: Session, project_id: str) -> Sequence[Model]:
     """Every version."""
     return session.scalars(select(Model).where(Model.project_id == project_id)).all()
-
-
-def forget_rankings(session: Session, project_id: str) -> None:
-    """Drop prepared rankings: they name the classes of before."""
-    session.execute(delete(Ranking).where(Ranking.project_id == project_id))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
@@ -56,6 +56,11 @@ def live_leases(session: Session, project_id: str, now: datetime) -> int:
     """How many promises there are now."""
     query = select(func.count()).select_from(Lease)
     return session.execute(query.where(Lease.project_id == project_id, Lease.expires_at > now)).scalar_one()
+
+
+def forget(session: Session, project_id: str) -> None:
+    """Drop the rankings of a project: they are no longer what anybody should be given."""
+    session.execute(delete(Ranking).where(Ranking.project_id == project_id))
 
 
 def has_entered(session: Session, project_id: str, *, after: int) -> bool:
