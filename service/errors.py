@@ -130,6 +130,19 @@ class JobNotSucceededError(GleanerError):
     meaning = "The job failed or was cancelled, so it has no batch. The job itself says why."
 
 
+class ProjectPausedError(GleanerError):
+    """The project is paused."""
+
+    status, name, title = 409, "project-paused", "The project is paused"
+    meaning = (
+        "No batch, no lease and no training begins in a paused project; labels and uploads are taken. "
+        '`PATCH` the project with `{"paused": false}` to go on.'
+    )
+
+    def __init__(self) -> None:
+        super().__init__('The project is paused. Send `{"paused": false}` by PATCH to go on.')
+
+
 class PreconditionFailedError(GleanerError):
     """Precondition failed."""
 

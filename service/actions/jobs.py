@@ -1,7 +1,7 @@
 """The life of a job: queued, running, succeeded, failed or cancelled. Terminal states never change."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -293,6 +293,14 @@ def cancel(session: Session, job: Job, *, now: datetime) -> bool:
     if state != "cancelled":
         raise ConflictError(f"The job has already {state}.")
     return ended
+
+
+def cancel_waiting(session: Session, project_id: str, *, kinds: Collection[str], now: datetime) -> None:
+    """Cancel what of some kinds has not begun in a project."""
+    for job_id in queries.waiting_ids(session, project_id, kinds=kinds):
+        queries.change_unfinished(
+            session, job_id, states=("queued",), state="cancelled", finished_at=now, progress_phase="cancelled"
+        )
 
 
 def cancel_all(session: Session, project_id: str, *, but: str, now: datetime) -> None:

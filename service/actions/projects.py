@@ -106,6 +106,8 @@ def change(
     if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
+    if "paused" in changes:
+        _pause(session, project, pool, now=now, share=share)
     if "retraining" in changes:
         trainings.policy_changed(session, project, now=now, share=share)
     if project.annotation["overlap"] != overlap:
@@ -113,6 +115,13 @@ def change(
     if truth_of(project) != truth:
         trainings.truth_changed(session, project, now=now, share=share)
     return view(session, project, now=now)
+
+
+def _pause(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> None:
+    """See that nothing begins in a paused project, or that it goes on. A query that runs is refused its batch."""
+    trainings.paused(session, project, pool, now=now, share=share)
+    if project.paused:
+        jobs.cancel_waiting(session, project.id, kinds=("query",), now=now)
 
 
 def _check_estimator(project: Project) -> None:

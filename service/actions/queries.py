@@ -13,7 +13,7 @@ from service.catalog.tasks import task_of
 from service.db.queries import models
 from service.db.queries.projects import pool
 from service.db.tables import Job, Model, Project
-from service.errors import FieldError, InvalidRequestError
+from service.errors import FieldError, InvalidRequestError, ProjectPausedError
 from service.queue.messages import Preselection, QueryMessage
 
 T = TypeVar("T")
@@ -48,6 +48,8 @@ def ask(
     prepared: bool = False,
 ) -> Job:
     """Queue a query; every name and parameter is checked before. One that is `prepared` ranks what is leased, too."""
+    if project.paused:
+        raise ProjectPausedError
     if wish.k > most:
         raise InvalidRequestError(
             f"k is at most {most}.", errors=[FieldError("/k", "less_than_equal", f"At most {most}.")]

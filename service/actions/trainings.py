@@ -7,7 +7,8 @@ waits gives the waiting one, which loads the labels of its start.
 Where labels come faster than trainings end, the next one that nobody asked for begins after a rest three times as long
 as the last one took: three quarters of the time the processor is there for those who wait for an answer.
 
-While a model of the client's own is pinned, trainings begin only when they are asked for.
+While a model of the client's own is pinned, trainings begin only when they are asked for. None begins in a paused
+project; what was held back is made up for when it goes on.
 """
 
 from contextlib import suppress
@@ -22,6 +23,7 @@ from service.actions import jobs
 from service.db.queries import jobs as job_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Pool, Project
+from service.errors import ProjectPausedError
 from service.queue.messages import TrainingMessage
 
 Reason = Literal["requested", "first", "every", "quiet", "idle"]
@@ -38,8 +40,15 @@ class TrainingNote:
 
 
 def request(session: Session, project_id: str, *, now: datetime, share: int, room: jobs.Room) -> Job:
-    """Somebody asks: the training that waits, or a new one if there is room."""
+    """Somebody asks: the training that waits, or a new one if there is room.
+
+    Raises:
+        ProjectPausedError: no training begins.
+    """
     project_queries.lock_pool(session, project_id)
+    project = project_queries.get(session, project_id, anew=True)
+    if project is not None and project.paused:
+        raise ProjectPausedError
     return _request(session, project_id, reason="requested", now=now, share=share, room=room)
 
 
@@ -81,7 +90,8 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
 def note(session: Session, project: Project, pool: Pool) -> TrainingNote:
     """The training that waits, and how many labels are missing before the next one is due."""
     policy = project.retraining
-    if not policy["automatic"] or pool.pin == "external" or project.features["type"] == "none":
+    silent = not policy["automatic"] or project.paused
+    if silent or pool.pin == "external" or project.features["type"] == "none":
         return TrainingNote(None, None)
     unfinished = job_queries.trainings(session, project.id)
     waiting = next((job.id for job in unfinished if job.state == "queued"), None)
@@ -138,6 +148,15 @@ def policy_changed(session: Session, project: Project, *, now: datetime, share: 
     pool = project_queries.lock_pool(session, project.id)
     if pool.label_generation > pool.trained_generation:
         after_labels(session, project, pool, now=now, share=share)
+
+
+def paused(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> None:
+    """Hold trainings back, or make up for those that were, as the project says now; the pool is locked."""
+    if not project.paused:
+        policy_changed(session, project, now=now, share=share)
+        return
+    pool.train_at = None
+    jobs.cancel_waiting(session, project.id, kinds=("training",), now=now)
 
 
 def truth_changed(session: Session, project: Project, *, now: datetime, share: int) -> None:
@@ -214,7 +233,8 @@ def request_due(session: Session, *, now: datetime, share: int) -> bool:
     pool.train_at = None
     session.flush()
     project = project_queries.get(session, project_id)
-    wanted = project is not None and project.state == "active" and project.retraining["automatic"]
-    if wanted and pool.label_generation > pool.trained_generation:
+    if project is None or project.state != "active" or project.paused:
+        return True
+    if project.retraining["automatic"] and pool.label_generation > pool.trained_generation:
         _request(session, project_id, reason="idle", now=now, share=share)
     return True

@@ -21,7 +21,7 @@ from service.db.queries import examples as example_queries
 from service.db.queries import rankings as ranking_queries
 from service.db.queries.rankings import Place
 from service.db.tables import Batch, Job, Lease, Pool, Project, Ranking
-from service.errors import ConflictError, JobNotSucceededError
+from service.errors import ConflictError, JobNotSucceededError, ProjectPausedError
 from service.settings import Settings
 
 _SIZE = 100
@@ -47,8 +47,11 @@ def take(session: Session, project_id: str, *, annotator: str | None, settings: 
     Raises:
         ConflictError: nothing can be prepared as the project is.
         JobNotSucceededError: the ranking could not be made just now.
+        ProjectPausedError: nothing is given.
     """
     project, pool = projects.lock(session, project_id)
+    if project.paused:
+        raise ProjectPausedError
     if annotator is not None:
         held = ranking_queries.own_lease(session, project_id, batches.holder_of("", annotator), now)
         if held is not None and (document := _document(session, held)) is not None:

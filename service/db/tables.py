@@ -61,6 +61,7 @@ class Project(Table):
     seed: Mapped[int]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    paused: Mapped[bool] = mapped_column(default=False, server_default=false())  # nothing begins
 
 
 class Pool(Table):

@@ -89,7 +89,8 @@ class Crowd:
 
     def change(self, rng: random.Random) -> None:
         retraining = {"first_at": 2, "every": rng.randint(2, 9), "idle_seconds": 1}
-        changes = {"annotation": {"overlap": rng.choice([1, 2])}, "retraining": retraining}
+        annotation, paused = {"overlap": rng.choice([1, 2])}, rng.random() < 0.2
+        changes = {"annotation": annotation, "retraining": retraining, "paused": paused}
         self.post(rng, "/v1/projects/{p}", changes, method="PATCH")
 
     def switch(self, rng: random.Random) -> None:

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from datetime import timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,6 +15,7 @@ from service.api.schemas.projects import ProjectIn
 from service.db.queries import jobs as job_queries
 from service.db.queries import projects as queries
 from service.db.tables import Job
+from service.errors import ProjectPausedError
 from tests.states.clock import Clock, quick_runtime
 
 LEASE = timedelta(seconds=10)
@@ -43,6 +45,7 @@ class Coalescing(RuleBasedStateMachine):
         self.project_id = make_project(self.runtime, self.clock)
         self.running: tuple[Claim, int] | None = None  # and the labels that it has loaded
         self.labels = self.in_model = 0
+        self.paused = False
 
     def teardown(self) -> None:
         try:
@@ -67,6 +70,21 @@ class Coalescing(RuleBasedStateMachine):
         if lost:
             self.running = None
 
+    @rule(paused=st.booleans())
+    def pause(self, *, paused: bool) -> None:
+        with self.runtime.database.write() as session:
+            changes = {"paused": paused}
+            projects.change(session, self.project_id, changes, version=None, now=self.clock.now, share=SHARE)
+        self.paused = paused
+        assert not paused or all(job.state == "running" for job in self.unfinished())
+
+    @precondition(lambda self: self.paused)
+    @rule()
+    def ask_in_vain(self) -> None:
+        with pytest.raises(ProjectPausedError), self.runtime.database.write() as session:
+            trainings.request(session, self.project_id, now=self.clock.now, share=SHARE, room=ROOM)
+
+    @precondition(lambda self: not self.paused)
     @rule()
     def ask(self) -> None:
         waiting = [job.id for job in self.unfinished() if job.state == "queued"]
@@ -121,9 +139,11 @@ class Coalescing(RuleBasedStateMachine):
         # One that lost its worker waits beside one that was asked for while it ran: two in all, whatever happens.
         assert sum(job.state == "queued" and job.attempt == 0 for job in found) <= 1
         assert len(found) <= 2
+        assert not self.paused or not any(job.state == "queued" and job.attempt == 0 for job in found)
 
     def all_is_trained_in_the_end(self) -> None:
         """Workers work, time passes, nobody labels: within a few idle periods the last label is in the last model."""
+        self.pause(paused=False)
         for _ in range(8):
             self.start()
             if self.running is not None:

@@ -20,7 +20,7 @@ from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Batch, Model, Project
-from service.errors import GleanerError
+from service.errors import GleanerError, ProjectPausedError
 from service.queue.messages import QueryMessage
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs import candidates
@@ -392,6 +392,8 @@ def _keep(
 ) -> bool:
     with context.fenced() as (session, job):
         project, _ = projects.lock(session, context.project_id)
+        if project.paused:
+            raise ProjectPausedError
         if project.task != loaded.project.task:
             return False  # the ranking names classes of before
         overlap: int = project.annotation["overlap"]

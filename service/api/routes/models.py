@@ -22,6 +22,7 @@ from service.errors import (
     JobNotSucceededError,
     MalformedRequestError,
     NotFoundError,
+    ProjectPausedError,
     UnauthenticatedError,
 )
 
@@ -35,7 +36,7 @@ _PREDICT_SECONDS = 10.0
     summary="Train now",
     status_code=202,
     response_model=JobOut,
-    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError, ProjectPausedError),
     dependencies=NO_FIELDS,
 )
 async def create_training(

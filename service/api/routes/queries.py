@@ -24,6 +24,7 @@ from service.errors import (
     IdempotencyMismatchError,
     JobNotSucceededError,
     NotFoundError,
+    ProjectPausedError,
     TooManyRequestsError,
     UnavailableError,
 )
@@ -37,7 +38,7 @@ router = APIRouter(tags=["queries"])
     summary="Ask for a batch",
     status_code=202,
     response_model=JobOut,
-    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError, ProjectPausedError),
 )
 async def create_query(
     project_id: ProjectId,
@@ -109,7 +110,7 @@ def _batch(held: Runtime, job: Job) -> Batch | None:
     responses={
         202: {"model": JobOut, "description": "The ranking is being made; ask again after `Retry-After`."},
         204: {"description": "The pool is exhausted: nothing is left for this annotator now."},
-        **responses(NotFoundError, JobNotSucceededError, TooManyRequestsError, UnavailableError),
+        **responses(NotFoundError, JobNotSucceededError, ProjectPausedError, TooManyRequestsError, UnavailableError),
     },
 )
 async def get_next(

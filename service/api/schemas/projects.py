@@ -149,6 +149,12 @@ class Annotation(Schema):
     )
 
 
+_PAUSED = (
+    "Whether no batch, no lease and no training begins. Labels and uploads are taken; trainings that they would have "
+    "started are made up for when the project goes on."
+)
+
+
 class ProjectIn(Schema):
     """A new project."""
 
@@ -199,6 +205,7 @@ class ProjectIn(Schema):
     annotation: Annotation = Field(default_factory=Annotation)
     holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, description="Share drawn to measure.")
     seed: int = Field(default=0, ge=0, lt=2**63)
+    paused: bool = Field(default=False, description=_PAUSED)
 
     def config(self) -> dict[str, Any]:
         """The complete configuration, with parameters checked against the catalogue."""
@@ -208,7 +215,7 @@ class ProjectIn(Schema):
 class ProjectPatch(Patch):
     """Sections to change; each replaces the section as a whole. `features` and the kind of task are fixed."""
 
-    model_config = example({"query": {"strategy": "margin", "params": {}}})
+    model_config = example({"query": {"strategy": "margin", "params": {}}}, {"paused": True})
 
     name: Name | None = None
     task: Task | None = None
@@ -217,6 +224,7 @@ class ProjectPatch(Patch):
     retraining: Retraining | None = None
     annotation: Annotation | None = None
     holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5)
+    paused: bool | None = Field(default=None, description=_PAUSED)
     rename_classes: dict[Text, ClassName] | None = Field(
         default=None, min_length=1, max_length=10_000, description="New names by old ones; labels and models follow."
     )
@@ -320,6 +328,7 @@ class ProjectOut(Schema):
     annotation: dict[str, Any]
     holdout_fraction: float
     seed: int
+    paused: bool
     counts: Counts
     created_at: Time
     updated_at: Time

@@ -1,6 +1,6 @@
 """Jobs and the outbox. Every change of a running job is fenced by its token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -95,9 +95,9 @@ def change_running(session: Session, job_id: str, held_by: str, **values: Any) -
     return changed(session, query.values(version=Job.version + 1, **values)) > 0
 
 
-def change_unfinished(session: Session, job_id: str, **values: Any) -> bool:
-    """Change a job that has not ended, whoever holds it; false when it has ended."""
-    query = update(Job).where(Job.id == job_id, Job.state.in_(UNFINISHED))
+def change_unfinished(session: Session, job_id: str, *, states: Collection[str] = UNFINISHED, **values: Any) -> bool:
+    """Change a job that has not ended, in any of these states, whoever holds it; false when it is in none of them."""
+    query = update(Job).where(Job.id == job_id, Job.state.in_(states))
     return changed(session, query.values(version=Job.version + 1, **values)) > 0
 
 
@@ -167,6 +167,12 @@ def unfinished_ids(session: Session, project_id: str, *, but: str) -> Sequence[s
     """A project's jobs that have not ended, except one."""
     query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(UNFINISHED), Job.id != but)
     return session.scalars(query).all()
+
+
+def waiting_ids(session: Session, project_id: str, *, kinds: Collection[str]) -> Sequence[str]:
+    """A project's jobs of some kinds that have not begun, the oldest first."""
+    query = select(Job.id).where(Job.project_id == project_id, Job.state == "queued", Job.kind.in_(kinds))
+    return session.scalars(query.order_by(Job.id)).all()
 
 
 def remove_all(session: Session, project_id: str, *, but: str) -> None:

@@ -1,4 +1,4 @@
-"""Pinned examples, and indexes over what has a priority or a group."""
+"""Pinned examples, indexes over what has a priority or a group, and paused projects."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("examples", sa.Column("pinned", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("projects", sa.Column("paused", sa.Boolean(), server_default=sa.false(), nullable=False))
     first, grouped = sa.text("priority IS NOT NULL OR pinned"), sa.text("group_name IS NOT NULL")
     op.create_index("ix_examples_first", "examples", ["project_id", "row"], sqlite_where=first, postgresql_where=first)
     op.create_index(
@@ -25,4 +26,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_examples_grouped", "examples")
     op.drop_index("ix_examples_first", "examples")
+    op.drop_column("projects", "paused")
     op.drop_column("examples", "pinned")
