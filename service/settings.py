@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     parallel: Literal["threads", "loky"] = Field(default="threads", description="Engine of the work over chunks.")
     threads: int = Field(default=0, ge=0, description="Parallel chunks within a job; 0: one per core.")
 
+    embedding_model: str = Field(
+        default="",
+        description="Folder of a model of model2vec for the featurizer `embedding`; empty: that of wordllama.",
+    )
+
     webhook_allow: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), description="CIDRs, comma separated, that webhooks may reach although they are not public."
     )

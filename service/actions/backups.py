@@ -136,7 +136,7 @@ def object_keys(one: Named) -> tuple[str, ...]:
     if one.kind == "model":
         if one.row.estimator["params"].get("committee", 0):
             keys.append(committee_key(one.key))
-        if "features" in one.row.estimator:
+        if "fields" in one.row.estimator.get("features", {}):
             keys.append(model_encoder_key(one.key))
     return tuple(keys)
 

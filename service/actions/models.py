@@ -33,6 +33,23 @@ def kind_of(model: Model) -> str:
     return "trained" if model.name is None else "external"
 
 
+def features_of(project: Project, model: Model | None) -> dict[str, Any]:
+    """The definition of the features that a model was trained on; without one, of those that the next is trained on."""
+    noted = _features_noted(model)
+    definition: dict[str, Any] = noted.get("definition", project.features)
+    return definition
+
+
+def array_noted(model: Model | None) -> str | None:
+    """The array that a model was trained on; models of earlier releases, and those of clients, tell of none."""
+    return _features_noted(model).get("array")
+
+
+def _features_noted(model: Model | None) -> dict[str, Any]:
+    noted: dict[str, Any] = {} if model is None else model.estimator.get("features", {})
+    return noted
+
+
 def get_trained(session: Session, project_id: str, version: int) -> Model:
     """One version that was trained here.
 

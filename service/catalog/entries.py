@@ -45,13 +45,18 @@ class EstimatorEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturizerEntry:
-    """How uploaded content becomes the numeric matrix; `serves` is the project's `features.type`."""
+    """How uploaded content becomes the numeric matrix; `serves` is the project's `features.type`.
+
+    `extra` is the optional extra of gleaner that brings the `packages` which it needs.
+    """
 
     name: str
     summary: str
     parameters: Schema
     serves: Literal["vector", "text", "tabular", "none"]
     tasks: tuple[Task, ...] = ("classification",)
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

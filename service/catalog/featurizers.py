@@ -1,6 +1,7 @@
 """The featurizers that `GET /v1/featurizers` lists."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from service.catalog.entries import FeaturizerEntry, schema_of
 from service.catalog.plugins import with_plugins
@@ -36,6 +37,24 @@ _ENTRIES = (
         ),
         serves="text",
         tasks=EVERY_TASK,
+    ),
+    FeaturizerEntry(
+        name="embedding",
+        summary="Dense vectors of meaning: the mean of the vectors of a text's tokens, by a model that the operator "
+        "chooses; at first a small one for English.",
+        parameters=schema_of(
+            max_tokens={
+                "type": "integer",
+                "minimum": 8,
+                "maximum": 4096,
+                "default": 512,
+                "description": "Of a longer text this many tokens at its beginning count.",
+            },
+        ),
+        serves="text",
+        tasks=EVERY_TASK,
+        extra="embedding",
+        packages=("model2vec", "wordllama"),
     ),
     FeaturizerEntry(
         name="tabular",
@@ -84,3 +103,10 @@ _ENTRIES = (
 )
 
 FEATURIZERS: Mapping[str, FeaturizerEntry] = with_plugins(FeaturizerEntry, _ENTRIES)
+
+
+def why_missing(entry: FeaturizerEntry) -> str | None:
+    """Why a featurizer cannot be used in this environment; None: it can."""
+    if all(find_spec(name) for name in entry.packages):
+        return None
+    return f"`{entry.name}` needs the extra `{entry.extra}` of gleaner, beside the API and all workers."

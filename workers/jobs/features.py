@@ -5,16 +5,19 @@ from typing import Any
 
 import orjson
 
+from service.actions.models import array_noted, features_of
 from service.db.queries import arrays
-from service.db.tables import Model
+from service.db.tables import Model, Project
+from service.errors import UnsupportedFeatureError
 from service.storage.artifacts import encoder_key, model_encoder_key
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill
 from workers.jobs.opening import open_object
-from workers.jobs.pool import Layout, featurizer, spread_rows
+from workers.jobs.pool import Layout, array_of, counts_terms, featurizer, missing_ranges, spread_rows
+from workers.learning.featurizers.base import Featurizer
 from workers.learning.featurizers.tabular import SAMPLE, TabularEncoder
-from workers.learning.matrices import Matrix
+from workers.learning.matrices import GRID, TILE, Matrix
 
 Encode = Callable[[Sequence[dict[str, Any] | None]], Matrix]
 """Features of the data of examples; zeros where there is none."""
@@ -32,28 +35,50 @@ def fill_features(context: JobContext, found: Layout, *, model: Model | None = N
         What was fitted to the pool to make them, if anything.
     """
     encoder = _fitted(context, found, model) if found.features["type"] == "tabular" else None
-    encode = encoding(found.features, encoder)
+    encode = encoding(found.features, encoder or found.made_by)
     if encode is None:
         return None
+    if found.made_by is not None and missing_ranges(found, found.array):
+        _check_weights(found.features, found.made_by, found.array)
 
     def make(start: int, stop: int) -> Matrix:
         with context.read() as session:
             data = dict(arrays.data_between(session, context.project_id, start=start, stop=stop))
         return encode([_loaded(data.get(row)) for row in range(start, stop)])
 
-    fill(context, found, found.array, make, phase="featurizing")
+    # Dense ones are dear to make: more is kept when a worker is lost, and told of meanwhile.
+    step = GRID if counts_terms(found) else TILE
+    fill(context, found, found.array, make, phase="featurizing", step=step)
     return encoder
 
 
-def encoding(features: dict[str, Any], encoder: TabularEncoder | None) -> Encode | None:
+def encoding_of(context: JobContext, project: Project, model: Model) -> Encode | None:
+    """What makes the features that a model was trained on; None where they are vectors.
+
+    Raises:
+        UnsupportedFeatureError: this worker cannot.
+    """
+    features = features_of(project, model)
+    made_by = featurizer(context, features)
+    if made_by is not None and (array := array_noted(model)):
+        _check_weights(features, made_by, array)
+    return encoding(features, made_by or encoder_of(context, features, model))
+
+
+def encoding(features: dict[str, Any], by: TabularEncoder | Featurizer | None) -> Encode | None:
     """What makes features of the data of examples; None where features are vectors."""
-    if encoder is not None:
-        return encoder.encode
-    made_by = featurizer(features)
-    if made_by is None:
+    if by is None:
         return None
+    if isinstance(by, TabularEncoder):
+        return by.encode
     field, params = features["field"], features["params"]
-    return lambda rows: made_by.featurize((_text(row, field) for row in rows), params)
+    return lambda rows: by.featurize((_text(row, field) for row in rows), params)
+
+
+def _check_weights(features: dict[str, Any], made_by: Featurizer, array: str) -> None:
+    if array_of(features, made_by) != array:
+        name = features["featurizer"]
+        raise UnsupportedFeatureError(f"The model learnt from `{name}` with other weights. Start a training.")
 
 
 def encoder_of(context: JobContext, features: dict[str, Any], model: Model) -> TabularEncoder | None:

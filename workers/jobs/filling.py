@@ -28,12 +28,12 @@ _SMALL = 1024
 Make: TypeAlias = Callable[[int, int], Matrix]
 
 
-def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str, resumable: bool = True) -> None:
+def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str, step: int | None = None) -> None:
     """Bring the array up to the high-water mark; `found.chunks[array]` is its chunk list afterwards.
 
-    `make(start, stop)` computes the rows of one tile; tiles are worked on in parallel. When `resumable`, each
-    block is published as it is made, so that a lost worker's successor goes on there; else a whole range at once, which
-    is quicker.
+    `make(start, stop)` computes the rows of one tile; tiles are worked on in parallel. With a `step`, a divisor of the
+    grid, so many rows are published as they are made, and a lost worker's successor goes on there; else a whole range
+    at once, which is quicker.
     """
     if not missing_ranges(found, array):
         return
@@ -42,7 +42,7 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
         _reload(context, found, array)
         done = 0
         while gaps := missing_ranges(found, array):
-            blocks = [block for start, stop in gaps for block in grid(stop, start)] if resumable else gaps
+            blocks = [block for start, stop in gaps for block in grid(stop, start, step)] if step else gaps
             context.progress.tell(done, done + len(blocks), phase)
             _publish(context, found, array, make, *blocks[0])
             done += 1

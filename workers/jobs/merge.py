@@ -18,6 +18,7 @@ from workers.jobs.filling import collect, open_matrix, write_blocks
 from workers.jobs.pool import (
     VECTORS,
     Layout,
+    Seen,
     features_reader,
     layout,
     missing_ranges,
@@ -48,7 +49,7 @@ def _load(context: JobContext) -> Layout:
         project = projects.get(session, context.project_id)
         pool = project_queries.pool(session, project.id)
         pin(session, context, pool)
-        return layout(session, project, pool, VECTORS)
+        return layout(session, context, pool, Seen(project.features, VECTORS))
 
 
 def _merge(context: JobContext, found: Layout, start: int, stop: int) -> None:

@@ -11,15 +11,18 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from service.actions import jobs
+from service.actions.models import array_noted, features_of
 from service.actions.predictions import chunk_of
+from service.catalog.featurizers import FEATURIZERS, why_missing
 from service.db.queries import arrays, projects
 from service.db.tables import Model, Pool, Project
+from service.errors import UnsupportedFeatureError
 from service.storage.artifacts import FITTED_FEATURES
 from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.readers import DenseReader, Overlay, SparseReader
 from workers.learning.featurizers.base import Featurizer
-from workers.learning.featurizers.registry import FEATURIZERS
+from workers.learning.featurizers.registry import featurizer_of
 from workers.learning.matrices import ChunkReader
 
 VECTORS = "vectors"
@@ -34,6 +37,8 @@ class Layout:
     Attributes:
         rows: the high-water mark.
         array: the one that holds the features.
+        features: their definition.
+        made_by: what makes them of each text by itself; None where they are of another type.
         chunks: live chunks by array name.
         loose: rows and blobs of vectors that are in no chunk yet.
         unpublished: row ranges of uploads under way; nothing may be derived for them yet.
@@ -42,46 +47,73 @@ class Layout:
     rows: int
     array: str
     features: dict[str, Any]
+    made_by: Featurizer | None
     chunks: dict[str, list[Chunk]]
     loose: list[tuple[int, bytes]]
     unpublished: list[tuple[int, int]]
 
 
-def features_array(session: Session, project: Project, pool: Pool) -> str:
-    """The array that models see: uploaded vectors, or features by the fingerprint of their definition.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model sees: the definition of its features, and the array that holds them."""
+
+    features: dict[str, Any]
+    array: str
+
+
+def seen_next(session: Session, context: JobContext, project: Project, pool: Pool) -> Seen:
+    """What the next model is trained on."""
+    return seen_by(session, context, pool, project.features)
+
+
+def seen_by(session: Session, context: JobContext, pool: Pool, features: dict[str, Any]) -> Seen:
+    """Uploaded vectors, or features by the fingerprint of their definition.
 
     What tables mean is fitted to the pool, and anew whenever the pool has doubled, until it has `_FITTED` rows: from
     then on an upload featurizes what is new and nothing else. A fit that is made is found by the name of its array.
     """
-    features = project.features
     if features["type"] == "vector":
-        return VECTORS
+        return Seen(features, VECTORS)
     if features["type"] == "none":
-        return "features:none"
-    if features["type"] == "tabular":
-        definition = {name: features[name] for name in ("fields", "params")}
-        doublings = min(pool.next_row, _FITTED).bit_length()
-        prefix = f"{FITTED_FEATURES}{_fingerprint(definition)}-{doublings}-"
-        return arrays.features_named(session, project.id, prefix) or prefix + secrets.token_hex(4)
-    name, params = features.get("featurizer", "text"), features["params"]
+        return Seen(features, "features:none")
+    if (made_by := featurizer(context, features)) is not None:
+        return Seen(features, array_of(features, made_by))
+    definition = {name: features[name] for name in ("fields", "params")}
+    doublings = min(pool.next_row, _FITTED).bit_length()
+    prefix = f"{FITTED_FEATURES}{_fingerprint(definition)}-{doublings}-"
+    return Seen(features, arrays.features_named(session, pool.project_id, prefix) or prefix + secrets.token_hex(4))
+
+
+def array_of(features: dict[str, Any], made_by: Featurizer) -> str:
+    """The array of features that are made of each text by itself."""
+    name, params, state = features.get("featurizer", "text"), features["params"], made_by.state()
     if name == "text":
         return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
-    return f"features:{name}-{_fingerprint(params)}"
+    return f"features:{name}-{_fingerprint([params, state] if state else params)}"
 
 
-def trained_on(session: Session, project: Project, pool: Pool, model: Model | None) -> str:
-    """The array that a model was trained on; without one, that which the next is trained on."""
-    array: str | None = model.estimator.get("features", {}).get("array") if model is not None else None
-    return array or features_array(session, project, pool)
+def seen_then(session: Session, context: JobContext, project: Project, pool: Pool, model: Model | None) -> Seen:
+    """What a model was trained on; without one, or with a client's own, what the next is trained on."""
+    features, array = features_of(project, model), array_noted(model)
+    return Seen(features, array) if array else seen_by(session, context, pool, features)
 
 
 def _fingerprint(definition: Any) -> str:
     return blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def featurizer(features: dict[str, Any]) -> Featurizer | None:
-    """What makes the features of texts; None where features are of another type."""
-    return FEATURIZERS[features.get("featurizer", "text")] if features["type"] == "text" else None
+def featurizer(context: JobContext, features: dict[str, Any]) -> Featurizer | None:
+    """What makes the features of texts; None where features are of another type.
+
+    Raises:
+        UnsupportedFeatureError: this worker lacks what it needs.
+    """
+    if features["type"] != "text":
+        return None
+    name = features.get("featurizer", "text")
+    if (reason := why_missing(FEATURIZERS[name])) is not None:
+        raise UnsupportedFeatureError(f"This worker cannot make the features: {reason}")
+    return featurizer_of(name, embedding_model=context.settings.embedding_model)
 
 
 def has_features(features: dict[str, Any]) -> bool:
@@ -89,20 +121,19 @@ def has_features(features: dict[str, Any]) -> bool:
     return bool(features["type"] != "none")
 
 
-def counts_terms(features: dict[str, Any]) -> bool:
+def counts_terms(found: Layout) -> bool:
     """Whether models see sparse counts of terms; else dense vectors."""
-    made_by = featurizer(features)
-    return made_by is not None and made_by.counts
+    return found.made_by is not None and found.made_by.counts
 
 
 def width(found: Layout) -> int:
     """Columns of the features; those of tables are as many as were fitted."""
-    if found.features["type"] == "tabular":
-        chunks = found.chunks[found.array]
-        return chunks[0].columns if chunks else len(found.features["fields"])
-    made_by = featurizer(found.features)
-    columns: int = found.features["dimensions"] if made_by is None else made_by.columns(found.features["params"])
-    return columns
+    if found.features["type"] == "vector":
+        dimensions: int = found.features["dimensions"]
+        return dimensions
+    if chunks := found.chunks[found.array]:
+        return chunks[0].columns
+    return len(found.features["fields"]) if found.made_by is None else found.made_by.columns(found.features["params"])
 
 
 def pin(session: Session, context: JobContext, pool: Pool) -> int:
@@ -131,26 +162,27 @@ def pin_then_read(context: JobContext, read: Callable[[Session], Loaded]) -> Loa
                 return loaded
 
 
-def layout(session: Session, project: Project, pool: Pool, array: str, others: Sequence[str] = ()) -> Layout:
+def layout(session: Session, context: JobContext, pool: Pool, seen: Seen, others: Sequence[str] = ()) -> Layout:
     """Read the chunk lists of the features and of other arrays, of the present generation, which the job has pinned."""
-    chunks: dict[str, list[Chunk]] = {name: [] for name in (array, *others)}
-    for row in arrays.live_chunks(session, project.id, arrays=list(chunks), generation=pool.chunk_generation):
+    chunks: dict[str, list[Chunk]] = {name: [] for name in (seen.array, *others)}
+    for row in arrays.live_chunks(session, pool.project_id, arrays=list(chunks), generation=pool.chunk_generation):
         chunks[row.array].append(chunk_of(row))
-    loose = arrays.loose_vectors(session, project.id, below=pool.next_row) if pool.loose_vectors else []
+    loose = arrays.loose_vectors(session, pool.project_id, below=pool.next_row) if pool.loose_vectors else []
     return Layout(
         rows=pool.next_row,
-        array=array,
-        features=project.features,
+        array=seen.array,
+        features=seen.features,
+        made_by=None if seen.array == VECTORS else featurizer(context, seen.features),
         chunks=chunks,
         loose=loose,
-        unpublished=arrays.unpublished_ranges(session, project.id) if pool.upload_id else [],
+        unpublished=arrays.unpublished_ranges(session, pool.project_id) if pool.upload_id else [],
     )
 
 
 def features_reader(context: JobContext, found: Layout) -> ChunkReader:
     """The features of every row, by row number."""
     chunks, columns = found.chunks[found.array], width(found)
-    if counts_terms(found.features):
+    if counts_terms(found):
         return SparseReader(context.objects, chunks, rows=found.rows, columns=columns)
     return DenseReader(
         context.objects, chunks, rows=found.rows, columns=columns, overlay=overlay_of(found.loose, columns)

@@ -1,18 +1,16 @@
 """Predictions for examples that are not in the pool."""
 
-from typing import Any
-
 import numpy as np
 import orjson
 
 from service.actions import models, projects
 from service.actions.predictions import prediction
 from service.catalog.tasks import task_of
-from service.db.tables import Model
+from service.db.tables import Model, Project
 from service.errors import DamagedObjectError
 from service.queue.messages import PredictMessage
 from workers.jobs.context import JobContext
-from workers.jobs.features import encoder_of, encoding
+from workers.jobs.features import encoding_of
 from workers.jobs.serving import open_model
 from workers.learning.matrices import Matrix
 
@@ -24,7 +22,7 @@ def run(context: JobContext) -> None:
     with context.fenced() as (session, _):
         project = projects.get(session, context.project_id)
         model = models.get(session, project.id, message.version)
-    X = _inputs(context, message.inputs_key, project.features, model)
+    X = _inputs(context, message.inputs_key, project, model)
     task = task_of(project.task)
     trained = open_model(context, model, task)
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
@@ -33,13 +31,13 @@ def run(context: JobContext) -> None:
     context.objects.delete(message.inputs_key)
 
 
-def _inputs(context: JobContext, key: str, features: dict[str, Any], model: Model) -> Matrix:
+def _inputs(context: JobContext, key: str, project: Project, model: Model) -> Matrix:
     """What a model sees of the kept examples, which are one row each."""
-    encode = encoding(features, encoder_of(context, features, model))
+    encode = encoding_of(context, project, model)
     try:
         inputs = orjson.loads(context.objects.get(key))
         if encode is None:
-            return np.array(inputs, dtype=np.float32).reshape(len(inputs), features["dimensions"])
+            return np.array(inputs, dtype=np.float32).reshape(len(inputs), project.features["dimensions"])
         return encode([dict(data) for data in inputs])
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedObjectError(key, "it holds no examples of the project.") from error

@@ -30,7 +30,7 @@ from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask, of_other_groups, without_groups_of
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, trained_on
+from workers.jobs.pool import Layout, counts_terms, features_reader, has_features, layout, pin_then_read, seen_then
 from workers.jobs.ranked import Shown, ranked_rows
 from workers.jobs.readers import DenseReader, Overlay
 from workers.jobs.review import REVIEWS, Review, ReviewRequest
@@ -91,7 +91,7 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
         labels_since=pool.label_generation - (model.label_generation if model else 0),
         training_job_id=next((job.id for job in job_queries.trainings(session, project.id)), None),
         layout=layout(
-            session, project, pool, trained_on(session, project, pool, model), arrays_of(model) if model else ()
+            session, context, pool, seen_then(session, context, project, pool, model), arrays_of(model) if model else ()
         ),
         availability=candidates.read(session, context, project, pool, message),
     )
@@ -136,7 +136,7 @@ def _features(context: JobContext, message: QueryMessage, loaded: Loaded) -> Chu
     """The vectors that came with predictions where a query asks for these, else the project's features."""
     if _asks_uploaded(message, loaded.model) and (vectors := vectors_reader(context, loaded.model, loaded.layout)):
         return vectors
-    if not has_features(loaded.project.features):
+    if not has_features(loaded.layout.features):
         return None
     fill_features(context, loaded.layout, model=loaded.model)
     return features_reader(context, loaded.layout)
@@ -201,6 +201,7 @@ def _review(
             gathered=gathered,
             labelled=labelled,
             features=features,
+            text=counts_terms(loaded.layout),
             present=present,
             seed=message.seed,
             parallel=context.parallel,

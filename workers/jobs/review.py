@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from service.db.tables import Model, Project
 from workers.jobs.labels import Gathered, Labelled
-from workers.jobs.pool import counts_terms
 from workers.learning.agreement import vote_entropy
 from workers.learning.confidence import class_thresholds, judge
 from workers.learning.estimators.training import TrainingRequest
@@ -33,6 +32,7 @@ class ReviewRequest:
         gathered: the answers to all labelled examples.
         labelled: the training examples among them, by row.
         features: of every row; None when the project has none.
+        text: they are counts of terms.
         present: rows that hold an example, to learn scales or IDF from.
         seed: of folds and estimators.
         parallel: for the folds.
@@ -43,6 +43,7 @@ class ReviewRequest:
     gathered: Gathered
     labelled: Labelled
     features: ChunkReader | None
+    text: bool
     present: NDArray[np.bool_]
     seed: int
     parallel: Parallel
@@ -82,7 +83,7 @@ def label_errors(request: ReviewRequest) -> Review:
         params={**project.estimator["params"], **_chosen(project, request.model)},
         seed=request.seed,
         background=sample_rows(request.features, request.present, _BACKGROUND, rng),
-        text=counts_terms(project.features),
+        text=request.text,
     )
     P = cross_validated_probabilities(training, _FOLDS, request.parallel)
     suggested = judge(P, labelled.y, class_thresholds(P, labelled.y)).suggested

@@ -41,7 +41,7 @@ def predictions_reader(
     array = arrays_of(model).predictions
     if model.name is None and features is not None and missing_ranges(found, array):
         opened = open_model(context, model, task)
-        fill(context, found, array, _Predict(opened, features), phase="predicting", resumable=False)
+        fill(context, found, array, _Predict(opened, features), phase="predicting")
     columns = columns_of(task, model.classes)
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
 
@@ -68,7 +68,7 @@ def members_reader(
     array, classes = arrays_of(model).members, len(model.classes)
     if model.name is None and features is not None and missing_ranges(found, array):
         opened = open_object(context, committee_key(model.artifact_key), partial(Committee.load, class_count=classes))
-        fill(context, found, array, _Predict(opened, features), phase="asking the committee", resumable=False)
+        fill(context, found, array, _Predict(opened, features), phase="asking the committee")
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
 
 

@@ -30,11 +30,11 @@ from workers.jobs.notes import model_note
 from workers.jobs.pool import (
     Layout,
     counts_terms,
-    features_array,
     features_reader,
     has_features,
     layout,
     pin_then_read,
+    seen_next,
     spread_rows,
 )
 from workers.jobs.serving import predictions_ahead
@@ -94,9 +94,14 @@ def run(context: JobContext) -> None:
     context.progress.tell(2, _STEPS, "measuring")
     metrics = _measure(request, model, parts, reader)
     ahead = _predict_ahead(context, loaded, model, reader)
-    estimator = {**loaded.project.estimator, "chosen": dict(model.hyper_parameters), "seed": request.seed}
+    estimator = {
+        **loaded.project.estimator,
+        "chosen": dict(model.hyper_parameters),
+        "seed": request.seed,
+        "features": {"array": loaded.layout.array, "definition": loaded.layout.features},
+    }
     if encoder is not None:
-        estimator["features"] = {"array": loaded.layout.array, "fields": list(encoder.told)}
+        estimator["features"]["fields"] = list(encoder.told)
     serves = _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, key=key, ahead=ahead)
     for chunk in [] if serves else ahead:  # another version was pinned meanwhile, or classes were changed
         delete_chunk(context.objects, chunk)
@@ -107,7 +112,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)  # before the labels, so that it never counts more than are read
     said = array_name(pool.model_version)
-    found = layout(session, project, pool, features_array(session, project, pool), [said])
+    found = layout(session, context, pool, seen_next(session, context, project, pool), [said])
     return Loaded(
         project=project,
         label_generation=pool.label_generation,
@@ -145,7 +150,7 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
         params=project.estimator["params"],
         seed=seed,
         background=reader.take(loaded.background),
-        text=counts_terms(project.features),
+        text=counts_terms(loaded.layout),
     )
 
 

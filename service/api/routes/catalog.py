@@ -40,7 +40,7 @@ async def list_estimators(_: AnyCaller) -> Page[EstimatorOut]:
 @router.get("/featurizers", operation_id="listFeaturizers", summary="List featurizers", responses=responses())
 async def list_featurizers(_: AnyCaller) -> Page[FeaturizerOut]:
     """How each type of features is made; `parameters` go into `features.params`."""
-    return _all(FEATURIZERS, FeaturizerOut)
+    return Page(items=[FeaturizerOut.of(entry) for entry in FEATURIZERS.values()], next_page_token=None)
 
 
 @router.get("/stopping-rules", operation_id="listStoppingRules", summary="List stopping rules", responses=responses())

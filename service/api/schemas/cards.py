@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.actions.exports import estimator_of, why_no_onnx
+from service.actions.models import features_of
 from service.api.schemas.base import Schema
 from service.api.schemas.loading import load_onnx_in_javascript, load_onnx_in_python, load_skops_in_python
 from service.api.schemas.models import CurvePoint
@@ -55,7 +56,7 @@ class ModelCard(Schema):
             version=model.version,
             task=project.task,
             classes=model.classes,
-            features=project.features,
+            features=features_of(project, model),
             estimator=estimator_of(model),
             params={**model.estimator["params"], **model.estimator.get("chosen", {})},
             seed=model.estimator["seed"],

@@ -5,6 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from service.api.schemas.base import Schema
+from service.catalog.entries import FeaturizerEntry
+from service.catalog.featurizers import why_missing
 
 
 class EntryOut(Schema):
@@ -44,6 +46,21 @@ class FeaturizerOut(EntryOut):
     """How content becomes features."""
 
     serves: str = Field(description="The `features.type` of a project.")
+    extra: str | None = Field(description="The optional extra of gleaner that it needs, if any.")
+    installed: bool = Field(description="Whether what it needs is here: else projects with it are refused.")
+
+    @classmethod
+    def of(cls, entry: FeaturizerEntry) -> "FeaturizerOut":
+        """From the entry."""
+        return cls(
+            name=entry.name,
+            summary=entry.summary,
+            parameters=dict(entry.parameters),
+            tasks=list(entry.tasks),
+            serves=entry.serves,
+            extra=entry.extra,
+            installed=why_missing(entry) is None,
+        )
 
 
 class StoppingRuleOut(NeedyOut):

@@ -1,5 +1,8 @@
 """Programs that load the files of models, for their cards."""
 
+from typing import Any
+
+from service.actions.models import features_of
 from service.catalog.tasks import task_of
 from service.db.tables import Model, Project
 
@@ -23,12 +26,11 @@ def load_skops_in_python(project: Project, model: Model) -> str:
     return (
         f'import skops.io\ntypes = skops.io.get_untrusted_types(file="{file}")\n'
         f'print(types)  # look at them: arrays of trees and the like\nmodel = skops.io.load("{file}", trusted=types)\n'
-        f"{_rows(project)}classes = {model.classes!r}\n{_PREDICT[task_of(project.task)]}"
+        f"{_rows(features_of(project, model))}classes = {model.classes!r}\n{_PREDICT[task_of(project.task)]}"
     )
 
 
-def _rows(project: Project) -> str:
-    features = project.features
+def _rows(features: dict[str, Any]) -> str:
     if (other := features.get("featurizer", "text")) != "text":
         return f"rows = ...  # as the featurizer {other} makes them\n"
     if features["type"] == "text":

@@ -8,11 +8,11 @@ from pydantic import Field, field_validator
 from service.actions.projects import ProjectView
 from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
-from service.catalog.featurizers import FEATURIZERS
+from service.catalog.featurizers import FEATURIZERS, why_missing
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import task_of
-from service.errors import FieldError, InvalidRequestError
+from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
 
 _MOST_TEXTS = 20
 
@@ -96,6 +96,9 @@ class Features(Schema):
                 raise InvalidRequestError(detail, errors=[FieldError(f"/features/{name}", code, detail)])
         serving = {name: entry for name, entry in FEATURIZERS.items() if entry.serves == self.type}
         check_name(serving, self.featurizer or self.type, "/features/featurizer")
+        if (reason := why_missing(serving[self.featurizer or self.type])) is not None:
+            bad = FieldError("/features/featurizer", "not_installed", reason)
+            raise UnsupportedFeatureError(f"/features/featurizer: {reason}", errors=[bad])
         self._check_fields()
 
     def _check_fields(self) -> None:

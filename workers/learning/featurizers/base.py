@@ -17,8 +17,11 @@ class Featurizer:
         columns: the width, by the parameters.
         counts: the features count terms (or weigh them, never below 0), which models weigh by IDF and condense to
             latent dimensions; else they are taken as vectors are.
+        state: a fingerprint of what the rows depend on beside the parameters, such as weights: with another one they
+            are made anew.
     """
 
     featurize: Callable[[Iterable[str], Mapping[str, Any]], Matrix]
     columns: Callable[[Mapping[str, Any]], int]
     counts: bool = True
+    state: Callable[[], str] = str
