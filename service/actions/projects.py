@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from service.actions import candidates, classes, jobs, strategies, trainings
+from service.actions import candidates, classes, featurizations, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import projects as queries
@@ -20,11 +20,12 @@ from service.queue.messages import DeletionMessage
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """A project with its counters."""
+    """A project with its counters, and the id of the job that makes other features for it."""
 
     project: Project
     pool: Pool
     leased: int
+    featurization: str | None
 
 
 def create(session: Session, config: dict[str, Any], *, now: datetime) -> ProjectView:
@@ -77,7 +78,13 @@ def lock_as_read(session: Session, project: Project) -> tuple[Project, Pool]:
 
 def view(session: Session, project: Project, *, now: datetime) -> ProjectView:
     """The project with its counters."""
-    return ProjectView(project, queries.pool(session, project.id), queries.leased(session, project.id, now))
+    making = featurizations.unfinished(session, project.id)
+    return ProjectView(
+        project,
+        queries.pool(session, project.id),
+        queries.leased(session, project.id, now),
+        making.id if making is not None else None,
+    )
 
 
 def page(session: Session, *, only: str | None, after: str | None, size: int, now: datetime) -> Sequence[ProjectView]:
@@ -88,7 +95,8 @@ def page(session: Session, *, only: str | None, after: str | None, size: int, no
 def change(
     session: Session, project_id: str, changes: dict[str, Any], *, version: int | None, now: datetime, share: int
 ) -> ProjectView:
-    """Change the given sections of a project; classes can be added, renamed and merged."""
+    """Change the given sections of a project; classes can be added, renamed and merged, and features made anew."""
+    features = changes.pop("features", None)
     renamed, merged = changes.pop("rename_classes", {}), changes.pop("merge_classes", {})
     project, pool = lock(session, project_id)
     if version is not None and version != project.version:
@@ -96,6 +104,8 @@ def change(
     task = changes.get("task")
     if task is not None:
         _check_task(project.task, task, alone=not (renamed or merged))
+    if features is not None:
+        featurizations.request(session, project, features, now=now, share=share)
     overlap, truth = project.annotation["overlap"], truth_of(project)
     project.version, project.updated_at = project.version + 1, now
     for section, value in changes.items():

@@ -179,6 +179,21 @@ def classes_changed(session: Session, project: Project, pool: Pool, *, now: date
         after_labels(session, project, pool, now=now, share=share)
 
 
+def features_changed(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> None:
+    """Count other features as a change of the labels; where a model learnt from the old ones, train at once.
+
+    The pool is locked. Nothing without labels.
+    """
+    if not pool.examples_labeled:
+        return
+    pool.label_generation += 1
+    session.flush()
+    if pool.trained_generation and note(session, project, pool).labels_until_next is not None:
+        _request(session, project.id, reason="every", now=now, share=share)
+    else:
+        after_labels(session, project, pool, now=now, share=share)
+
+
 def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
     """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
     waiting = job_queries.lock_waiting_training(session, ended.project_id)

@@ -13,7 +13,9 @@ from service.settings import Settings
 INTERACTIVE, TRAINING, MAINTENANCE = "interactive", "training", "maintenance"
 QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
 
-JobKind = Literal["query", "predict", "agreement", "export", "training", "measuring", "merge", "deletion"]
+JobKind = Literal[
+    "query", "predict", "agreement", "export", "training", "measuring", "featurization", "merge", "deletion"
+]
 
 QUEUE_OF_KIND = {
     "query": INTERACTIVE,
@@ -22,6 +24,7 @@ QUEUE_OF_KIND = {
     "export": INTERACTIVE,
     "training": TRAINING,
     "measuring": TRAINING,
+    "featurization": MAINTENANCE,
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
 }
@@ -128,6 +131,12 @@ class MeasuringMessage(Message):
     version: int
 
 
+class FeaturizationMessage(Message):
+    """Other features for a project, complete as its own are."""
+
+    features: dict[str, Any]
+
+
 class MergeMessage(Message):
     """Many loose vectors become one chunk."""
 
@@ -143,6 +152,7 @@ MESSAGE_OF_KIND: dict[str, type[Message]] = {
     "export": ExportMessage,
     "training": TrainingMessage,
     "measuring": MeasuringMessage,
+    "featurization": FeaturizationMessage,
     "merge": MergeMessage,
     "deletion": DeletionMessage,
 }

@@ -15,7 +15,7 @@ from tests.support.own_models import activate
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs import measuring, runner, train
+from workers.jobs import measuring, runner
 from workers.jobs.context import JobContext
 from workers.learning import metrics
 

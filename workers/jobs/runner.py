@@ -36,7 +36,7 @@ from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
 from service.telemetry import logger
-from workers.jobs import agreement, deletion, export, measuring, merge, plugins, predict, query, train
+from workers.jobs import agreement, deletion, export, featurization, measuring, merge, plugins, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
@@ -50,6 +50,7 @@ JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "export": export.run,
     "training": train.run,
     "measuring": measuring.run,
+    "featurization": featurization.run,
     "merge": merge.run,
     "deletion": deletion.run,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from service.actions import events, projects, trainings
+from service.actions import events, featurizations, projects, trainings
 from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
@@ -235,9 +235,8 @@ def _store(
         serving = pool.pin is None
         if serving:
             serve(session, pool, version)
-            arrays.retire_features(
-                session, context.project_id, but=loaded.layout.array, generation=pool.chunk_generation
-            )
+            if project.features == loaded.project.features and featurizations.unfinished(session, project.id) is None:
+                arrays.retire_features(session, project.id, but=loaded.layout.array, generation=pool.chunk_generation)
             for chunk in ahead:
                 named = replace(chunk, array=array_name(version))
                 add_chunk(session, context.project_id, named, generation=pool.chunk_generation)

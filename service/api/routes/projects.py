@@ -85,6 +85,7 @@ def get_project(project_id: ProjectId, _: Reader, session: Reading, response: Re
     responses=responses(
         *BODY,
         NotFoundError,
+        ConflictError,
         PreconditionFailedError,
         PreconditionRequiredError,
     ),
@@ -92,7 +93,11 @@ def get_project(project_id: ProjectId, _: Reader, session: Reading, response: Re
 def change_project(
     project_id: ProjectId, body: ProjectPatch, _: ProjectWriter, writing: Writing, if_match: IfMatch = None
 ) -> Response:
-    """Each section that is sent replaces the old one. Classes can be added, renamed and merged; features are fixed."""
+    """Each section that is sent replaces the old one. Classes can be added, renamed and merged.
+
+    Other features are made by a job (`featurization_job_id`) while the project goes on with those that it has. When the
+    job ends well, the project has the new ones, and a model is trained on them; else it keeps what it has.
+    """
     version, changes = version_of(if_match), body.changes()
     share = writing.held.settings.jobs_in_queue_per_project
     return writing.answer(

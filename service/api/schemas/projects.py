@@ -216,12 +216,16 @@ class ProjectIn(Schema):
 
 
 class ProjectPatch(Patch):
-    """Sections to change; each replaces the section as a whole. `features` and the kind of task are fixed."""
+    """Sections to change; each replaces the section as a whole. The kind of task is fixed.
+
+    Other `features` of the same type, read from the same fields, are made by a job. The project has them when it ends.
+    """
 
     model_config = example({"query": {"strategy": "margin", "params": {}}}, {"paused": True})
 
     name: Name | None = None
     task: Task | None = None
+    features: Features | None = None
     estimator: Estimator | None = None
     query: QueryDefaults | None = None
     retraining: Retraining | None = None
@@ -250,7 +254,7 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     if isinstance(body, ProjectIn) and body.estimator is None:
         body = body.model_copy(update={"estimator": Estimator(params={})})
     config = body.model_dump(mode="json", exclude_none=True)
-    if isinstance(body, ProjectIn):
+    if body.features is not None:
         body.features.check_supported()
         featurizer = FEATURIZERS[body.features.featurizer or body.features.type]
         config["features"]["params"] = resolve(featurizer.parameters, body.features.params, pointer="/features/params")
@@ -325,6 +329,9 @@ class ProjectOut(Schema):
     name: str
     task: dict[str, Any]
     features: dict[str, Any]
+    featurization_job_id: str | None = Field(
+        description="The job that makes other features, which the project has when it has ended."
+    )
     estimator: dict[str, Any]
     query: dict[str, Any]
     retraining: dict[str, Any]
@@ -339,8 +346,9 @@ class ProjectOut(Schema):
     @classmethod
     def of(cls, view: ProjectView) -> "ProjectOut":
         """From the action's view."""
-        fields = {name: getattr(view.project, name) for name in cls.model_fields if name != "counts"}
-        return cls(**fields, counts=counts_of(view))
+        derived = {"counts": counts_of(view), "featurization_job_id": view.featurization}
+        fields = {name: getattr(view.project, name) for name in cls.model_fields if name not in derived}
+        return cls(**fields, **derived)
 
 
 def counts_of(view: ProjectView) -> Counts:

@@ -35,6 +35,12 @@ def find(session: Session, project_id: str, *, kind: str, state: str) -> Job | N
     return session.scalars(query.order_by(Job.id).limit(1)).first()
 
 
+def find_unfinished(session: Session, project_id: str, *, kind: str) -> Job | None:
+    """The first job of a kind that has not ended."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state.in_(UNFINISHED))
+    return session.scalars(query.order_by(Job.id).limit(1)).first()
+
+
 def newest_of(session: Session, project_id: str, *, kind: str, payload: dict[str, Any]) -> Job | None:
     """The newest job of a kind for exactly this work."""
     query = select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.payload == payload)
