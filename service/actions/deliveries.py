@@ -31,6 +31,7 @@ class Parcel:
 
     delivery_id: str
     webhook_id: str
+    event: str
     url: str
     body: bytes
     secrets: Sequence[str]
@@ -39,14 +40,27 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt: a status, or the error that kept an answer from coming."""
+    """What came of an attempt: a status, or the error that kept an answer from coming.
+
+    Attributes:
+        at: When it began.
+        duration_ms: How long it took.
+        status: Of the answer.
+        error: Why there is none.
+        timed_out: Whether that is because it took too long.
+        excerpt: The beginning of the answer.
+        retry_after_seconds: What the receiver asks for.
+        body: The answer of a program; none if it is too large.
+    """
 
     at: datetime
     duration_ms: int
     status: int | None = None
     error: str | None = None
+    timed_out: bool = False
     excerpt: str | None = None
     retry_after_seconds: float | None = None
+    body: bytes | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -103,6 +117,7 @@ def _take(session: Session, delivery: Delivery, webhook: Webhook, *, lease: time
     return Parcel(
         delivery_id=delivery.id,
         webhook_id=webhook.id,
+        event=delivery.event,
         url=webhook.url,
         body=delivery.body.encode(),
         secrets=webhooks.signing_secrets(webhook, now=now),
@@ -126,7 +141,7 @@ def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime)
     delivery = queries.get(session, parcel.delivery_id)
     if delivery is None or webhook is None:  # removed meanwhile
         return
-    _log(session, parcel, outcome)
+    log(session, parcel, outcome)
     if outcome.succeeded:
         _end(session, parcel.delivery_id, parcel.attempt, state="succeeded", now=now)
     elif outcome.status == HTTPStatus.GONE:
@@ -138,7 +153,7 @@ def record(session: Session, parcel: Parcel, outcome: Outcome, *, now: datetime)
             reason = f"No delivery succeeded while one was attempted {parcel.attempt} times."
             _disable(session, webhook, reason=reason, now=now)
     else:
-        following = now + _wait(parcel.attempt, outcome.retry_after_seconds) if webhook.enabled else None
+        following = now + wait(RETRIES[parcel.attempt - 1], outcome.retry_after_seconds) if webhook.enabled else None
         queries.change_attempt(session, parcel.delivery_id, parcel.attempt, next_attempt_at=following)
 
 
@@ -147,7 +162,8 @@ def _may_disable(parcel: Parcel, outcome: Outcome) -> bool:
     return outcome.status == HTTPStatus.GONE or (parcel.attempt > len(RETRIES) and not outcome.succeeded)
 
 
-def _log(session: Session, parcel: Parcel, outcome: Outcome) -> None:
+def log(session: Session, parcel: Parcel, outcome: Outcome) -> None:
+    """Keep what came of an attempt."""
     session.add(
         DeliveryAttempt(
             delivery_id=parcel.delivery_id,
@@ -165,9 +181,9 @@ def _end(session: Session, delivery_id: str, attempt: int, *, state: str, now: d
     queries.change_attempt(session, delivery_id, attempt, state=state, next_attempt_at=None, finished_at=now)
 
 
-def _wait(attempt: int, retry_after_seconds: float | None) -> timedelta:
-    """The schedule's wait after this attempt, or longer when the receiver asks for that, up to a day."""
-    scheduled = RETRIES[attempt - 1] * (1 + _JITTER * _random.random())
+def wait(scheduled: timedelta, retry_after_seconds: float | None) -> timedelta:
+    """A wait of the schedule with some jitter, or longer when the receiver asks for that, up to a day."""
+    scheduled *= 1 + _JITTER * _random.random()
     asked = timedelta(seconds=min(retry_after_seconds or 0.0, LONGEST_RETRY_AFTER.total_seconds()))
     return max(scheduled, asked)
 

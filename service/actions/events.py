@@ -97,7 +97,7 @@ def _body(event: str, data: dict[str, Any], *, sequence: int, now: datetime) -> 
     """The bytes that are signed and sent, in every attempt the same."""
     document = {"type": event, "timestamp": now, "sequence": sequence, "data": data}
     body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    if len(body) >= MAX_BODY_BYTES and data["model"] is not None:  # the metrics of very many classes
+    if len(body) >= MAX_BODY_BYTES and data.get("model") is not None:  # the metrics of very many classes
         document["data"] = {**data, "model": {**data["model"], "metrics": {}}}
         body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
     return body.decode()

@@ -164,7 +164,7 @@ def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) 
     now = request.clock()
     project, pool = projects.lock_as_read(session, bodies[0].project)
     records = [Recorded() for _ in bodies]
-    note = _record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
+    note = record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
     results: list[Submitted | None] = []
     for body, recorded in zip(bodies, records, strict=True):
         body.errors.add(recorded.errors)
@@ -204,7 +204,7 @@ def _waves(bodies: Sequence[_Checked], records: Sequence[Recorded]) -> Iterator[
         yield wave
 
 
-def _record_waves(
+def record_waves(
     session: Session, project: Project, pool: Pool, waves: Iterable[Sequence[Part]], *, now: datetime, share: int
 ) -> TrainingNote:
     """Record answers, then apply the retraining policy once; the pool is locked."""

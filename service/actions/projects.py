@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from service.actions import candidates, classes, featurizations, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.tasks import begins, classes_of, task_of
+from service.db.queries import annotators
 from service.db.queries import projects as queries
 from service.db.tables import Job, Pool, Project
 from service.db.types import new_id
@@ -122,6 +123,8 @@ def change(
         trainings.policy_changed(session, project, now=now, share=share)
     if project.annotation["overlap"] != overlap:
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
+    if "annotation" in changes and project.annotation.get("automatic"):
+        annotators.wake(session, project.id, now)
     if truth_of(project) != truth:
         trainings.truth_changed(session, project, now=now, share=share)
     return view(session, project, now=now)

@@ -46,8 +46,12 @@ def ask(
     share: int,
     room: jobs.Room | None,
     prepared: bool = False,
+    program: bool = False,
 ) -> Job:
-    """Queue a query; every name and parameter is checked before. One that is `prepared` ranks what is leased, too."""
+    """Queue a query; every name and parameter is checked before.
+
+    One that is `prepared` ranks what is leased, too. A `program` is given nothing that it has answered or left out.
+    """
     if project.paused:
         raise ProjectPausedError
     if wish.k > most:
@@ -73,6 +77,7 @@ def ask(
         class_balanced=wish.class_balanced,
         include_data=wish.include_data,
         prepared=prepared,
+        program=program,
     )
     return jobs.enqueue(session, project_id=project.id, kind="query", message=message, now=now, share=share, room=room)
 

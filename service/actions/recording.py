@@ -1,7 +1,7 @@
 """Recording answers: labels and skips, and what they change in the pool."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.actions.candidates import Moves, is_candidate, is_out
 from service.actions.label_rows import Answer
+from service.actions.programs import Programs
 from service.db.many import together
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
@@ -82,20 +83,21 @@ class Recorder:
         self._now = now
         self._moves = moves or Moves()
         self._gained = _Gained()
+        self._programs = Programs(session, project.id) if pool.programs else None
 
     def add(self, parts: Sequence[Part]) -> None:
         """Record some answers; no two of all are of one annotator for one example."""
         ids = list({answer.example_id for part in parts for answer in part.answers})
         known, leases = example_queries.find_promised(self._session, self._project_id, ids)
-        good = self._without_bad(parts, known)
-        if not good:
-            return
-        standings = {key: _Standing(found, found.label_count, found.skip_count) for key, found in known.items()}
         answered = [key for key, found in known.items() if found.label_count or found.skip_count]
         current = {
             (label.example_id, label.annotator): label
             for label in queries.of_examples(self._session, self._project_id, answered)
         }
+        good = self._without_bad(parts, known, current)
+        if not good:
+            return
+        standings = {key: _Standing(found, found.label_count, found.skip_count) for key, found in known.items()}
         writes = _Writes(self._project_id, self._now)
         for answer, recorded in good:
             old = current.get((answer.example_id, answer.annotator))
@@ -104,6 +106,8 @@ class Recorder:
             setattr(recorded, change, getattr(recorded, change) + 1)
             if change != "unchanged":
                 self._count(answer, old, standing)
+                if self._programs is not None and change == "created":
+                    self._programs.count(answer)
             elif _decides_tie(answer, old, standing):
                 self._gained.label_generation += 1
         with together(self._session):
@@ -126,12 +130,23 @@ class Recorder:
             self._gained.label_generation += trains(known.split) and not label.skip
         self._settle([standing])
 
-    def _without_bad(self, parts: Sequence[Part], known: dict[str, Known]) -> list[tuple[Answer, Recorded]]:
+    def _without_bad(
+        self, parts: Sequence[Part], known: dict[str, Known], current: Mapping[tuple[str, str], Any]
+    ) -> list[tuple[Answer, Recorded]]:
         wanted = list({answer.batch_id for part in parts for answer in part.answers if answer.batch_id is not None})
         batches = queries.known_batches(self._session, self._project_id, wanted)
+        if self._programs is not None:
+            self._programs.look(answer for part in parts for answer in part.answers)
+
+        def problem(answer: Answer) -> FieldError | None:
+            bad = _problem(answer, known, batches)
+            if bad is None and self._programs is not None:
+                bad = self._programs.problem(answer, current.get((answer.example_id, answer.annotator)))
+            return None if bad is None else replace(bad, line=answer.line, id=answer.example_id)
+
         good = []
         for part in parts:
-            problems = {i: bad for i, answer in enumerate(part.answers) if (bad := _problem(answer, known, batches))}
+            problems = {i: bad for i, answer in enumerate(part.answers) if (bad := problem(answer))}
             part.recorded.errors.extend(problems.values())
             if not (problems and part.atomic):
                 good += [(answer, part.recorded) for i, answer in enumerate(part.answers) if i not in problems]
@@ -207,12 +222,10 @@ def _decides_tie(answer: Answer, old: Any, standing: _Standing) -> bool:
 
 def _problem(answer: Answer, known: Container[str], batches: Container[str]) -> FieldError | None:
     if answer.example_id not in known:
-        pointer, code, detail = "/example_id", "unknown_example", "The project has no such example."
-    elif answer.batch_id is not None and answer.batch_id not in batches:
-        pointer, code, detail = "/batch_id", "unknown_batch", "The project has no such query."
-    else:
-        return None
-    return FieldError(pointer, code, detail, line=answer.line, id=answer.example_id)
+        return FieldError("/example_id", "unknown_example", "The project has no such example.")
+    if answer.batch_id is not None and answer.batch_id not in batches:
+        return FieldError("/batch_id", "unknown_batch", "The project has no such query.")
+    return None
 
 
 def _served(answer: Answer, held: Sequence[tuple[str, str | None]]) -> list[str]:

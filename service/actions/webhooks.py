@@ -79,7 +79,7 @@ def _check_project(session: Session, who: Caller, project_id: str | None) -> Non
 def get(session: Session, who: Caller, webhook_id: str) -> Webhook:
     """The webhook; one that the caller may not see is not there."""
     webhook = queries.get(session, webhook_id)
-    if webhook is None or who.project_id not in {None, webhook.project_id}:
+    if webhook is None or webhook.program or who.project_id not in {None, webhook.project_id}:
         raise NotFoundError("There is no such webhook.")
     return webhook
 

@@ -29,7 +29,11 @@ _ENTRIES = (
         summary="Another endpoint of the project, or of the whole service, was switched off.",
         carries=("webhook",),
     ),
+    EventEntry(name="annotator.stopped", summary="A program is asked for no more labels.", carries=("annotator",)),
     EventEntry(name="webhook.test", summary="Somebody asked for a test of this endpoint.", carries=("webhook",)),
 )
 
 EVENTS: Mapping[str, EventEntry] = {entry.name: entry for entry in _ENTRIES}
+
+REQUEST = "annotation.requested"
+"""What a program is sent; nobody else can subscribe to it."""

@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -91,6 +91,9 @@ class Pool(Table):
     pin: Mapped[str | None] = mapped_column(default=None)  # trained | external: the kind of model that goes on serving
     upload_id: Mapped[str | None] = mapped_column(default=None)  # the large upload that holds the pool
     upload_until: Mapped[datetime | None] = mapped_column(default=None)
+    programs: Mapped[int] = mapped_column(
+        default=0, server_default="0"
+    )  # annotators: without any, nobody looks for one
 
 
 class Example(Table):
@@ -369,7 +372,7 @@ class Model(Table):
 
 
 class Webhook(Table):
-    """An endpoint that is told of events. Secrets are sealed."""
+    """An endpoint that is told of events, or a program that is sent batches. Secrets are sealed."""
 
     __tablename__ = "webhooks"
 
@@ -385,6 +388,55 @@ class Webhook(Table):
     next_sequence: Mapped[int]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    program: Mapped[bool] = mapped_column(default=False, server_default=false())  # of an annotator, and no webhook
+
+
+class Annotator(Table):
+    """A program that labels: where its batches go, what it may spend, and what it has."""
+
+    __tablename__ = "annotators"
+    __table_args__ = (Index(None, "project_id", "name", unique=True),)
+
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]  # the `annotator` of its labels
+    batch_size: Mapped[int]
+    lease_seconds: Mapped[int]
+    max_labels: Mapped[int]
+    max_cost: Mapped[float | None]
+    labels_used: Mapped[int] = mapped_column(default=0)
+    cost_used: Mapped[float] = mapped_column(default=0.0)
+    failures: Mapped[int] = mapped_column(default=0)  # in a row
+    state: Mapped[str]  # active | stopped
+    stopped_reason: Mapped[str | None] = mapped_column(default=None)
+    due_at: Mapped[datetime | None] = mapped_column(default=None, index=True)  # when the dispatcher looks at it
+    rests_since: Mapped[int | None] = mapped_column(default=None)  # change of the pool at which nothing was left for it
+    rests_until: Mapped[datetime | None] = mapped_column(default=None)  # when what others held then is free
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class AnnotatorCall(Table):
+    """A batch that was made for a program, and what came of it."""
+
+    __tablename__ = "annotator_calls"
+    __table_args__ = (Index(None, "annotator_id", "id"),)
+
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    annotator_id: Mapped[str] = mapped_column(ForeignKey("annotators.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(index=True)  # of the batch; none: it could not even be asked for
+    delivery_id: Mapped[str | None] = mapped_column(default=None, index=True)
+    state: Mapped[str]  # ranking | sent | accepted | answered | failed | withdrawn
+    failure: Mapped[str | None] = mapped_column(default=None)
+    detail: Mapped[str | None] = mapped_column(default=None)
+    size: Mapped[int] = mapped_column(default=0)
+    labels: Mapped[int] = mapped_column(default=0)
+    cost: Mapped[float] = mapped_column(default=0.0)
+    change_sequence: Mapped[int]  # of the pool, when the batch was asked for
+    expires_at: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class Delivery(Table):

@@ -8,13 +8,14 @@ from importlib.metadata import version
 
 from sqlalchemy.exc import OperationalError
 
-from service.actions import deliveries
+from service.actions import deliveries, program_answers
 from service.actions.deliveries import Outcome, Parcel
 from service.api.deps.runtime import Runtime, utc_now
+from service.catalog.events import REQUEST
 from service.dispatcher.timers import pause, succeeds
 from service.errors import UnavailableError
 from service.security import signatures
-from service.security.outbound import DeliveryError, GuardedTransport
+from service.security.outbound import EXCERPT_BYTES, DeliveryError, GuardedTransport
 from service.security.sealing import SealError
 from service.telemetry import logger
 
@@ -115,15 +116,19 @@ class Sender:
                 headers=self._headers(parcel, timestamp=int(at.timestamp())),
                 body=parcel.body,
                 deadline_seconds=self._runtime.settings.webhook_timeout_seconds,
+                most_bytes=program_answers.MOST_BYTES if parcel.event == REQUEST else EXCERPT_BYTES,
             )
         except (DeliveryError, SealError) as error:
-            return Outcome(at=at, duration_ms=round((time.monotonic() - started) * 1000), error=str(error))
+            timed_out = isinstance(error, DeliveryError) and error.kind == "timeout"
+            took = round((time.monotonic() - started) * 1000)
+            return Outcome(at=at, duration_ms=took, error=str(error), timed_out=timed_out)
         return Outcome(
             at=at,
             duration_ms=round(reply.duration_ms),
             status=reply.status,
             excerpt=reply.excerpt,
             retry_after_seconds=reply.retry_after_seconds,
+            body=reply.body if reply.is_whole else None,
         )
 
     def _headers(self, parcel: Parcel, *, timestamp: int) -> dict[str, str]:
@@ -137,8 +142,12 @@ class Sender:
         }
 
     def _record(self, parcel: Parcel, outcome: Outcome) -> None:
-        with self._runtime.database.write() as session:
-            deliveries.record(session, parcel, outcome, now=utc_now())
+        with self._runtime.write() as session:
+            if parcel.event == REQUEST:
+                share = self._runtime.settings.jobs_in_queue_per_project
+                program_answers.record(session, parcel, outcome, now=utc_now(), share=share)
+            else:
+                deliveries.record(session, parcel, outcome, now=utc_now())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         parcel = self._under_way.pop(task)

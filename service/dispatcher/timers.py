@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from service.actions import bulk, large_uploads, relay, retention, statistics, trainings
+from service.actions import bulk, calls, large_uploads, relay, retention, statistics, trainings
 from service.api.deps.runtime import Runtime, utc_now
 from service.dispatcher.lost_jobs import LostJobs
 from service.dispatcher.relay import Relay
@@ -35,6 +35,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("ring_lost", settings.sweep_seconds, ringer.ring_lost),
         Task("give_back_lost_jobs", 1.0, LostJobs().give_back),
         Task("request_trainings", 1.0, _request_trainings),
+        Task("ask_programs", settings.dispatcher_tick_seconds, _ask_programs),
         Task("forget_leases", 30.0, _forget_leases),
         Task("forget_outbox", 60.0, _forget_outbox),
         Task("forget_answers", 300.0, _forget_answers),
@@ -76,6 +77,14 @@ def _request_trainings(runtime: Runtime) -> None:
     while more:
         with runtime.write() as session:
             more = trainings.request_due(session, now=utc_now(), share=runtime.settings.jobs_in_queue_per_project)
+
+
+def _ask_programs(runtime: Runtime) -> None:
+    with runtime.database.read() as session:
+        more = calls.any_due(session, now=utc_now())
+    while more:
+        with runtime.write() as session:
+            more = calls.advance(session, settings=runtime.settings, now=utc_now())
 
 
 def _refresh_statistics(runtime: Runtime) -> None:

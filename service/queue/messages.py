@@ -100,6 +100,7 @@ class QueryMessage(Message):
     class_balanced: bool = False
     include_data: bool
     prepared: bool = False  # a ranking to give one example at a time from: leases do not matter before one is given
+    program: bool = False  # the annotator is a program, which gets no example twice
 
 
 class PredictMessage(Message):

@@ -36,12 +36,27 @@ class DeliveryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a receiver answered. `excerpt` is at most 2 KiB of text without NUL characters, fit for SQL."""
+    """What a receiver answered.
+
+    Attributes:
+        status: Of HTTP.
+        retry_after_seconds: What the receiver asks for.
+        body: The beginning of the answer, up to as many bytes as were wanted.
+        is_whole: Whether `body` is all of it.
+        duration_ms: Of the whole exchange.
+    """
 
     status: int
     retry_after_seconds: float | None
-    excerpt: str
+    body: bytes
+    is_whole: bool
     duration_ms: float
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the answer: at most 2 KiB of text without NUL characters, fit for SQL."""
+        text = self.body[:EXCERPT_BYTES].decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return text.encode()[:EXCERPT_BYTES].decode(errors="ignore")  # a replaced byte takes three
 
 
 class GuardedTransport:
@@ -60,7 +75,15 @@ class GuardedTransport:
         # Threads of its own: names that hang must not take the event loop's threads from the rest of the process.
         self._threads = ThreadPoolExecutor(max_workers=DNS_THREADS, thread_name_prefix="webhook-dns")
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes, deadline_seconds: float) -> Reply:
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        deadline_seconds: float,
+        most_bytes: int = EXCERPT_BYTES,
+    ) -> Reply:
         """POST `body` to `url` and return the answer, whatever its status.
 
         Args:
@@ -69,6 +92,7 @@ class GuardedTransport:
             body: Sent as it is.
             deadline_seconds: For all of it: name, connection, request, answer. A receiver that sends a byte now and
                 then is cut off all the same.
+            most_bytes: How much of the answer is read.
 
         Raises:
             DeliveryError: There was no answer.
@@ -80,7 +104,9 @@ class GuardedTransport:
                 addresses = await asyncio.get_running_loop().run_in_executor(
                     self._threads, self._guard.resolve, target.host, target.port
                 )
-                status, retry_after, excerpt = await self._exchange(target, addresses, headers=headers, body=body)
+                response, answer = await self._exchange(
+                    target, addresses, headers=headers, body=body, most_bytes=most_bytes
+                )
         except (TimeoutError, httpcore.TimeoutException) as error:
             raise DeliveryError("timeout", f"No complete answer within {deadline_seconds:g} seconds.") from error
         except (InvalidRequestError, AddressRefusedError) as error:
@@ -93,15 +119,27 @@ class GuardedTransport:
             raise DeliveryError(
                 "protocol", f"The receiver broke off or did not speak HTTP ({_name(error)})."
             ) from error
-        return Reply(status, retry_after, excerpt, duration_ms=(time.monotonic() - started) * 1000)
+        return Reply(
+            response.status,
+            _retry_after(response.headers),
+            answer[:most_bytes],
+            is_whole=len(answer) <= most_bytes,
+            duration_ms=(time.monotonic() - started) * 1000,
+        )
 
     def close(self) -> None:
         """Let go of the threads; look-ups under way are left to end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _exchange(
-        self, target: Target, addresses: Sequence[Address], *, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, float | None, str]:
+        self,
+        target: Target,
+        addresses: Sequence[Address],
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        most_bytes: int,
+    ) -> tuple[httpcore.Response, bytes]:
         url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         # Uncompressed, so that the excerpt can be read.
         backend = _PinnedBackend(addresses)
@@ -111,8 +149,7 @@ class GuardedTransport:
                 httpcore.AsyncConnectionPool(self._tls, max_keepalive_connections=0, network_backend=backend) as pool,
                 pool.stream("POST", url, headers=[*fixed.items(), *headers.items()], content=body) as response,
             ):
-                excerpt = await _read_excerpt(response.aiter_stream())
-                return response.status, _retry_after(response.headers), excerpt
+                return response, await _read(response.aiter_stream(), most_bytes)
         finally:
             await backend.close()
 
@@ -155,14 +192,14 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
             await self._stream.aclose()
 
 
-async def _read_excerpt(stream: AsyncIterable[bytes]) -> str:
+async def _read(stream: AsyncIterable[bytes], most_bytes: int) -> bytes:
+    """What comes, or more than `most_bytes` of it."""
     data = bytearray()
     async for part in stream:
         data += part
-        if len(data) >= EXCERPT_BYTES:
+        if len(data) > most_bytes:
             break
-    text = data[:EXCERPT_BYTES].decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text.encode()[:EXCERPT_BYTES].decode(errors="ignore")  # a replaced byte takes three
+    return bytes(data)
 
 
 def _retry_after(headers: Sequence[tuple[bytes, bytes]]) -> float | None:

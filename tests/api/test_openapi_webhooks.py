@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from service.actions import events
 from service.api.deps.runtime import utc_now
-from service.catalog.events import EVENTS
+from service.catalog.events import EVENTS, REQUEST
 from service.db.tables import Delivery, Job
+from tests.support.programs import answered, labels_for, labels_of, next_parcel, project_with_program
 from tests.support.runtime import Api
 
 OURS = ("WebhookIn", "WebhookPatch", "KeyIn", "RotationIn")
@@ -33,7 +34,7 @@ def content(document: dict[str, Any], event: str) -> dict[str, Any]:
 
 
 def test_every_event_is_described_with_an_example_that_validates(document: dict[str, Any]) -> None:
-    assert list(document["webhooks"]) == list(EVENTS)
+    assert list(document["webhooks"]) == [*EVENTS, REQUEST]
     for event in EVENTS:
         described = content(document, event)
         assert faults(document, described["schema"], described["example"]) == []
@@ -68,3 +69,15 @@ def test_examples_of_request_bodies_validate(document: dict[str, Any], name: str
     assert examples
     for example in examples:
         assert faults(document, {"$ref": f"#/components/schemas/{name}"}, example) == []
+
+
+def test_what_a_program_is_sent_and_answers_is_what_is_described(api: Api, document: dict[str, Any]) -> None:
+    project_id, _ = project_with_program(api)
+    parcel = next_parcel(api)
+    assert faults(document, content(document, REQUEST)["schema"], orjson.loads(parcel.body)) == []
+    described = document["webhooks"][REQUEST]["post"]["responses"]["200"]["content"]["application/json"]
+    assert faults(document, described["schema"], described["example"]) == []
+    answer = labels_for(parcel, cost=1)
+    assert faults(document, described["schema"], orjson.loads(answer)) == []
+    answered(api, parcel, answer)
+    assert len(labels_of(api, project_id)) == 5

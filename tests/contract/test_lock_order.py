@@ -9,17 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from sqlalchemy import event, text
 
-from service.actions import deliveries, jobs
-from service.actions.deliveries import Outcome
+from service.actions import deliveries, jobs, program_answers
+from service.actions.deliveries import Outcome, Parcel
 from service.api.deps.runtime import utc_now
+from service.catalog.events import REQUEST
 from service.db.session import Database
 from service.dispatcher.timers import tasks
 from service.queue.memory import MemoryQueue
 from service.queue.messages import Ring
+from tests.support import programs
 from tests.support.pools import add_examples
 from tests.support.runtime import Api, make_api, make_runtime
 from tests.support.working import run_job
@@ -89,8 +92,8 @@ class Crowd:
 
     def change(self, rng: random.Random) -> None:
         retraining = {"first_at": 2, "every": rng.randint(2, 9), "idle_seconds": 1}
-        annotation, paused = {"overlap": rng.choice([1, 2])}, rng.random() < 0.2
-        changes = {"annotation": annotation, "retraining": retraining, "paused": paused}
+        annotation = {"overlap": rng.choice([1, 2]), "automatic": rng.random() < 0.8}
+        changes = {"annotation": annotation, "retraining": retraining, "paused": rng.random() < 0.2}
         self.post(rng, "/v1/projects/{p}", changes, method="PATCH")
 
     def switch(self, rng: random.Random) -> None:
@@ -109,8 +112,18 @@ class Crowd:
             return
         for parcel in parcels:
             with database.write() as session:
-                outcome = Outcome(at=now, duration_ms=1, status=rng.choice([200, 500, 410]))
-                deliveries.record(session, parcel, outcome, now=now)
+                outcome = Outcome(at=now, duration_ms=1, status=rng.choice([200, 500, 410]), body=answer_to(parcel))
+                if parcel.event == REQUEST:
+                    program_answers.record(session, parcel, outcome, now=now, share=16)
+                else:
+                    deliveries.record(session, parcel, outcome, now=now)
+
+    def steer(self, rng: random.Random) -> None:
+        """Let a program go on, or stop it."""
+        base = f"/v1/projects/{rng.choice(self.projects)}/annotators"
+        for program in self.post(rng, base, method="GET")["items"]:
+            changes = {"state": rng.choice(["active", "active", "stopped"]), "max_labels": rng.randint(1, 1000)}
+            self.post(rng, f"{base}/{program['id']}", changes, method="PATCH")
 
     def work(self, rng: random.Random) -> None:
         ring = self.taken()
@@ -136,14 +149,22 @@ class Crowd:
         self.post(rng, f"/v1/projects/{project_id}", method="DELETE")
 
 
+def answer_to(parcel: Parcel) -> bytes:
+    """Labels of what a program is asked about."""
+    items = orjson.loads(parcel.body)["data"].get("batch", {}).get("items", [])
+    return orjson.dumps({"labels": [{"example_id": item["example_id"], "label": "a"} for item in items]})
+
+
 def made(api: Api) -> str:
-    project_id = api.project(retraining={"first_at": 2, "every": 3, "idle_seconds": 1})
+    project_id = api.project(annotation={"automatic": True}, retraining={"first_at": 2, "every": 3, "idle_seconds": 1})
     add_examples(api, project_id, EXAMPLES)
+    programs.create(api, project_id)
     return project_id
 
 
 def subscribe(api: Api, project_id: str | None) -> str:
     names = ["training.succeeded", "training.failed", "query.succeeded", "query.failed", "webhook.disabled"]
+    names.append("annotator.stopped")
     body = {"url": "https://example.com/hook", "events": names, "project_id": project_id}
     answer = api.http.post("/v1/webhooks", json=body, headers={"If-Match": "*"})
     assert answer.status_code == 201, answer.text
@@ -185,6 +206,7 @@ def test_many_at_once_meet_no_deadlock(api: Api) -> None:
         crowd.switch,
         crowd.send,
         crowd.send,
+        crowd.steer,
         crowd.work,
         crowd.work,
         crowd.work,

@@ -27,10 +27,14 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers each request with the next of `answers` (the last again and again), after `delay` seconds."""
+    """Answers each request with the next of `answers` (the last again and again), after `delay` seconds.
+
+    `say` gives the body of an answer, and may give another status.
+    """
 
     answers: list[str]
     delay: float = 0.0
+    say: Callable[[Received, str], tuple[str, bytes]] = lambda _, status: (status, b"ok")
     received: list[Received] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -59,7 +63,8 @@ class Receiver:
         await asyncio.sleep(self.delay)
         self.at_once -= 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        writer.write(f"HTTP/1.1 {answer}\r\nContent-Length: 2\r\n\r\nok".encode())
+        status, said = self.say(self.received[-1], answer)
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said)
         await writer.drain()
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from tests.support.stack import Client, filled
 
-DEEP = ("project", "job", "example", "label", "list", "webhook", "delivery", "key")
+DEEP = ("project", "job", "example", "label", "list", "webhook", "delivery", "key", "annotator")
 BOUND_SCOPES = ["pool:write", "label:write", "query:run", "read"]
 
 
 class Prepared:
-    """A project with a pool, labels, a model, a batch, a list of bad rows and a webhook; and keys of two projects."""
+    """A project with a pool, labels, a model, a batch, bad rows, a webhook and programs; and keys of two projects."""
 
     def __init__(self, client: Client) -> None:
         self._http = client.http
@@ -33,6 +33,10 @@ class Prepared:
             "delivery": [self._post(f"/v1/webhooks/{webhook_id}/test") for _ in range(3)],
             "key": [self._post("/v1/keys", {"name": "spare", "scopes": ["read"]}) for _ in range(10)],
         }
+        programs = f"/v1/projects/{self.project_id}/annotators"
+        self.ids["annotator"] = [
+            self._post(programs, {"name": name, "url": "https://tool.example.com/"}) for name in ("one", "two", "three")
+        ]
         own = [key["id"] for key in self._items("/v1/keys") if key["name"] != "spare"]
         bound = [self._key(project_id) for project_id in (self.project_id, other)]
         self.keys = {"bound": bound[0]["key"], "neighbour": bound[1]["key"]}

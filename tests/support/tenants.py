@@ -23,6 +23,7 @@ ABSENT = {
     "key_id": "key_00000000000000000000000000",
     "webhook_id": "whk_00000000000000000000000000",
     "delivery_id": "dlv_00000000000000000000000000",
+    "annotator_id": "ann_00000000000000000000000000",
 }
 
 
@@ -93,6 +94,8 @@ def tenant(api: Api, name: str, *, models: int) -> dict[str, str]:
     hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"], "project_id": project_id}
     webhook = _made(api, "/v1/webhooks", hook, 201)
     delivery = _made(api, f"/v1/webhooks/{webhook['id']}/test", {}, 202)
+    program = {"name": f"{name}-program", "url": "https://receiver.example/label"}
+    annotator = _made(api, f"{base}/annotators", program, 201)
     key = _made(api, "/v1/keys", {"name": name, "scopes": ["read"], "project_id": project_id}, 201)
     labels = api.http.get(f"{base}/labels").json()["items"]
     return {
@@ -105,6 +108,7 @@ def tenant(api: Api, name: str, *, models: int) -> dict[str, str]:
         "key_id": key["id"],
         "webhook_id": webhook["id"],
         "delivery_id": delivery["id"],
+        "annotator_id": annotator["id"],
     }
 
 

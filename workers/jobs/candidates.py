@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from service.actions.batches import holder_of
 from service.catalog.strategies import reviews
+from service.db.queries import annotators, projects
 from service.db.queries import candidates as queries
-from service.db.queries import projects
 from service.db.tables import Pool, Project
 from service.errors import DamagedObjectError
 from service.queue.messages import QueryMessage
@@ -48,6 +48,8 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
     own, taken = _leased(session, context, leases, message, overlap)
     if message.annotator and overlap > 1:
         taken += queries.answered_rows(session, project.id, message.annotator)
+    if message.annotator and message.program:
+        taken += annotators.done_rows(session, project.id, message.annotator)
     return Availability(
         rows=pool.next_row,
         priorities=_priorities(session, project.id, pool.next_row),

@@ -415,4 +415,5 @@ def _keep(
 
 def _asks_whole_pool(message: QueryMessage) -> bool:
     """Whether a batch that is not full says that the pool has no more, and not that a part of it has not."""
-    return not message.filter and message.candidates is None and not reviews(message.strategy)
+    whole = not message.filter and message.candidates is None and not message.program
+    return whole and not reviews(message.strategy)

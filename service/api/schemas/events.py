@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.catalog.events import EVENTS, EventEntry
+from service.catalog.events import EVENTS, REQUEST, EventEntry
 
 _ID = {"type": ["string", "null"]}
 
@@ -24,6 +24,7 @@ _MODEL = {
 }
 _BATCH = _object("A batch that can be fetched.", url={"type": "string"}, size={"type": "integer"})
 _ERROR = _object("The problem: its name and a sentence.", name={"type": "string"}, detail={"type": "string"})
+_ANNOTATOR = _object("The program.", id={"type": "string"}, name={"type": "string"}, reason={"type": "string"})
 _WEBHOOK = _object("The webhook.", "reason", id={"type": "string"}, reason={"type": "string"})
 
 SCHEMA = _object(
@@ -33,15 +34,60 @@ SCHEMA = _object(
     sequence={"type": "integer", "minimum": 1, "description": "Counts the webhook's events; retries may overtake."},
     data=_object(
         "What happened. Which of the optional members there are depends on the event.",
-        *("batch", "error", "webhook"),
+        *("batch", "error", "webhook", "annotator"),
         project_id=_ID,
         job_id=_ID,
         model=_MODEL,
         batch=_BATCH,
         error=_ERROR,
         webhook=_WEBHOOK,
+        annotator=_ANNOTATOR,
     ),
 )
+
+_REQUESTED = _object(
+    "A batch for a program to label.",
+    type={"const": REQUEST},
+    timestamp={"type": "string", "format": "date-time"},
+    sequence={"type": "integer", "minimum": 1},
+    data=_object(
+        "What is to be labelled.",
+        project_id={"type": "string"},
+        job_id={"type": "string", "description": "The `batch_id` of labels that are sent later."},
+        annotator={
+            "type": "string",
+            "description": "The program's name: the `annotator` of labels that are sent later.",
+        },
+        task={"$ref": "#/components/schemas/Task"},
+        labels_url={"type": "string", "description": "Where labels are sent later, with a key of the service."},
+        batch={
+            "$ref": "#/components/schemas/BatchOut",
+            "description": "Its items have no data when they would be more than 1 MiB: fetch the batch.",
+        },
+    ),
+)
+_ANSWER = {
+    "type": "object",
+    "description": "Labels of examples of the batch. Those that are left out go to others.",
+    "additionalProperties": False,
+    "required": ["labels"],
+    "properties": {
+        "labels": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["example_id"],
+                "properties": {
+                    "example_id": {"type": "string"},
+                    "label": {"description": "A class, a list of classes or a number, as the task says."},
+                    "skip": {"type": "boolean", "description": "Instead of a label: it cannot be labelled."},
+                },
+            },
+        },
+        "cost": {"type": "number", "minimum": 0, "description": "In units of `max_cost`."},
+    },
+}
 
 _HEADERS = {
     "webhook-id": "The delivery's id, the same in every attempt: what came twice can be known by it.",
@@ -53,12 +99,38 @@ _OPTIONAL_EXAMPLES = {
     "batch": {"url": "/v1/jobs/job_01jd5k3v7mq8z2x4c6b8n0m1aa/batch", "size": 20},
     "error": {"name": "worker-lost", "detail": "The worker was lost in each of 8 attempts."},
     "webhook": {"id": "whk_01jd5k3v7mq8z2x4c6b8n0m1aa", "reason": "The receiver answered 410 Gone."},
+    "annotator": {"id": "ann_01jd5k3v7mq8z2x4c6b8n0m1aa", "name": "rules-1", "reason": "budget_labels"},
 }
 
 
 def section() -> dict[str, Any]:
-    """One operation for each event."""
-    return {entry.name: {"post": _operation(entry)} for entry in EVENTS.values()}
+    """One operation for each event, and the one that programs are sent."""
+    return {**{entry.name: {"post": _operation(entry)} for entry in EVENTS.values()}, REQUEST: {"post": _request()}}
+
+
+def _request() -> dict[str, Any]:
+    labels = {"labels": [{"example_id": "a17", "label": "bug"}, {"example_id": "a18", "skip": True}], "cost": 0.02}
+    return {
+        "operationId": "onAnnotationRequested",
+        "tags": ["annotators"],
+        "security": [],  # the signature tells who sends it
+        "summary": "A batch for a program to label.",
+        "parameters": _parameters(),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUESTED}}},
+        "responses": {
+            "200": {"description": "Labels.", "content": {"application/json": {"schema": _ANSWER, "example": labels}}},
+            "202": {"description": "Labels come later, to `labels_url`; the body may tell the `cost`."},
+            "410": {"description": "The program is stopped at once."},
+            "default": {"description": "Sent again after 5 s, 30 s and 2 min; then the call has failed."},
+        },
+    }
+
+
+def _parameters() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in _HEADERS.items()
+    ]
 
 
 def _operation(entry: EventEntry) -> dict[str, Any]:
@@ -74,10 +146,7 @@ def _operation(entry: EventEntry) -> dict[str, Any]:
         "tags": ["webhooks"],
         "security": [],  # the signature tells who sends it
         "summary": entry.summary,
-        "parameters": [
-            {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
-        ],
+        "parameters": _parameters(),
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": schema, "example": _example(entry)}},
@@ -91,7 +160,7 @@ def _operation(entry: EventEntry) -> dict[str, Any]:
 
 
 def _example(entry: EventEntry) -> dict[str, Any]:
-    of_job = "webhook" not in entry.carries
+    of_job = not {"webhook", "annotator"} & set(entry.carries)
     succeeded = of_job and "error" not in entry.carries
     metrics = {"accuracy": {"value": 0.93, "low": 0.9, "high": 0.95, "method": "test", "biased": False, "n": 400}}
     data = {

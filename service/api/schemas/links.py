@@ -6,9 +6,11 @@ from typing import Any
 _PROJECT = {"project_id": "$request.path.project_id"}
 _JOB = ("getJob", "cancelJob", "followJob")
 _WEBHOOK = ("getWebhook", "changeWebhook", "deleteWebhook", "rotateWebhookSecret", "testWebhook", "listDeliveries")
+_ANNOTATOR = ("getAnnotator", "changeAnnotator", "deleteAnnotator", "listCalls")
 _OF_PROJECT = (
     *("getProject", "changeProject", "deleteProject", "uploadExamples", "listExamples", "recordLabels", "listLabels"),
     *("createQuery", "createTraining", "createAgreement", "listModels", "listJobs", "getProgress"),
+    *("createAnnotator", "listAnnotators"),
 )
 
 
@@ -40,6 +42,8 @@ _LINKS: Mapping[tuple[str, str], tuple[tuple[str, dict[str, str]], ...]] = {
     ),
     ("createKey", "201"): tuple(_named("key_id", "/id", "getKey", "rotateKey", "revokeKey")),
     ("rotateKey", "201"): tuple(_named("key_id", "/id", "getKey", "revokeKey")),
+    ("createAnnotator", "201"): tuple(_named("annotator_id", "/id", *_ANNOTATOR, **_PROJECT)),
+    ("listAnnotators", "200"): tuple(_named("annotator_id", "/items/0/id", *_ANNOTATOR, **_PROJECT)),
     ("createWebhook", "201"): tuple(_named("webhook_id", "/id", *_WEBHOOK)),
     ("listWebhooks", "200"): tuple(_named("webhook_id", "/items/0/id", "getWebhook", "listDeliveries")),
     ("testWebhook", "202"): (

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "projects", "description": "A pool, its labels and its models."},
     {"name": "examples", "description": "The pool: what can be labelled."},
     {"name": "labels", "description": "What annotators said."},
+    {"name": "annotators", "description": "Programs that label: what they are sent, may spend and have answered."},
     {"name": "queries", "description": "Which examples should be labelled next, and who holds them."},
     {"name": "models", "description": "Trainings, models, their metrics and predictions."},
     {"name": "jobs", "description": "Queued work, its progress and its end."},

@@ -151,6 +151,10 @@ class Annotation(Schema):
         "on a tie. Of several classes an example each goes by majority, and of numbers the median counts.",
     )
 
+    automatic: bool = Field(
+        default=False, description="Send batches to the project's programs (`annotators`) one after another."
+    )
+
 
 _PAUSED = (
     "Whether no batch, no lease and no training begins. Labels and uploads are taken; trainings that they would have "

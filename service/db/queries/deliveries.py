@@ -61,6 +61,12 @@ def change_attempt(session: Session, delivery_id: str, number: int, **values: An
     return changed(session, query.values(**values)) > 0
 
 
+def end(session: Session, delivery_id: str, *, now: datetime) -> None:
+    """Attempt a delivery no more; what comes of an attempt under way is not recorded."""
+    pending = update(Delivery).where(Delivery.id == delivery_id, Delivery.state == "pending")
+    changed(session, pending.values(state="failed", next_attempt_at=None, finished_at=now))
+
+
 def hold(session: Session, webhook_id: str) -> None:
     """Attempt nothing of this webhook until `resume`."""
     pending = update(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.state == "pending")

@@ -63,6 +63,12 @@ def forget(session: Session, project_id: str) -> None:
     session.execute(delete(Ranking).where(Ranking.project_id == project_id))
 
 
+def last_expiry(session: Session, project_id: str, now: datetime) -> datetime | None:
+    """When the last of the promises of now ends; none without any."""
+    query = select(Lease.expires_at).where(Lease.project_id == project_id, Lease.expires_at > now)
+    return session.scalars(query.order_by(Lease.expires_at.desc()).limit(1)).first()
+
+
 def has_entered(session: Session, project_id: str, *, after: int) -> bool:
     """Whether an example became a candidate behind a sequence number, as far as changes are kept."""
     query = select(CandidateChange.sequence).where(CandidateChange.project_id == project_id, CandidateChange.value)

@@ -12,6 +12,7 @@ from service.db.queries.examples import visible
 from service.db.queries.jobs import UNFINISHED
 from service.db.results import changed
 from service.db.tables import (
+    Annotator,
     CandidateChange,
     Chunk,
     ErrorList,
@@ -142,7 +143,7 @@ def checkable_pools(session: Session) -> Sequence[Row[Project, Pool]]:
 def recounted(session: Session, project_id: str, *, overlap: int) -> dict[str, int]:
     """The counters of a pool, counted."""
 
-    def count(table: type[Example | Label | LooseVector], *conditions: Any) -> int:
+    def count(table: type[Annotator | Example | Label | LooseVector], *conditions: Any) -> int:
         query = select(func.count()).select_from(table).where(table.project_id == project_id, *conditions)
         return session.execute(query).scalar_one()
 
@@ -155,6 +156,7 @@ def recounted(session: Session, project_id: str, *, overlap: int) -> dict[str, i
         "labels_human": count(Label, Label.source == "human", ~Label.skip),
         "labels_automated": count(Label, Label.source == "automated", ~Label.skip),
         "loose_vectors": count(LooseVector),
+        "programs": count(Annotator),
     }
 
 

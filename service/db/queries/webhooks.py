@@ -16,8 +16,8 @@ def get(session: Session, webhook_id: str) -> Webhook | None:
 
 
 def page(session: Session, *, only: str | None, after: str | None, size: int) -> Sequence[Webhook]:
-    """Webhooks in order of creation; `only` keeps those of one project."""
-    query = select(Webhook).order_by(Webhook.id).limit(size)
+    """Webhooks in order of creation, without programs; `only` keeps those of one project."""
+    query = select(Webhook).where(~Webhook.program).order_by(Webhook.id).limit(size)
     query = query.where(Webhook.project_id == only) if only else query
     return session.scalars(query.where(Webhook.id > after) if after else query).all()
 
@@ -54,6 +54,11 @@ def take_sequence(session: Session, webhook_id: str) -> int | None:
     options = {"synchronize_session": False}
     after = session.execute(query.returning(Webhook.next_sequence), execution_options=options).scalar_one_or_none()
     return None if after is None else after - 1
+
+
+def change_url(session: Session, webhook_id: str, url: str, *, now: datetime) -> None:
+    """Reach the webhook elsewhere."""
+    changed(session, update(Webhook).where(Webhook.id == webhook_id).values(url=url, updated_at=now))
 
 
 def remove(session: Session, webhook_id: str) -> None:
