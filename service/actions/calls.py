@@ -115,9 +115,9 @@ def succeed(session: Session, annotator: Annotator, call: AnnotatorCall, *, labe
 
 
 def is_automatic(project: Project) -> bool:
-    """Whether programs are asked without anybody's doing; projects of earlier releases do not say so."""
-    automatic: bool = project.annotation.get("automatic", False)
-    return automatic
+    """Whether programs are asked without anybody's doing, which they are not while the project is paused."""
+    automatic: bool = project.annotation.get("automatic", False)  # projects of earlier releases do not say so
+    return automatic and not project.paused
 
 
 class _Step:

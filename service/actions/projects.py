@@ -1,6 +1,6 @@
 """Projects: create, read, change, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -117,17 +117,24 @@ def change(
     if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
+    if project.annotation["overlap"] != overlap:
+        candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
+    if truth_of(project) != truth:
+        trainings.truth_changed(session, project, now=now, share=share)
+    _begin_again(session, project, pool, changes, now=now, share=share)
+    return view(session, project, now=now)
+
+
+def _begin_again(
+    session: Session, project: Project, pool: Pool, changes: Mapping[str, Any], *, now: datetime, share: int
+) -> None:
+    """Let what waits for changes like these begin, or see that nothing does."""
     if "paused" in changes:
         _pause(session, project, pool, now=now, share=share)
     if "retraining" in changes:
         trainings.policy_changed(session, project, now=now, share=share)
-    if project.annotation["overlap"] != overlap:
-        candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
-    if "annotation" in changes and project.annotation.get("automatic"):
+    if {"annotation", "paused"} & changes.keys() and project.annotation.get("automatic"):
         annotators.wake(session, project.id, now)
-    if truth_of(project) != truth:
-        trainings.truth_changed(session, project, now=now, share=share)
-    return view(session, project, now=now)
 
 
 def _pause(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> None:

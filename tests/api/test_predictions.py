@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from service.actions import prediction_uploads
+from service.actions import prediction_spools, prediction_uploads
 from service.api.deps.runtime import utc_now
 from service.db.queries import arrays, jobs
 from tests.codecs.bodies import ARROW, CSV, JSON, NDJSON, PARQUET
@@ -372,7 +372,7 @@ def merge(api: Api, project_id: str) -> None:
 def test_files_that_go_while_an_upload_reads_them_are_read_anew(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = filled(api)
     predictions(api, project_id, said([0]))
-    write = prediction_uploads.write  # the moment between reading the lists and reading their files
+    write = prediction_spools.write  # the moment between reading the lists and reading their files
     faster = [said([1])]
 
     def overtaken(*args: Any) -> None:

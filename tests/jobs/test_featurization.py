@@ -18,7 +18,7 @@ from tests.support.tables import FIELDS, add_rows, tabular
 from tests.support.tables import train as train_table
 from tests.support.texts import TEXT, add_texts, label_texts, text_of, text_project
 from tests.support.working import drain, run_job
-from workers.jobs import featurization, train
+from workers.jobs import features, featurization, train
 from workers.learning.featurizers import embedding
 
 EMBEDDING = {**TEXT, "featurizer": "embedding", "params": {"max_tokens": 64}}
@@ -120,7 +120,7 @@ def test_a_project_goes_on_with_what_it_has_until_all_is_there(api: Api) -> None
 
 def test_rows_that_come_meanwhile_are_made_before_the_switch(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api)
-    fill, left = featurization.fill_features, [7, 5]
+    fill, left = features.fill_features, [7, 5]
 
     def then_upload(*args: Any) -> None:
         fill(*args)
@@ -136,7 +136,7 @@ def test_rows_that_come_meanwhile_are_made_before_the_switch(api: Api, monkeypat
 
 def test_rows_that_never_cease_to_come_are_left_to_who_needs_them(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api)
-    fill, count = featurization.fill_features, iter(range(60, 1000))
+    fill, count = features.fill_features, iter(range(60, 1000))
 
     def then_upload(*args: Any) -> None:
         fill(*args)
@@ -201,6 +201,7 @@ def test_a_cancelled_job_changes_nothing_and_another_may_follow(
 ) -> None:
     before = project_of(api, large)["features"]
     cancelled: list[int] = []
+    job_id = ""
     Interrupted(monkeypatch, lambda: cancelled.append(api.http.post(f"/v1/jobs/{job_id}/cancel").status_code))
     job_id = change(api, large, EMBEDDING)["featurization_job_id"]
     assert f"The job {job_id}" in change(api, large, TERMS, status=409)["detail"]

@@ -23,7 +23,7 @@ from service.queue.messages import MeasuringMessage
 from workers.jobs.context import JobContext
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
-from workers.jobs.pool import Layout, layout, pin_then_read
+from workers.jobs.pool import Layout, layout, pin_then_read, seen_next
 from workers.jobs.serving import predictions_reader, told_rows
 from workers.learning.metrics import evaluate
 
@@ -54,7 +54,9 @@ def _read(session: Session, *, context: JobContext, version: int) -> Loaded:
     project = projects.get(session, context.project_id)
     model = models.get(session, project.id, version)
     names = arrays_of(model)
-    found = layout(session, project, project_queries.pool(session, project.id), names.predictions, [names.told])
+    pool = project_queries.pool(session, project.id)
+    seen = seen_next(session, context, project, pool)
+    found = layout(session, context, pool, seen, [names.predictions, names.told])
     return project, model, found, model_queries.answers(session, project.id, split="test")
 
 

@@ -350,7 +350,7 @@ class ProjectOut(Schema):
     @classmethod
     def of(cls, view: ProjectView) -> "ProjectOut":
         """From the action's view."""
-        derived = {"counts": counts_of(view), "featurization_job_id": view.featurization}
+        derived: dict[str, Any] = {"counts": counts_of(view), "featurization_job_id": view.featurization}
         fields = {name: getattr(view.project, name) for name in cls.model_fields if name not in derived}
         return cls(**fields, **derived)
 
