@@ -71,7 +71,7 @@ def test_a_query_ranks_by_what_was_uploaded(api: Api) -> None:
     assert [item["reason"]["value"] for item in found["items"]] == pytest.approx([0.41, 0.42, 0.43, 0.44], abs=1e-6)
     assert found["items"][0]["prediction"] == {"label": "a", "probabilities": {"a": 0.705, "b": 0.295}}
     assert found["strategy"]["fallback_reason"] is None
-    assert found["pool"] == {"candidates": ROWS, "without_predictions": 0}
+    assert found["pool"] == {"candidates": ROWS, "without_predictions": 0, "group_mates": 0}
 
 
 def test_the_default_query_serves_too(api: Api) -> None:
@@ -107,7 +107,7 @@ def test_every_strategy_that_is_not_refused_ranks_by_what_was_uploaded(api: Api,
     assert len(found["items"]) == 10
     if name != "random":
         assert {int(example_id[1:]) for example_id in ids(found)} <= set(range(1, 40))
-        assert found["pool"] == {"candidates": 39, "without_predictions": 19}
+        assert found["pool"] == {"candidates": 39, "without_predictions": 19, "group_mates": 0}
         assert all(item["prediction"] for item in found["items"])
 
 
@@ -116,7 +116,7 @@ def test_candidates_without_a_prediction_are_left_out_and_told(api: Api) -> None
     own_model(api, project_id, said(range(10)))
     found = batch(api, project_id, k=20, strategy="entropy", lease_seconds=0)
     assert set(ids(found)) == {f"e{n}" for n in range(10)}
-    assert found["pool"] == {"candidates": 10, "without_predictions": 50}
+    assert found["pool"] == {"candidates": 10, "without_predictions": 50, "group_mates": 0}
     assert found["exhausted"] is False
     add_examples(api, project_id, 5, first=ROWS)
     later = batch(api, project_id, k=20, strategy="entropy", lease_seconds=0)
@@ -128,7 +128,7 @@ def test_what_needs_no_prediction_picks_among_all(api: Api) -> None:
     own_model(api, project_id, said(range(10)))
     for strategy in ("random", "k_center"):
         found = batch(api, project_id, k=ROWS, strategy=strategy, lease_seconds=0)
-        assert found["pool"] == {"candidates": ROWS, "without_predictions": 0}
+        assert found["pool"] == {"candidates": ROWS, "without_predictions": 0, "group_mates": 0}
         told = {item["example_id"]: item["prediction"] for item in found["items"]}
         assert len(told) == ROWS
         assert {example_id for example_id, one in told.items() if one} == {f"e{n}" for n in range(10)}
