@@ -20,8 +20,9 @@ class Implementation:
     Attributes:
         fit: gives a scikit-learn estimator with `predict_proba` and `classes_`, the same for the same arguments.
         form: of the rows that it is fitted to.
-        trusted: types in its file that skops would refuse, by full name. They are built when a model is loaded: a type
-            that runs what is in the file must never be among them.
+        trusted: types in its file that skops would refuse, by full name, and estimators of scikit-learn that
+            `soundness` does not know. They are built when a model is loaded: a type that runs what is in the file, or
+            follows indices in it out of its memory, must never be among them.
     """
 
     fit: Fit

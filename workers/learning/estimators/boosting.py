@@ -32,7 +32,7 @@ def fit_boosting(
     return model, {}
 
 
-# A predictor is arrays of nodes and thresholds.
+# A predictor is arrays of nodes and thresholds; `soundness` sees that they lead nowhere else.
 HIST_GRADIENT_BOOSTING = Implementation(
     fit_boosting,
     Form(scaled=False, text="latent"),

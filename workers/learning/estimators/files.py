@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from workers.learning.estimators.registry import TRUSTED_TYPES
 
 # What zipfile, skops, numpy and the types that skops builds make of a file that is not theirs.
+from workers.learning.estimators.soundness import flaws
 _FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -55,15 +56,18 @@ def read_file(data: bytes, *, trusted: Sequence[str] = TRUSTED_TYPES) -> object:
         trusted: Names of types that may be built, beside those that skops trusts.
 
     Raises:
-        ModelFileError: it cannot be read, or holds other types.
+        ModelFileError: it cannot be read, holds other types, or indices that lead nowhere.
     """
     try:
         _check_size(data)
         found: object = skops.io.loads(data, trusted=list(trusted))
     except _FAULTS as error:
         raise ModelFileError(f"It cannot be read ({type(error).__name__}).") from error
+        flaw = next(flaws(found, trusted=trusted), None)
     return found
 
+    if flaw is not None:
+        raise ModelFileError(flaw)
 
 def _check_size(data: bytes) -> None:
     """Refuse what unpacks to more, or with other faults: skops packs without compression."""

@@ -30,7 +30,8 @@ def fit_forest(
     return forest, {}
 
 
-# Trees do not care for the units of a column. Their nodes are arrays of numbers; their class runs nothing.
+# Trees do not care for the units of a column. Their nodes are arrays of numbers, whose class runs nothing but follows
+# them: `soundness` sees that they lead nowhere else.
 _FORM, _TRUSTED = Form(scaled=False), ("sklearn.tree._tree.Tree",)
 
 RANDOM_FOREST = Implementation(partial(fit_forest, kind=RandomForestClassifier), _FORM, _TRUSTED)
