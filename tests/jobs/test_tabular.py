@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sqlalchemy import select
 
 from service.actions.predictions import chunk_of
@@ -69,13 +71,30 @@ def test_the_card_of_a_model_of_tables_says_that_its_rows_are_encoded(api: Api) 
     assert "tabular" in onnx["reason"]
 
 
+def planted_encoders() -> list[bytes]:
+    """Files that are no encoders, although some look so."""
+    note = {"name": "a", "type": "number"}
+    numbers = TabularEncoder.fit([{"a": 1}, {"a": 2}], [note], {"max_categories": 1}).parts[0]
+    shaped = [
+        ([["a"]], [], []),
+        ([], [], []),
+        ([["a", "number"]], [numbers], []),
+        ([["a", "colour"]], [numbers], [{"name": "a", "type": "colour"}]),
+        ([["a", "category"]], [numbers], [{"name": "a", "type": "category"}]),
+        ([["a", "number"]], [make_pipeline(StandardScaler())], [note]),
+        ([["a", "number"]], [numbers], [{**note, "categories": "many"}]),
+    ]
+    files = [{"fields": fields, "parts": parts, "told": told} for fields, parts, told in shaped]
+    return [b"no file", *map(skops.io.dumps, [{"fields": []}, LogisticRegression(), *files])]
+
+
 def test_a_planted_encoder_fails_a_prediction_at_once_and_is_never_run(api: Api) -> None:
     project_id = tabular(api)
     add_rows(api, project_id, 60)
     train(api, project_id, 20)
     with api.runtime.database.read() as session:
         key = model_encoder_key(session.scalars(select(Model.artifact_key)).one())
-    for planted in (b"no file", skops.io.dumps({"fields": []}), skops.io.dumps(LogisticRegression())):
+    for planted in planted_encoders():
         api.runtime.objects.put_bytes(key, planted)
         path = f"/v1/projects/{project_id}/models/1/predict"
         asked = api.http.post(path, json={"examples": [{"data": {"amount": 1}}]}, headers={"Prefer": "wait=0"})

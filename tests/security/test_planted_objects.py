@@ -16,7 +16,9 @@ import pytest
 import skops.io
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 from sqlalchemy import select
 
 from service.db.queries import projects
@@ -232,7 +234,29 @@ MODELS: dict[str, Callable[[Path], bytes]] = {
         **{"a.npy": saved(np.array([Canary(target)]), pickled=True)},
     ),
     "calls within many": lambda _: skops_of(nested(300)),
+    "a pipeline that is not fitted": lambda _: skops.io.dumps(Pipeline([("estimator", LogisticRegression())])),
+    "two that are not fitted": lambda _: skops.io.dumps([Pipeline([("estimator", LogisticRegression())])] * 2),
+    "two of other columns": lambda _: skops.io.dumps([fitted(columns=3, classes=2)] * 2),
+    "one of other columns": lambda _: skops.io.dumps(fitted(columns=3, classes=2)),
+    "one of other classes": lambda _: skops.io.dumps(fitted(columns=2, classes=3)),
+    "two of other classes": lambda _: skops.io.dumps([fitted(columns=2, classes=3)] * 2),
+    "three members": lambda _: skops.io.dumps([fitted(columns=2, classes=2)] * 3),
+    "a tree that leads outside": lambda _: skops.io.dumps(crooked()),
 }
+
+
+def fitted(*, columns: int, classes: int) -> Pipeline:
+    """A pipeline of rows of so many columns."""
+    y = np.arange(6) % classes
+    X = np.arange(6 * columns, dtype=np.float32).reshape(6, columns)
+    return Pipeline([("estimator", LogisticRegression())]).fit(X, y)
+
+
+def crooked() -> Pipeline:
+    """A forest whose compiled code would leave its memory."""
+    forest = RandomForestClassifier(3, bootstrap=False).fit([[0, 0], [4, 4]], [0, 1])
+    forest.estimators_[0].tree_.children_left[0] = 10**9
+    return Pipeline([("estimator", forest)])
 
 
 def skops_of(node: dict[str, Any], **files: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+import numpy as np
+
 from service.actions import exports, models, projects
 from service.catalog.tasks import task_of
 from service.db.tables import Model
@@ -32,7 +34,8 @@ def run(context: JobContext) -> None:
     from workers.learning.onnx_format import to_onnx  # noqa: PLC0415 - its packages are optional
 
     context.progress.tell(0, 1, "converting")
-    trained = open_model(context, model, task_of(project.task))
+    row = np.zeros((1, project.features["dimensions"]), dtype=np.float32)
+    trained = open_model(context, model, task_of(project.task), row)
     assert isinstance(trained, TrainedModel)  # noqa: S101 - the task says so
     classes: list[str] | None = model.classes
     while classes is not None:  # renamed while the file was made

@@ -24,7 +24,7 @@ def run(context: JobContext) -> None:
         model = models.get(session, project.id, message.version)
     X = _inputs(context, message.inputs_key, project, model)
     task = task_of(project.task)
-    trained = open_model(context, model, task)
+    trained = open_model(context, model, task, X[:1])
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
     with context.fenced() as (session, _):
         context.finish(session, {"model_version": model.version, "predictions": answers})
@@ -34,10 +34,15 @@ def run(context: JobContext) -> None:
 def _inputs(context: JobContext, key: str, project: Project, model: Model) -> Matrix:
     """What a model sees of the kept examples, which are one row each."""
     encode = encoding_of(context, project, model)
+    damaged = DamagedObjectError(key, "it holds no examples of the project.")
     try:
-        inputs = orjson.loads(context.objects.get(key))
+        inputs = list(orjson.loads(context.objects.get(key)))
         if encode is None:
-            return np.array(inputs, dtype=np.float32).reshape(len(inputs), project.features["dimensions"])
-        return encode([dict(data) for data in inputs])
+            X: Matrix = np.array(inputs, dtype=np.float32).reshape(len(inputs), project.features["dimensions"])
+        else:
+            X = encode([dict(data) for data in inputs])
     except (ValueError, TypeError, KeyError) as error:
-        raise DamagedObjectError(key, "it holds no examples of the project.") from error
+        raise damaged from error
+    if not inputs:
+        raise damaged
+    return X

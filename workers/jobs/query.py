@@ -304,7 +304,7 @@ def _compose(
             k=message.k - share,
             features=features,
             members=members,
-            model=_opened(context, message, loaded),
+            model=_opened(context, message, loaded, features),
         )
     )
     ranked = ranked_rows(chosen, shown, priorities=asked.priorities)
@@ -361,11 +361,14 @@ def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str
     return name, with_codes(STRATEGIES[name].parameters, params, classes), count
 
 
-def _opened(context: JobContext, message: QueryMessage, loaded: Loaded) -> Trained | None:
+def _opened(context: JobContext, message: QueryMessage, loaded: Loaded, features: ChunkReader | None) -> Trained | None:
     """The serving model, for strategies that ask it about features of their own making."""
-    if loaded.model is None or loaded.model.name is not None or "model" not in STRATEGIES[message.strategy].needs:
+    model = loaded.model
+    if model is None or features is None or model.name is not None:
         return None
-    return open_model(context, loaded.model, loaded.task)
+    if "model" not in STRATEGIES[message.strategy].needs:
+        return None
+    return open_model(context, model, loaded.task, features.read(0, 1))
 
 
 def _drawn(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64]) -> Ranking:

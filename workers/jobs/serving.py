@@ -1,7 +1,6 @@
 """What the serving model and its committee say of the rows of the pool: computed where it is missing, or uploaded."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,9 @@ from workers.jobs.opening import open_object
 from workers.jobs.pool import Layout, missing_ranges
 from workers.jobs.readers import DenseReader
 from workers.learning.estimators.committee import Committee
+from workers.learning.estimators.files import tried
 from workers.learning.estimators.training import Trained, load_model
-from workers.learning.matrices import ChunkReader
+from workers.learning.matrices import ChunkReader, Matrix
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def predictions_reader(
         return None
     array = arrays_of(model).predictions
     if model.name is None and features is not None and missing_ranges(found, array):
-        opened = open_model(context, model, task)
+        opened = open_model(context, model, task, features.read(0, 1))
         fill(context, found, array, _Predict(opened, features), phase="predicting")
     columns = columns_of(task, model.classes)
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
@@ -53,9 +53,15 @@ def predictions_ahead(context: JobContext, model: Trained, found: Layout, featur
     return make_chunks(context, found, array, _Predict(model, features))
 
 
-def open_model(context: JobContext, model: Model, task: Task) -> Trained:
-    """The model itself, from its file."""
-    load = partial(load_model, task=task, class_count=len(model.classes))
+def open_model(context: JobContext, model: Model, task: Task, row: Matrix) -> Trained:
+    """The model itself, from its file, tried on one `row` [1, d] of those that it is for."""
+    classes = model.classes
+
+    def load(data: bytes) -> Trained:
+        opened = load_model(data, task=task, class_count=len(classes))
+        tried(lambda: opened.predict_proba(row), columns=columns_of(task, classes))
+        return opened
+
     return open_object(context, model.artifact_key, load)
 
 
@@ -67,9 +73,18 @@ def members_reader(
         return None
     array, classes = arrays_of(model).members, len(model.classes)
     if model.name is None and features is not None and missing_ranges(found, array):
-        opened = open_object(context, committee_key(model.artifact_key), partial(Committee.load, class_count=classes))
+        opened = _open_committee(context, model, features.read(0, 1), columns=members * classes)
         fill(context, found, array, _Predict(opened, features), phase="asking the committee")
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
+
+
+def _open_committee(context: JobContext, model: Model, row: Matrix, *, columns: int) -> Committee:
+    def load(data: bytes) -> Committee:
+        opened = Committee.load(data, class_count=len(model.classes))
+        tried(lambda: opened.predict_proba(row), columns=columns)
+        return opened
+
+    return open_object(context, committee_key(model.artifact_key), load)
 
 
 def committee_size(model: Model) -> int:

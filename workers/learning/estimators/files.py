@@ -5,15 +5,17 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import skops.io
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.registry import TRUSTED_TYPES
+from workers.learning.estimators.soundness import flaws
 
 # What zipfile, skops, numpy and the types that skops builds make of a file that is not theirs.
-from workers.learning.estimators.soundness import flaws
 _FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -61,13 +63,31 @@ def read_file(data: bytes, *, trusted: Sequence[str] = TRUSTED_TYPES) -> object:
     try:
         _check_size(data)
         found: object = skops.io.loads(data, trusted=list(trusted))
+        flaw = next(flaws(found, trusted=trusted), None)
     except _FAULTS as error:
         raise ModelFileError(f"It cannot be read ({type(error).__name__}).") from error
-        flaw = next(flaws(found, trusted=trusted), None)
-    return found
-
     if flaw is not None:
         raise ModelFileError(flaw)
+    return found
+
+
+def tried(use: Callable[[], NDArray[np.float32]], *, columns: int | None = None) -> NDArray[np.float32]:
+    """What something from a file makes of some rows.
+
+    Raises:
+        ModelFileError: nothing, no numbers, or another matrix than one of so many columns.
+        FloatingPointError: raised by `use`.
+    """
+    try:
+        made = use()
+    except FloatingPointError:
+        raise
+    except _FAULTS as error:
+        raise ModelFileError(f"It is not fitted to such rows ({type(error).__name__}).") from error
+    if columns not in {None, made.shape[1]} or not np.isfinite(made).all():
+        raise ModelFileError(f"It makes {made.shape[1]} numbers of a row, or none.")
+    return made
+
 
 def _check_size(data: bytes) -> None:
     """Refuse what unpacks to more, or with other faults: skops packs without compression."""

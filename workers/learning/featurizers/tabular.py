@@ -16,7 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from workers.learning.estimators.files import ModelFileError, read_file
+from workers.learning.estimators.files import ModelFileError, read_file, tried
 from workers.learning.estimators.terms import learn_terms
 from workers.learning.featurizers.text import featurize
 
@@ -34,6 +34,7 @@ _HALF = np.float32(0.5)
 _FARTHEST = 4.0  # deviations; what is farther out tells no more than that it is far out
 _TERMS = {"n_features": 2**16}
 _TRUSTED = ["numpy.dtype"]  # which an imputer remembers; it holds the name of a type of numbers
+_COUNTED = {"categories", "other_share"}
 _CYCLES = (12, 7, 24)  # months, weekdays, hours
 
 
@@ -94,8 +95,24 @@ class TabularEncoder:
         """
         match read_file(data, trusted=_TRUSTED):
             case {"fields": list() as fields, "parts": list() as parts, "told": list() as told, **others} if not others:
-                return cls([(name, kind) for name, kind in fields], parts, told)
-        raise ModelFileError("It holds no encoder of tables.")
+                pass
+            case _:
+                raise ModelFileError("It holds no encoder of tables.")
+        if not fields or not len(fields) == len(parts) == len(told) or not all(map(_belong, fields, parts, told)):
+            raise ModelFileError("It holds no encoder of tables.")
+        encoder = cls([(name, kind) for name, kind in fields], parts, told)
+        some = {name: _KINDS[kind].some for name, kind in encoder.fields}
+        tried(lambda: encoder.encode([some, {}]))
+        return encoder
+
+
+def _belong(field: Any, part: Any, note: Any) -> bool:
+    """Whether these are a field, what was learnt of it, and what is told of it."""
+    match field, note:
+        case [str() as name, str() as kind], {"name": str() as of, "type": str() as said, **counts} if kind in _KINDS:
+            numbers = counts.keys() <= _COUNTED and all(isinstance(value, int | float) for value in counts.values())
+            return (of, said) == (name, kind) and numbers and isinstance(part, _KINDS[kind].part)
+    return False
 
 
 def _share(wanted: int, fields: int) -> int:
@@ -104,10 +121,15 @@ def _share(wanted: int, fields: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How values of a type are learnt from, with a note for the client, and encoded [n, columns]."""
+    """How values of a type are learnt from, with a note for the client, and encoded [n, columns].
+
+    `part` is the class of what is learnt, and `some` a value.
+    """
 
     fit: Callable[[Values, Mapping[str, Any]], tuple[Any, dict[str, Any]]]
     encode: Callable[[Values, Any], NDArray[Any]]
+    part: type
+    some: str | float
 
 
 def _gaps(values: Values) -> NDArray[np.float32]:
@@ -219,8 +241,8 @@ def _counts(values: Values) -> Any:
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "number": _Kind(_fit_numbers, _encode_numbers),
-    "category": _Kind(_fit_categories, _encode_categories),
-    "date": _Kind(_fit_dates, _encode_dates),
-    "text": _Kind(_fit_texts, _encode_texts),
+    "number": _Kind(_fit_numbers, _encode_numbers, Pipeline, 1.5),
+    "category": _Kind(_fit_categories, _encode_categories, OneHotEncoder, "a"),
+    "date": _Kind(_fit_dates, _encode_dates, Pipeline, "2000-01-01T00:00:00"),
+    "text": _Kind(_fit_texts, _encode_texts, Pipeline, "some words"),
 }
