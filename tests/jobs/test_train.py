@@ -65,11 +65,12 @@ def test_the_pool_is_predicted_ahead_where_predictions_were_asked_for(api: Api) 
     assert batch(api, project_id, strategy="entropy", k=5, lease_seconds=0)["items"] == ahead["items"]
 
 
-@pytest.mark.parametrize("meanwhile", ["pinned", "renamed"])
-def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(
+@pytest.mark.parametrize("meanwhile", ["pinned", "renamed", "cancelled"])
+def test_a_model_that_will_not_serve_leaves_no_predictions_and_one_that_is_not_stored_no_file(
     api: Api, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
-    project_id = api.project(retraining={"automatic": False})
+    estimator = {"name": "logistic_regression", "params": {"committee": 2}}
+    project_id = api.project(estimator=estimator, retraining={"automatic": False})
     add_examples(api, project_id, 40)
     for _ in range(2):
         add_labels(api, project_id, range(10))
@@ -81,6 +82,9 @@ def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(
     def changed_meanwhile(*given: Any, **named: Any) -> Any:
         if meanwhile == "pinned":
             activate(api, project_id, 2)
+        elif meanwhile == "cancelled":
+            (job_id,) = (job["id"] for job in _jobs(api, project_id) if job["state"] == "running")
+            assert api.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
         else:
             renamed = {"rename_classes": {"a": "c"}}
             answer = api.http.patch(f"/v1/projects/{project_id}", json=renamed, headers={"If-Match": "*"})
@@ -89,13 +93,17 @@ def test_nothing_is_predicted_ahead_by_a_model_that_will_not_serve(
 
     monkeypatch.setattr(measuring, "evaluate", changed_meanwhile)
     before = set(api.runtime.objects.list(f"arrays/{project_id}/"))
+    files = set(api.runtime.objects.list(f"models/{project_id}/"))
     add_labels(api, project_id, range(10, 15))
     api.http.post(f"/v1/projects/{project_id}/trainings")
     drain(api.runtime)
+    assert _jobs(api, project_id)[0]["state"] == ("cancelled" if meanwhile == "cancelled" else "succeeded")
     there = api.http.get(f"/v1/projects/{project_id}/models/3").status_code
     assert there == (200 if meanwhile == "pinned" else 404)
     assert _predicted(api, project_id) == ["predictions:2"]
     assert set(api.runtime.objects.list(f"arrays/{project_id}/")) <= before
+    made = set(api.runtime.objects.list(f"models/{project_id}/")) - files
+    assert len(made) == (2 if meanwhile == "pinned" else 0), made  # the model and its committee
 
 
 def _predicted(api: Api, project_id: str) -> list[str]:

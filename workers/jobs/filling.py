@@ -5,7 +5,7 @@ not leave many small chunks.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
@@ -51,12 +51,10 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
             arrays.end_build(session, context.project_id, array, token=context.claim.token)
 
 
-def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> list[Chunk]:
+def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> Iterator[Chunk]:
     """The rows that the array lacks, as chunks that are in no list yet; for an array that nobody else fills."""
-    return [
-        write_blocks(context, array, _made(context, make, start, stop), start)
-        for start, stop in missing_ranges(found, array)
-    ]
+    for start, stop in missing_ranges(found, array):
+        yield write_blocks(context, array, _made(context, make, start, stop), start)
 
 
 def _become_builder(context: JobContext, array: str) -> None:

@@ -1,5 +1,6 @@
 """What the serving model and its committee say of the rows of the pool: computed where it is missing, or uploaded."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ def predictions_reader(
     return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
 
 
-def predictions_ahead(context: JobContext, model: Trained, found: Layout, features: ChunkReader) -> list[Chunk]:
+def predictions_ahead(context: JobContext, model: Trained, found: Layout, features: ChunkReader) -> Iterator[Chunk]:
     """What a model that is no version yet says of the pool, as chunks that are in no list."""
     array = array_name(0)  # the version is known when the model is stored
     found.chunks[array] = []

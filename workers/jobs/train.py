@@ -18,14 +18,14 @@ from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
-from service.storage.artifacts import committee_key, model_encoder_key, new_model_key
-from service.storage.chunks import Chunk, delete_chunk
+from service.storage.artifacts import committee_key, model_encoder_key
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.measuring import described
+from workers.jobs.model_files import ModelFiles, model_files
 from workers.jobs.notes import model_note
 from workers.jobs.pool import (
     Layout,
@@ -85,15 +85,6 @@ def run(context: JobContext) -> None:
     request = replace(request, learnt=learn(request))  # once for the model, its committee and its measuring
     context.progress.tell(0, _STEPS, "training")
     model = train(request)
-    key = new_model_key(context.project_id)
-    context.objects.put_bytes(key, model.dump())
-    if encoder is not None:
-        context.objects.put_bytes(model_encoder_key(key), encoder.dump())
-    context.progress.tell(1, _STEPS, "training the committee")
-    _train_committee(context, request, model, key)
-    context.progress.tell(2, _STEPS, "measuring")
-    metrics = _measure(request, model, parts, reader)
-    ahead = _predict_ahead(context, loaded, model, reader)
     estimator = {
         **loaded.project.estimator,
         "chosen": dict(model.hyper_parameters),
@@ -102,9 +93,16 @@ def run(context: JobContext) -> None:
     }
     if encoder is not None:
         estimator["features"]["fields"] = list(encoder.told)
-    serves = _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, key=key, ahead=ahead)
-    for chunk in [] if serves else ahead:  # another version was pinned meanwhile, or classes were changed
-        delete_chunk(context.objects, chunk)
+    with model_files(context) as files:
+        files.put(files.key, model.dump())
+        if encoder is not None:
+            files.put(model_encoder_key(files.key), encoder.dump())
+        context.progress.tell(1, _STEPS, "training the committee")
+        _train_committee(context, request, model, files)
+        context.progress.tell(2, _STEPS, "measuring")
+        metrics = _measure(request, model, parts, reader)
+        _predict_ahead(context, loaded, model, reader, files)
+        _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, files=files)
     collect(context)
 
 
@@ -161,21 +159,22 @@ def _background_rows(session: Session, pool: Pool) -> Rows:
     return np.array(present, dtype=np.int64)
 
 
-def _train_committee(context: JobContext, request: TrainingRequest, model: Trained, key: str) -> None:
+def _train_committee(context: JobContext, request: TrainingRequest, model: Trained, files: ModelFiles) -> None:
     """Keep the committee that the project wants beside its model, with the model's choices of parameters."""
     count = request.params.get("committee", 0)
     if count:
         same = replace(request, params={**request.params, **model.hyper_parameters})
         committee = train_committee(same, count=count, kind=request.params["committee_of"], parallel=context.parallel)
-        context.objects.put_bytes(committee_key(key), committee.dump())
+        files.put(committee_key(files.key), committee.dump())
 
 
-def _predict_ahead(context: JobContext, loaded: Loaded, model: Trained, reader: ChunkReader) -> list[Chunk]:
-    """The pool's predictions before the model serves, so that the first who asks need not wait for them."""
+def _predict_ahead(context: JobContext, loaded: Loaded, model: Trained, reader: ChunkReader, files: ModelFiles) -> None:
+    """Write the pool's predictions before the model serves, so that the first who asks need not wait for them."""
     if not loaded.asked:
-        return []
+        return
     context.progress.tell(3, _STEPS, "predicting")
-    return predictions_ahead(context, model, loaded.layout, reader)
+    for chunk in predictions_ahead(context, model, loaded.layout, reader):
+        files.ahead.append(chunk)
 
 
 def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
@@ -204,10 +203,9 @@ def _store(
     *,
     estimator: dict[str, Any],
     metrics: Mapping[str, Any],
-    key: str,
-    ahead: list[Chunk],
-) -> bool:
-    """Keep the model, and list the predictions `ahead` if it serves from now on; whether it does."""
+    files: ModelFiles,
+) -> None:
+    """Keep the model, and list the predictions ahead if it serves from now on."""
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
         project, pool = projects.lock(session, context.project_id)
@@ -215,13 +213,13 @@ def _store(
         if not begins(classes_of(project.task), classes):  # renamed or merged meanwhile
             context.finish(session, {"model": None, "reason": "classes_changed"})
             _tell(session, context, job, model=None)
-            return False
+            return
         version = model_queries.newest(session, context.project_id) + 1
         record = Model(
             project_id=context.project_id,
             version=version,
             job_id=job.id,
-            artifact_key=key,
+            artifact_key=files.key,
             labels_used=labelled.size,
             label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
@@ -237,12 +235,12 @@ def _store(
             serve(session, pool, version)
             if project.features == loaded.project.features and featurizations.unfinished(session, project.id) is None:
                 arrays.retire_features(session, project.id, but=loaded.layout.array, generation=pool.chunk_generation)
-            for chunk in ahead:
+            for chunk in files.ahead:
                 named = replace(chunk, array=array_name(version))
                 add_chunk(session, context.project_id, named, generation=pool.chunk_generation)
         context.finish(session, {"model": model_note(record), "serving": serving})
         _tell(session, context, job, model=model_note(record))
-    return serving
+        files.keep(ahead=serving)
 
 
 def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
