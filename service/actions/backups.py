@@ -23,7 +23,7 @@ from service.db import portable
 from service.db.queries import upkeep
 from service.db.queries.upkeep import Named
 from service.db.tables import SCHEMA
-from service.storage.artifacts import committee_key, encoder_key, is_fitted, model_encoder_key
+from service.storage.artifacts import committee_key, encoder_key, is_fitted, model_encoder_key, onnx_key
 from service.storage.objects import ObjectNotFoundError, ObjectStore
 from service.storage.parts import Part, blocks, sync_folder, sync_tree, write_part
 
@@ -139,6 +139,11 @@ def object_keys(one: Named) -> tuple[str, ...]:
         if "fields" in one.row.estimator.get("features", {}):
             keys.append(model_encoder_key(one.key))
     return tuple(keys)
+
+
+def spare_keys(one: Named) -> tuple[str, ...]:
+    """The keys of objects that a row may have, made when they are wanted."""
+    return (onnx_key(one.key, one.row.classes),) if one.kind == "model" else ()
 
 
 def _is_kept(one: Named, *, derived: bool) -> bool:

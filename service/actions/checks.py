@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions import candidates, projects
-from service.actions.backups import object_keys
+from service.actions.backups import object_keys, spare_keys
 from service.actions.candidates import is_candidate
 from service.actions.predictions import chunk_of, is_record
 from service.db.queries import arrays, upkeep
@@ -96,7 +96,7 @@ def _old(objects: ObjectStore, grace_seconds: float) -> Iterator[tuple[str, floa
 
 
 def _orphans(old: Iterable[str], names: Iterable[Named], leaving: set[str], objects: ObjectStore) -> Iterator[Finding]:
-    known = {key for one in names for key in object_keys(one)}
+    known = {key for one in names for key in (*object_keys(one), *spare_keys(one))}
     for key in old:
         parts = key.split("/")
         owner = parts[1] if len(parts) >= _OWNED_PARTS else ""

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import trainings
 from service.actions.label_values import encode_classes
+from service.actions.outdated import outdate
 from service.actions.versions import serve
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import classes as queries
@@ -104,7 +105,7 @@ def _rename_models(session: Session, project_id: str, old: Sequence[str], names:
         new = [names[name] for name in model.classes if name in names]
         if model.classes == old[: len(model.classes)] and len(set(new)) == len(model.classes):
             if new != model.classes and model.artifact_key:
-                session.info.setdefault("outdated", []).append(onnx_key(model.artifact_key, model.classes))
+                outdate(session, onnx_key(model.artifact_key, model.classes))
             model.classes = new
     session.flush()
 

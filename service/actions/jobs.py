@@ -9,11 +9,12 @@ from typing import Any, Self
 from sqlalchemy.orm import Session
 
 from service.actions import events
+from service.actions.outdated import outdate
 from service.db.queries import jobs as queries
 from service.db.tables import Job, Outbox
 from service.db.types import new_id
 from service.errors import ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
-from service.queue.messages import MESSAGE_OF_KIND, QUEUE_OF_KIND, Message, Ring
+from service.queue.messages import MESSAGE_OF_KIND, QUEUE_OF_KIND, Message, PredictMessage, Ring
 from service.settings import Settings
 
 # A ring right after the commit gets this long to be claimed before the dispatcher rings again.
@@ -157,8 +158,7 @@ def claim(session: Session, job_id: str, *, lease: timedelta, now: datetime, hol
     job = queries.claim(session, job_id, token=token, lease_until=now + lease, now=now)
     if job is None:
         return None
-    message = MESSAGE_OF_KIND[job.kind].model_validate(job.payload)
-    return Claim(job.id, job.project_id, job.kind, message, job.attempt, token)
+    return Claim(job.id, job.project_id, job.kind, _message_of(job), job.attempt, token)
 
 
 def beat(session: Session, held: Claim, *, until: datetime, done: int, total: int, phase: str) -> bool:
@@ -194,6 +194,7 @@ def finish(
     """
     state = "failed" if error else "succeeded"
     progress = {} if error else {"progress_done": steps, "progress_total": steps}
+    _outdate_inputs(session, held.message)
     return queries.change_running(
         session,
         held.job_id,
@@ -266,6 +267,7 @@ def fail(session: Session, job: Job, *, now: datetime, error: dict[str, Any]) ->
         progress_phase="failed",
     )
     if ended:
+        _outdate_inputs(session, _message_of(job))
         events.job_failed(session, job, error=error, now=now)
     return ended
 
@@ -292,7 +294,19 @@ def cancel(session: Session, job: Job, *, now: datetime) -> bool:
     state = get(session, job.id).state
     if state != "cancelled":
         raise ConflictError(f"The job has already {state}.")
+    if ended:
+        _outdate_inputs(session, _message_of(job))
     return ended
+
+
+def _outdate_inputs(session: Session, message: Message) -> None:
+    """What a client sent for one job goes when it ends, however it does."""
+    if isinstance(message, PredictMessage):
+        outdate(session, message.inputs_key)
+
+
+def _message_of(job: Job) -> Message:
+    return MESSAGE_OF_KIND[job.kind].model_validate(job.payload)
 
 
 def cancel_waiting(session: Session, project_id: str, *, kinds: Collection[str], now: datetime) -> None:

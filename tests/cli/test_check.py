@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 
 from service.actions import checks, large_uploads
 from service.cli.main import main
-from service.db.tables import Example, Label, Lease, Outbox, Pool
+from service.db.tables import Example, Label, Lease, Model, Outbox, Pool
+from service.storage.artifacts import onnx_key
 from tests.support.bodies import points, upload
 from tests.support.own_models import own_model, said
 from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
+from tests.support.tables import add_rows, tabular, train
 from tests.support.working import drain
 
 PATIENCE_SECONDS = 20
@@ -238,3 +240,29 @@ def test_uploaded_predictions_cannot_be_made_again(api: Api, project_id: str, pl
     code, found = check(place, "--repair")
     assert (code, {(finding["kind"], finding["state"]) for finding in found}) == (1, {("missing-chunk", "lost")})
     assert "predictions" in found[0]["detail"]
+
+
+def test_what_a_healthy_service_makes_is_no_orphan(service: Service, project_id: str) -> None:
+    """Files that are made when they are wanted, and those of what was replaced, has failed or was cancelled."""
+    api, objects = service.api, service.runtime.objects
+    with service.runtime.database.read() as session:
+        model = session.scalars(select(Model).where(Model.project_id == project_id)).one()
+    objects.put_bytes(onnx_key(model.artifact_key, model.classes), b"made when it is wanted")
+    for end in ("succeeded", "failed", "cancelled"):
+        body = {"examples": [{"vector": [0.0, 1.0]}]}
+        path = f"/v1/projects/{project_id}/models/1/predict"
+        job_id = api.http.post(path, json=body, headers={"Prefer": "wait=0"}).json()["id"]
+        (inputs,) = objects.list(f"inputs/{project_id}/")
+        if end == "failed":
+            objects.put_bytes(inputs, b"rubbish")
+        if end == "cancelled":
+            assert api.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
+        drain(service.runtime)
+        assert api.http.get(f"/v1/jobs/{job_id}").json()["state"] == end
+        assert not objects.exists(inputs)
+    table = tabular(api)
+    for first in (0, 20):
+        add_rows(api, table, 20 + 4 * first, first=first)
+        train(api, table, 20, first=first)
+    assert len([key for key in objects.list(f"models/{table}/") if "features" in key]) == 1
+    assert check(service.place, "--grace", "0") == (0, [])

@@ -14,8 +14,10 @@ from scipy.sparse import csr_array, vstack
 from sqlalchemy.orm import Session
 
 from service.actions.arrays import add_chunk
+from service.actions.outdated import outdate
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays, jobs
+from service.storage.artifacts import encoder_key, is_fitted
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, open_dense, write_csr, write_dense
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
@@ -131,5 +133,8 @@ def collect(context: JobContext) -> None:
         oldest = jobs.oldest_pinned_generation(session, context.project_id)
         rows = arrays.take_unused(session, context.project_id, oldest=oldest, limit=1000)
         found = [chunk_of(row) for row in rows]
+        for array in sorted({chunk.array for chunk in found if is_fitted(chunk.array)}):
+            if not arrays.is_known(session, context.project_id, array):  # models have a copy of what made it
+                outdate(session, encoder_key(context.project_id, array))
     for chunk in found:
         delete_chunk(context.objects, chunk)

@@ -28,7 +28,6 @@ def run(context: JobContext) -> None:
     answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
     with context.fenced() as (session, _):
         context.finish(session, {"model_version": model.version, "predictions": answers})
-    context.objects.delete(message.inputs_key)
 
 
 def _inputs(context: JobContext, key: str, project: Project, model: Model) -> Matrix:

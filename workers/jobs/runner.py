@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import jobs, trainings
 from service.actions.jobs import Claim, Setback
+from service.actions.outdated import delete_outdated
 from service.db.queries import jobs as job_queries
 from service.db.session import Database
 from service.db.tables import Job
@@ -111,6 +112,7 @@ class Workshop:
         try:
             with self.database.write() as session:
                 _record_loss(session, loss, holder=self._holder(loss.pid), settings=self.settings)
+            delete_outdated(session, self.objects)
         except (SQLAlchemyError, UnavailableError) as error:
             _log.warning("loss_not_recorded", job_id=loss.job_id, error=str(error))
         finally:
@@ -143,6 +145,7 @@ def run(
         with database.write() as session:
             yield session
         ring(queue, session.info.get("rings", []))
+        delete_outdated(session, objects)
 
     claim = _claim(job_id, settings, write, holder)
     if claim is None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import keys
 from service.actions.keys import Caller
+from service.actions.outdated import delete_outdated
 from service.db.session import Database
 from service.errors import UnauthenticatedError, UnavailableError
 from service.queue.messages import Queue, timeouts
@@ -78,8 +79,7 @@ class Runtime:
         with self.database.write() as session:
             yield session
         ring(self.queue, session.info.get("rings", []))
-        for key in session.info.get("outdated", []):
-            self.objects.delete(key)
+        delete_outdated(session, self.objects)
 
 
 def open_runtime(settings: Settings) -> Runtime:

@@ -47,6 +47,12 @@ def features_named(session: Session, project_id: str, prefix: str) -> str | None
     return session.scalars(query.where(Chunk.retired.is_(None)).order_by(Chunk.array).limit(1)).first()
 
 
+def is_known(session: Session, project_id: str, array: str) -> bool:
+    """Whether an array has chunks, retired ones among them, or somebody fills it."""
+    query = select(Chunk.key).where(Chunk.project_id == project_id, Chunk.array == array).limit(1)
+    return session.scalars(query).first() is not None or builder(session, project_id, array) is not None
+
+
 def _features(array: Any) -> ColumnElement[bool]:
     return or_(array == "vectors", array.startswith("features:"))
 
