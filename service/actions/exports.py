@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import jobs, projects
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.tasks import task_of
 from service.db.queries import jobs as queries
@@ -48,7 +48,11 @@ def check_onnx(project: Project, model: Model) -> None:
 
 
 def ask(session: Session, project: Project, model: Model, *, now: datetime, share: int, room: jobs.Room) -> Job:
-    """The job that makes the model's ONNX file: the one that is under way or has just failed, else a new one."""
+    """The job that makes the model's ONNX file: the one that is under way or has just failed, else a new one.
+
+    Of those who ask at the same time one makes it: the pool is locked.
+    """
+    projects.lock(session, project.id)
     message = ExportMessage(version=model.version)
     found = queries.newest_of(session, project.id, kind=KIND, payload=message.model_dump(mode="json"))
     if found is not None and _answers(found, now):

@@ -1,6 +1,7 @@
 """Models that leave the service: files, cards, and why some are refused."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_a_cancelled_conversion_leaves_nothing_and_is_begun_anew(api: Api) -> No
     again = api.http.get(path(project_id))
     assert again.status_code == 202
     assert again.headers["Location"] != first
+
+
+def test_many_who_ask_at_once_make_one_job(api: Api) -> None:
+    project_id = trained(api)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: api.http.get(path(project_id), headers={"Prefer": "wait=0"}), range(20)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.headers["Location"] for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("query", ["format=pickle", "format="])
