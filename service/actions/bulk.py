@@ -130,13 +130,16 @@ class RowErrors:
         self._encode = msgspec.json.Encoder().encode_lines
         self.count = 0
         self.first: list[FieldError] = []
-        self._kept: str | None = None  # id of the list, once the object store has it
+        self._kept: tuple[str, str] | None = None  # id and key of the list, once the object store has it
+        self._saved = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._path.unlink(missing_ok=True)
+        if self._kept is not None and not self._saved:
+            self._objects.delete(self._kept[1])
 
     def add(self, errors: Iterable[FieldError]) -> None:
         """Add bad rows."""
@@ -148,26 +151,24 @@ class RowErrors:
         self.count += len(added)
         self.first += added[: _FIRST_ERRORS - len(self.first)]
 
-    def put(self, project_id: str) -> str:
-        """Put the whole list into the object store, best before a transaction; returns the id for `save`."""
-        self._kept = new_id("err")
-        self._objects.put(_list_key(project_id, self._kept), self._path)
-        return self._kept
+    def put(self, project_id: str) -> None:
+        """Put the whole list into the object store: best before the transaction of `save`, as that takes a while."""
+        if self.count and self._kept is None:
+            list_id = new_id("err")
+            key = f"errors/{project_id}/{list_id}.ndjson"
+            self._objects.put(key, self._path)
+            self._kept = list_id, key
 
     def save(self, session: Session, project_id: str, *, now: datetime) -> str | None:
         """Keep the whole list for a day; returns where it is read."""
-        if not self.count:
+        self.put(project_id)
+        if self._kept is None:
             return None
-        list_id = self._kept or self.put(project_id)
-        session.add(
-            ErrorList(id=list_id, project_id=project_id, key=_list_key(project_id, list_id), expires_at=now + KEPT)
-        )
+        list_id, key = self._kept
+        session.add(ErrorList(id=list_id, project_id=project_id, key=key, expires_at=now + KEPT))
         session.flush()
+        self._saved = True
         return f"/v1/projects/{project_id}/error-lists/{list_id}"
-
-
-def _list_key(project_id: str, list_id: str) -> str:
-    return f"errors/{project_id}/{list_id}.ndjson"
 
 
 def reject(request: BulkRequest, errors: RowErrors, *, received: int) -> RowsRejectedError:

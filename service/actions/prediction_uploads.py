@@ -77,6 +77,7 @@ def submit(request: BulkRequest, name: str, *, keep: Complete) -> Uploaded:
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=outcome.received)
         outcome.rejected, outcome.errors = errors.count, errors.first
+        errors.put(request.project_id)
 
         def complete(session: Session, stored: Uploaded) -> None:
             stored.errors_url = errors.save(session, request.project_id, now=request.clock())

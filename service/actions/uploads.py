@@ -47,6 +47,7 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
         found = example_rows.read(blocks, project, labels, spool=spool, vectors=vectors, errors=errors)
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=found.received)
+        errors.put(request.project_id)
 
         def complete(session: Session, stored: Outcome) -> Outcome:
             """Fill in the outcome and keep it, in the transaction of the effect."""

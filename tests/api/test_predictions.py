@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from service.actions import prediction_spools, prediction_uploads
 from service.api.deps.runtime import utc_now
-from service.db.queries import arrays, jobs
+from service.db.queries import arrays, jobs, projects
+from service.storage.objects import ObjectStore
 from tests.codecs.bodies import ARROW, CSV, JSON, NDJSON, PARQUET
 from tests.codecs.tables import table_body
 from tests.support.bodies import lines
@@ -356,8 +358,9 @@ def test_an_upload_that_is_overtaken_by_one_of_another_form_is_told(api: Api, mo
         return count(*args)
 
     monkeypatch.setattr(prediction_uploads, "count_missing", overtaken)
-    answer = predictions(api, project_id, said([0, 1]))
+    answer = predictions(api, project_id, [*said([0, 1]), *said([99])], mode="partial")
     assert (answer.status_code, answer.headers["Retry-After"]) == (409, "1")
+    assert list(api.runtime.objects.list("errors/")) == []
     assert models(api, project_id)[0]["version"] == 1
 
 
@@ -420,3 +423,25 @@ def test_a_lost_file_is_told(api: Api) -> None:
     for answer in (predictions(api, project_id, said([1])), api.http.get(f"/v1/projects/{project_id}/examples/e0")):
         assert answer.status_code == 500
         assert answer.json()["type"].endswith("/problems/damaged-object"), answer.text
+
+
+def test_nobody_waits_for_the_list_of_bad_rows_to_be_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = filled(api)
+    objects = type(api.runtime.objects)
+    put, written = objects.put, []
+
+    def watched(self: ObjectStore, key: str, source: Path) -> None:
+        if key.startswith("errors/"):
+            with api.runtime.write() as session:  # waits for whoever holds the pool
+                projects.lock_pool(session, project_id)
+            written.append(key)
+        put(self, key, source)
+
+    monkeypatch.setattr(objects, "put", watched)
+    answer = predictions(api, project_id, said([0, 99]), mode="partial")
+    assert (answer.status_code, answer.json()["rejected"]) == (200, 1)
+    rows = [{"id": "new", "vector": [1, 2]}, {"id": "bad", "vector": [1]}]
+    answer = api.http.post(f"/v1/projects/{project_id}/examples?mode=partial", json={"examples": rows})
+    assert (answer.status_code, answer.json()["rejected"]) == (200, 1)
+    assert sorted(api.runtime.objects.list("errors/")) == sorted(written)
+    assert len(written) == 2
