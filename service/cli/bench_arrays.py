@@ -89,5 +89,5 @@ def write(folder: Path, rows: int, columns: int, *, committee: bool) -> None:
         (folder / "committee.skops").write_bytes(trained.dump())
     P = open_memmap(folder / "P.npy", mode="w+", dtype=np.float32, shape=(rows, CLASSES))
     for start in range(0, rows, _AT_ONCE):
-        P[start : start + _AT_ONCE] = model.predict_proba(X[start : start + _AT_ONCE])
+        P[start : start + _AT_ONCE] = model.predictions(X[start : start + _AT_ONCE])
     P.flush()

@@ -113,7 +113,7 @@ class _Members:
 
     def __call__(self, tile: tuple[int, int]) -> tuple[int, int, NDArray[np.float32]]:
         start, stop = tile
-        return start, stop, self.committee.predict_proba(self.X[start:stop])
+        return start, stop, self.committee.predictions(self.X[start:stop])
 
 
 def _ask(found: Committee, X: NDArray[np.float32], file: Path) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ class Softmax:
     classes: int
     members: int = 1
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """Probabilities [n, members x classes]."""
         rng = np.random.default_rng([self.classes, self.members])
         W = rng.normal(scale=0.3, size=(self.members * self.classes, X.shape[1]))
@@ -76,8 +76,8 @@ def make_query(strategy: str, X: Matrix | None = None, **changes: Any) -> Query:
         candidates=candidates,
         classes=classes,
         features=ArrayReader(X),
-        probabilities=ArrayReader(Softmax(classes).predict_proba(X)),
-        members=ArrayReader(Softmax(classes, MEMBERS).predict_proba(X)),
+        probabilities=ArrayReader(Softmax(classes).predictions(X)),
+        members=ArrayReader(Softmax(classes, MEMBERS).predictions(X)),
         model=Softmax(classes),
         labelled=LabelledRows(labelled, labelled % classes),
         disagreement=np.log(1 + np.arange(X.shape[0]) % 3),

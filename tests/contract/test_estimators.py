@@ -12,18 +12,19 @@ from sklearn.tree import DecisionTreeClassifier
 
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from tests.learning.pools import blobs
-from tests.support.estimators import quick_params
+from tests.support.estimators import names_for, quick_params
 from workers.learning.estimators.auto import AUTO
 from workers.learning.estimators.files import ModelFileError
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
 from workers.learning.estimators.registry import TRUSTED_TYPES
+from workers.learning.estimators.regressors import REGRESSORS
 from workers.learning.estimators.training import TrainingRequest, load_model, train
 from workers.learning.featurizers.text import featurize
 
 CLASSES = ["a", "b", "c", "d"]
 
-every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+every_estimator = pytest.mark.parametrize("estimator", names_for("classification"))
 
 
 def make_request(estimator: str, **changes: Any) -> TrainingRequest:
@@ -41,14 +42,15 @@ def make_request(estimator: str, **changes: Any) -> TrainingRequest:
 
 
 def test_catalogue_and_implementations_name_the_same_estimators() -> None:
-    assert set(ESTIMATORS) == {AUTO, *IMPLEMENTATIONS}
+    assert set(names_for("classification")) == {AUTO, *IMPLEMENTATIONS}
+    assert set(names_for("regression")) == {AUTO, *REGRESSORS}
     assert all(task in ESTIMATORS[name].tasks for task, name in DEFAULT_ESTIMATORS.items())
 
 
 @every_estimator
 def test_probabilities_are_in_the_projects_class_order(estimator: str) -> None:
     request = make_request(estimator)
-    P = train(request).predict_proba(request.X)
+    P = train(request).predictions(request.X)
     assert P.shape == (60, 4)
     assert P.dtype == np.float32
     np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
@@ -61,9 +63,9 @@ def test_same_request_same_model_and_a_file_that_gives_it_back(estimator: str) -
     request = make_request(estimator)
     model, again = train(request), train(request)
     loaded = TrainedModel.load(model.dump(), class_count=4)
-    expected = model.predict_proba(request.X)
-    np.testing.assert_array_equal(again.predict_proba(request.X), expected)
-    np.testing.assert_array_equal(loaded.predict_proba(request.X), expected)
+    expected = model.predictions(request.X)
+    np.testing.assert_array_equal(again.predictions(request.X), expected)
+    np.testing.assert_array_equal(loaded.predictions(request.X), expected)
 
 
 @every_estimator
@@ -71,29 +73,29 @@ def test_hyper_parameters_are_parameters_again(estimator: str) -> None:
     request = make_request(estimator)
     model = train(request)
     again = train(replace(request, params=model.hyper_parameters))
-    np.testing.assert_array_equal(again.predict_proba(request.X), model.predict_proba(request.X))
+    np.testing.assert_array_equal(again.predictions(request.X), model.predictions(request.X))
 
 
 @every_estimator
 def test_two_classes_one_row_each(estimator: str) -> None:
     request = make_request(estimator, X=np.array([[0, 1], [1, 0]], dtype=np.float32), y=np.array([0, 3]))
-    P = train(request).predict_proba(request.X)
+    P = train(request).predictions(request.X)
     assert np.isfinite(P).all()
     assert not P[:, 1:3].any()
 
 
-@pytest.mark.parametrize("estimator", [name for name, entry in ESTIMATORS.items() if "multi_label" in entry.tasks])
+@pytest.mark.parametrize("estimator", names_for("multi_label"))
 def test_several_classes_an_example(estimator: str) -> None:
     request = make_request(estimator)
     assert isinstance(request.X, np.ndarray)
     Y = np.column_stack([request.y == 0, request.y != 2, np.zeros(60), request.X[:, 0] > 0]).astype(np.int64)
     model = train(replace(request, y=Y, task="multi_label"))
-    P = model.predict_proba(request.X)
+    P = model.predictions(request.X)
     assert P.shape == (60, 4)
     assert ((P >= 0) & (P <= 1)).all()
     assert np.mean((P[:, :2] >= 0.5) == Y[:, :2]) > 0.95
     loaded = load_model(model.dump(), task="multi_label", class_count=4)
-    np.testing.assert_array_equal(loaded.predict_proba(request.X), P)
+    np.testing.assert_array_equal(loaded.predictions(request.X), P)
 
 
 @every_estimator
@@ -109,7 +111,7 @@ def test_constant_and_huge_columns_stay_finite(estimator: str, value: float) -> 
     X = np.column_stack([request.X, np.full(60, value, dtype=np.float32)])
     model = train(replace(request, X=X))
     far = np.full((3, 5), [[3e38], [-3e38], [0]], dtype=np.float32)
-    P = model.predict_proba(np.vstack([X, far]))
+    P = model.predictions(np.vstack([X, far]))
     assert np.isfinite(P).all()
     np.testing.assert_allclose(P.sum(axis=1), 1, atol=1e-5)
 
@@ -121,16 +123,16 @@ def test_text(estimator: str) -> None:
     texts = [f"{words[code]} order {number}" for number, code in enumerate(y.tolist())]
     request = make_request(estimator, X=featurize(texts, {}), y=y, text=True, background=featurize(["order", ""], {}))
     model = train(request)
-    assert np.mean(model.predict_proba(request.X).argmax(axis=1) == y) > 0.9
-    assert np.isfinite(model.predict_proba(featurize(["unheard of", ""], {}))).all()
+    assert np.mean(model.predictions(request.X).argmax(axis=1) == y) > 0.9
+    assert np.isfinite(model.predictions(featurize(["unheard of", ""], {}))).all()
     loaded = TrainedModel.load(model.dump(), class_count=4)
-    np.testing.assert_array_equal(loaded.predict_proba(request.X), model.predict_proba(request.X))
+    np.testing.assert_array_equal(loaded.predictions(request.X), model.predictions(request.X))
 
 
 @every_estimator
 def test_text_without_words(estimator: str) -> None:
     nothing = csr_array((4, 2**10), dtype=np.float32)
-    P = train(make_request(estimator, X=nothing, y=np.array([0, 2, 0, 2]), text=True)).predict_proba(nothing)
+    P = train(make_request(estimator, X=nothing, y=np.array([0, 2, 0, 2]), text=True)).predictions(nothing)
     np.testing.assert_allclose(P[:, [0, 2]], 0.5, atol=0.35)
 
 
@@ -147,11 +149,14 @@ def test_inputs_stay_as_they_are_and_nothing_warns(estimator: str) -> None:
 
 def test_files_with_other_types_are_not_loaded() -> None:
     assert TRUSTED_TYPES == [
+        "scipy.sparse._csr.csr_matrix",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
         "sklearn.gaussian_process.kernels.ConstantKernel",
         "sklearn.gaussian_process.kernels.Product",
         "sklearn.gaussian_process.kernels.RBF",
+        "sklearn.gaussian_process.kernels.Sum",
+        "sklearn.gaussian_process.kernels.WhiteKernel",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.tree._tree.Tree",
     ]

@@ -212,7 +212,7 @@ class Broken:
 
     value: float
 
-    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+    def predictions(self, X: Any) -> NDArray[np.float32]:
         return np.full((X.shape[0], CLASSES), self.value, dtype=np.float32)
 
 

@@ -84,7 +84,7 @@ def test_the_committee_is_asked_once_and_only_when_needed(api: Api, monkeypatch:
     batch(api, project_id, k=5, strategy="vote_entropy", lease_seconds=0)
     filled = chunk_keys(api, project_id, members_name(1))
     assert len(filled) == 1
-    monkeypatch.delattr(Committee, "predict_proba")
+    monkeypatch.delattr(Committee, "predictions")
     monkeypatch.delattr(Committee, "load")
     candidates = {"strategy": "consensus_entropy", "count": 20}
     batch(api, project_id, k=5, strategy="k_center", candidates=candidates, lease_seconds=0)

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.catalog.estimators import ESTIMATORS
-from tests.support.estimators import quick_params
+from tests.support.estimators import names_for, quick_params
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
@@ -29,7 +28,7 @@ def predicted(api: Api, project_id: str, examples: list[dict[str, Any]]) -> list
     return found
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", names_for("classification"))
 def test_vectors(api: Api, name: str) -> None:
     estimator = {"name": name, "params": quick_params(name)}
     project_id = api.project(estimator=estimator, retraining={"automatic": False})
@@ -49,7 +48,7 @@ def test_vectors(api: Api, name: str) -> None:
     assert np.mean([side == ("b" if n % 2 else "a") for n, side in enumerate(sides)]) > 0.85
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", names_for("classification"))
 def test_text(api: Api, name: str) -> None:
     project_id = api.project(
         features={"type": "text", "field": "text"},
@@ -68,3 +67,20 @@ def test_text(api: Api, name: str) -> None:
     empty, known = predicted(api, project_id, [{"data": {"text": ""}}, {"data": {"text": "refund money card order"}}])
     assert sum(empty["probabilities"].values()) == pytest.approx(1)
     assert known["label"] == "a"
+
+
+@pytest.mark.parametrize("name", names_for("regression"))
+def test_numbers(api: Api, name: str) -> None:
+    estimator = {"name": name, "params": quick_params(name)}
+    project_id = api.project(task={"type": "regression"}, estimator=estimator, retraining={"automatic": False})
+    add_examples(api, project_id, 60)
+    labels = [{"example_id": f"e{n}", "label": 3 * vector_of(n)[0] + 10} for n in range(40)]
+    assert api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": labels}).status_code == 200
+    model = trained(api, project_id)
+    assert model["estimator"]["name"] == name
+    assert model["metrics"]["r2"]["value"] > 0.5
+    found = batch(api, project_id, k=5, strategy="predictive_deviation")
+    assert found["strategy"]["fallback_reason"] is None
+    told = predicted(api, project_id, [{"vector": vector_of(n)} for n in range(40, 60)])
+    assert np.mean([abs(one["mean"] - 3 * vector_of(n)[0] - 10) for n, one in enumerate(told, 40)]) < 1.5
+    assert all(one["spread"] >= 0 for one in told)

@@ -11,9 +11,10 @@ from service.catalog.estimators import ESTIMATORS
 from service.catalog.parameters import resolve
 from tests.learning.pools import blobs
 from tests.support.estimators import pipeline_of
-from workers.learning.estimators.auto import FOLDS, candidates, choose
+from workers.learning.estimators.auto import FOLDS, candidates, candidates_of_numbers, choose
 from workers.learning.estimators.committee import train_committee
 from workers.learning.estimators.registry import ESTIMATORS as IMPLEMENTATIONS
+from workers.learning.estimators.regressors import REGRESSORS
 from workers.learning.estimators.training import DEFAULT_BUDGET_SECONDS, TrainingRequest, train
 from workers.learning.featurizers.text import featurize
 from workers.learning.metrics import cross_validated_probabilities
@@ -39,8 +40,8 @@ class Candidates:
 def test_the_least_log_loss_wins() -> None:
     choice = Candidates({"first": 0.5, "second": 0.4, "third": 0.45}).chosen()
     assert choice.estimator == "second"
-    assert list(choice.log_loss) == ["first", "second", "third"]
-    assert choice.log_loss["second"] == pytest.approx(0.4, abs=0.05)
+    assert list(choice.losses) == ["first", "second", "third"]
+    assert choice.losses["second"] == pytest.approx(0.4, abs=0.05)
     assert choice.left_out == ()
 
 
@@ -58,14 +59,14 @@ def test_what_does_not_end_in_time_is_left_out_with_all_behind_it() -> None:
     slow = Candidates({"first": 0.9, "second": 0.5, "third": 0.1, "fourth": 0.0}, {"first": 0.5, "third": 2.0})
     choice = slow.chosen(budget=5.0)
     assert (choice.estimator, choice.left_out) == ("second", ("third", "fourth"))
-    assert "third" not in choice.log_loss
+    assert "third" not in choice.losses
     assert slow.judged.count("third") == 2  # the third fold began no more
     assert slow.judged.count("fourth") == 0
 
 
 def test_the_first_is_judged_whatever_the_budget() -> None:
     choice = Candidates({"first": 0.9, "second": 0.1}, {"first": 10.0}).chosen(budget=0.1)
-    assert choice.as_params() == {
+    assert choice.as_params("log_loss") == {
         "estimator": "first",
         "log_loss": {"first": pytest.approx(0.9, abs=0.05)},
         "left_out": ["second"],
@@ -104,7 +105,7 @@ def test_rings_are_not_left_to_a_line_and_lines_are() -> None:
     assert chosen["estimator"] in {"knn", "gaussian_process", "extra_trees"}
     assert chosen["log_loss"][chosen["estimator"]] < chosen["log_loss"]["logistic_regression"] - 0.3
     far, truth = rings(500, seed=1)
-    assert np.mean(model.predict_proba(far).argmax(axis=1) == truth) > 0.95
+    assert np.mean(model.predictions(far).argmax(axis=1) == truth) > 0.95
     rng = np.random.default_rng(2)
     X = rng.normal(size=(200, 20)).astype(np.float32)
     y = (X.sum(axis=1) + rng.normal(size=200) > 0).astype(np.int64)
@@ -154,4 +155,31 @@ def test_text_is_compared_too() -> None:
     X = featurize(texts, {"max_ngram": 1})
     model = train(TrainingRequest(X=X, y=y, classes=["a", "b"], estimator="auto", text=True, background=X))
     assert list(model.hyper_parameters["log_loss"]) == ["logistic_regression", "linear_svm", "naive_bayes"]
-    assert np.mean(model.predict_proba(X).argmax(axis=1) == y) > 0.95
+    assert np.mean(model.predictions(X).argmax(axis=1) == y) > 0.95
+
+
+def numbers(rows: int, noise: float) -> TrainingRequest:
+    """Values on a slope in two columns."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(rows, 2)).astype(np.float32)
+    y = X @ np.array([3.0, -2.0]) + rng.normal(scale=noise, size=rows)
+    return TrainingRequest(X=X, y=y, classes=[], task="regression", estimator="auto", seed=1)
+
+
+def test_of_numbers_the_least_squared_error_wins() -> None:
+    model = train(numbers(80, noise=0.1))
+    chosen = model.hyper_parameters
+    assert chosen["estimator"] in {"bayesian_ridge", "gaussian_process"}
+    assert list(chosen["squared_error"]) == list(candidates_of_numbers(labels=80, columns=2))
+    assert chosen["squared_error"]["random_forest"] > 2 * chosen["squared_error"]["bayesian_ridge"]
+    again = train(replace(numbers(80, noise=0.1), params=chosen))
+    np.testing.assert_array_equal(again.predictions(numbers(80, noise=0.1).X), model.predictions(numbers(80, 0.1).X))
+
+
+def test_few_numbers_are_not_compared() -> None:
+    assert train(numbers(19, noise=0.1)).hyper_parameters["estimator"] == "random_forest"
+    many = candidates_of_numbers(labels=1000, columns=4)
+    assert "hist_gradient_boosting" in many
+    assert "gaussian_process" not in many
+    assert "hist_gradient_boosting" not in candidates_of_numbers(labels=1000, columns=1000)
+    assert set(many) <= set(REGRESSORS)

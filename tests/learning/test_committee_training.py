@@ -47,8 +47,8 @@ def texts() -> TrainingRequest:
 def assert_as_alone(found: Committee, request: TrainingRequest) -> None:
     """Together the members say what each says alone."""
     X = request.X
-    P = found.predict_proba(X).reshape(X.shape[0], found.size, len(CLASSES))
-    alone = [TrainedModel(pipeline, len(CLASSES)).predict_proba(X) for pipeline in found.pipelines]
+    P = found.predictions(X).reshape(X.shape[0], found.size, len(CLASSES))
+    alone = [TrainedModel(pipeline, len(CLASSES)).predictions(X) for pipeline in found.pipelines]
     np.testing.assert_allclose(P, np.stack(alone, axis=1), atol=1e-6)
     np.testing.assert_allclose(P.sum(axis=2), 1, atol=1e-5)
     assert not P[:, :, 1].any()
@@ -63,7 +63,7 @@ def test_members_disagree_and_the_file_gives_them_back(estimator: str, kind: Kin
     assert found.size == 4
     assert_as_alone(found, request)
     loaded = Committee.load(found.dump(), class_count=4)
-    np.testing.assert_array_equal(loaded.predict_proba(request.X), found.predict_proba(request.X))
+    np.testing.assert_array_equal(loaded.predictions(request.X), found.predictions(request.X))
 
 
 @every_kind
@@ -81,10 +81,10 @@ def test_text_goes_through_shared_steps_once(kind: Kind, monkeypatch: pytest.Mon
         return original(self, X)
 
     monkeypatch.setattr(first, "transform", counted)
-    P = loaded.predict_proba(request.X)
+    P = loaded.predictions(request.X)
     assert len(seen) == len({tuple(id(step) for _, step in pipeline.steps[:-1]) for pipeline in found.pipelines})
     assert len({id(pipeline[0]) for pipeline in found.pipelines}) == 1
-    np.testing.assert_array_equal(P, found.predict_proba(request.X))
+    np.testing.assert_array_equal(P, found.predictions(request.X))
     assert is_sparse(request.X)
 
 
@@ -94,9 +94,9 @@ def test_same_labels_same_committee(estimator: str, kind: Kind) -> None:
     request = make_request(estimator)
     one = train_committee(request, count=3, kind=kind, parallel=Parallel())
     again = train_committee(request, count=3, kind=kind, parallel=Parallel("threads", 3))
-    np.testing.assert_array_equal(again.predict_proba(request.X), one.predict_proba(request.X))
+    np.testing.assert_array_equal(again.predictions(request.X), one.predictions(request.X))
     other = train_committee(replace(request, seed=5), count=3, kind=kind, parallel=Parallel())
-    assert (other.predict_proba(request.X) != one.predict_proba(request.X)).any()
+    assert (other.predictions(request.X) != one.predictions(request.X)).any()
 
 
 class Elsewhere(Parallel):
@@ -112,7 +112,7 @@ def test_members_from_other_processes_share_their_steps_again() -> None:
     request = texts()
     found = train_committee(request, count=2, kind="bootstrap", parallel=Elsewhere())
     same = train_committee(request, count=2, kind="bootstrap", parallel=Parallel())
-    np.testing.assert_array_equal(found.predict_proba(request.X), same.predict_proba(request.X))
+    np.testing.assert_array_equal(found.predictions(request.X), same.predictions(request.X))
     assert found.pipelines[0][0] is found.pipelines[1][0]
 
 
@@ -124,7 +124,7 @@ def test_estimators_come_in_turn_first_on_all_labels() -> None:
     assert len(set(kinds[:turn])) == turn - 1  # a linear machine becomes a logistic regression
     assert kinds[turn:] == kinds[:2]
     plain = train(make_request(params={}))
-    np.testing.assert_allclose(found.predict_proba(request.X)[:, :4], plain.predict_proba(request.X), atol=1e-5)
+    np.testing.assert_allclose(found.predictions(request.X)[:, :4], plain.predictions(request.X), atol=1e-5)
 
 
 @given(seed=st.integers(0, 2**32), counts=st.lists(st.integers(0, 6), min_size=2, max_size=8))
@@ -149,9 +149,9 @@ def test_rows_that_overflow_float32_are_finite() -> None:
     request = make_request()
     found = train_committee(request, count=3, kind="bootstrap", parallel=Parallel())
     far = np.vstack([request.X[:5], np.full((2, request.X.shape[1]), 3e38, dtype=np.float32)])
-    P = found.predict_proba(far)
+    P = found.predictions(far)
     assert np.isfinite(P).all()
-    np.testing.assert_allclose(P[:5], found.predict_proba(request.X[:5]), atol=1e-6)
+    np.testing.assert_allclose(P[:5], found.predictions(request.X[:5]), atol=1e-6)
 
 
 def test_no_fit_warns_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_no_fit_warns_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     # Far from converged after the first limit, in all threads at once; and as many classes as rows.
     request = make_request(params={"C": 1e6}, y=np.arange(60), classes=[str(code) for code in range(60)])
     found = train_committee(request, count=6, kind="bootstrap", parallel=Parallel("threads", 3))
-    assert np.isfinite(found.predict_proba(request.X)).all()
+    assert np.isfinite(found.predictions(request.X)).all()
 
 
 def test_one_class_is_refused() -> None:

@@ -65,7 +65,7 @@ def test_scores_become_as_good_probabilities_as_those_of_logistic_regression(est
     X, y = overlapping(900, classes)
     names = [str(code) for code in range(classes)]
     request = TrainingRequest(X=X[:300], y=y[:300], classes=names, seed=1)
-    found = [train(replace(request, estimator=name)).predict_proba(X[300:]) for name in (estimator, request.estimator)]
+    found = [train(replace(request, estimator=name)).predictions(X[300:]) for name in (estimator, request.estimator)]
     loss, usual = (-np.log(P[np.arange(600), y[300:]]).mean() for P in found)
     assert loss < 1.1 * usual
 
@@ -76,13 +76,13 @@ def test_a_gaussian_process_of_many_rows_learns_from_a_sample_that_has_every_cla
     request = TrainingRequest(X=X, y=y, classes=["a", "b", "c"], estimator="gaussian_process", params={"max_rows": 20})
     model = train(request)
     assert model.hyper_parameters["rows"] in {20, 21}
-    P = model.predict_proba(X)
+    P = model.predictions(X)
     assert np.isfinite(P).all()
     assert (P > 0).all()
     first, *_ = pipeline_of(model)[-1].base_estimator_.estimators_
     assert np.sum(first.y_train_) == pytest.approx(10, abs=1)
-    np.testing.assert_array_equal(train(request).predict_proba(X), P)
-    assert (train(replace(request, seed=1)).predict_proba(X) != P).any()
+    np.testing.assert_array_equal(train(request).predictions(X), P)
+    assert (train(replace(request, seed=1)).predictions(X) != P).any()
     assert train(replace(request, params={"max_rows": 400})).hyper_parameters["rows"] == 400
 
 
@@ -109,8 +109,8 @@ def test_balanced_classes_find_more_of_the_rare_one(estimator: str) -> None:
     kept = np.flatnonzero((y == 0) | (np.arange(400) % 10 == 1))
     params = {**quick_params(estimator), **({"min_samples_leaf": 5} if "tree" in estimator or "f" in estimator else {})}
     request = TrainingRequest(X=X[kept], y=y[kept], classes=["a", "b"], estimator=estimator, params=params)
-    plain = train(request).predict_proba(X)[:, 1].sum()
-    balanced = train(replace(request, params={**params, "class_weight": "balanced"})).predict_proba(X)[:, 1].sum()
+    plain = train(request).predictions(X)[:, 1].sum()
+    balanced = train(replace(request, params={**params, "class_weight": "balanced"})).predictions(X)[:, 1].sum()
     assert balanced > 1.1 * plain
 
 
@@ -127,7 +127,7 @@ def test_dense_estimators_see_texts_by_what_the_pool_tells(estimator: str) -> No
     learnt = learn(request)
     model = train(replace(request, learnt=learnt))
     assert pipeline_of(model)[-1].n_features_in_ == 8
-    assert np.mean(model.predict_proba(X[20:]).argmax(axis=1) == y[20:]) > 0.95
+    assert np.mean(model.predictions(X[20:]).argmax(axis=1) == y[20:]) > 0.95
     few = train(replace(request, background=X[:4]))  # too few rows to learn dimensions from
     assert "projection" in pipeline_of(few).named_steps
-    assert np.isfinite(few.predict_proba(X)).all()
+    assert np.isfinite(few.predictions(X)).all()

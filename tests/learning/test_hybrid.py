@@ -178,7 +178,7 @@ def test_uncertainty_herding_adapts_to_the_labels() -> None:
 class _Sign:
     """Class 1 where the mean of the columns is above zero."""
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         P = 1 / (1 + np.exp(-np.asarray(X.mean(axis=1), dtype=np.float64)))
         return np.column_stack([1 - P, P]).astype(np.float32)
 
@@ -190,7 +190,7 @@ def fickle_pool() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     X -= X.mean(axis=0)
     X[:60] -= 0.99 * X[:60].mean(axis=1, keepdims=True)
     X[60:] = np.where(rng.random((30, 1)) < 0.5, -1, 1) * (3 + rng.random((30, 8)))
-    return X, _Sign().predict_proba(X)
+    return X, _Sign().predictions(X)
 
 
 @pytest.mark.parametrize("convert", [np.asarray, csr_array], ids=["dense", "sparse"])

@@ -26,7 +26,7 @@ def test_folded_weights_agree_with_the_pipeline(classes: int, offset: float) -> 
     X, y = blobs(600, classes, rng, columns=16)
     X = X + np.float32(offset)
     model = fit(X[:100], y[:100], classes)
-    np.testing.assert_allclose(model.predict_proba(X), model.pipeline.predict_proba(X.astype(np.float64)), atol=1e-5)
+    np.testing.assert_allclose(model.predictions(X), model.pipeline.predict_proba(X.astype(np.float64)), atol=1e-5)
 
 
 def test_folding_is_left_out_where_float32_would_be_inexact() -> None:
@@ -38,7 +38,7 @@ def test_folding_is_left_out_where_float32_would_be_inexact() -> None:
 def test_units_of_the_columns_do_not_matter_to_a_table() -> None:
     X, y = blobs(90, 3, np.random.default_rng(1))
     scaled = X * np.array([1e-3, 1, 10, 1e5], dtype=np.float32)
-    plain, other = (fit(data, y, 3, scaling="columns").predict_proba(data) for data in (X, scaled))
+    plain, other = (fit(data, y, 3, scaling="columns").predictions(data) for data in (X, scaled))
     np.testing.assert_allclose(plain, other, atol=1e-3)
     assert fit(scaled, y, 3).hyper_parameters["scaling"] == "columns"
     assert fit(X, y, 3).hyper_parameters["scaling"] == "shared"
@@ -59,7 +59,7 @@ def test_blocks_cover_the_asked_rows_in_order(monkeypatch: pytest.MonkeyPatch) -
     model = fit(X, y, 3)
     blocks = list(predict_blocks(model, ArrayReader(X), 10, 200, Parallel("threads", 2)))
     assert [(start, stop) for start, stop, _ in blocks] == [(10, 64), (64, 128), (128, 192), (192, 200)]
-    np.testing.assert_allclose(np.concatenate([P for _, _, P in blocks]), model.predict_proba(X[10:200]), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([P for _, _, P in blocks]), model.predictions(X[10:200]), atol=1e-6)
 
 
 def test_texts_fitted_in_few_dimensions_have_the_weights_of_all_terms() -> None:
@@ -70,7 +70,7 @@ def test_texts_fitted_in_few_dimensions_have_the_weights_of_all_terms() -> None:
     model, _ = fit_logistic_regression(Preprocessed([], X), y, {"C": 5.0}, 0)
     plain = LogisticRegression(C=5.0, tol=1e-6, max_iter=2_000).fit(X, y)
     np.testing.assert_allclose(model.coef_, plain.coef_, atol=2e-3)
-    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), atol=2e-3)
+    np.testing.assert_allclose(model.predictions(X), plain.predictions(X), atol=2e-3)
     assert model.n_features_in_ == 2_000
 
 

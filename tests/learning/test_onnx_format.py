@@ -29,7 +29,7 @@ def check(request: TrainingRequest, X: NDArray[np.float32]) -> None:
     model = train(request)
     assert isinstance(model, TrainedModel)
     labels, P = run(to_onnx(model, request.classes, name="test-1"), X)
-    expected = model.predict_proba(X)
+    expected = model.predictions(X)
     np.testing.assert_allclose(P, expected, atol=1e-5, rtol=0)
     best = np.sort(expected, axis=1)
     clear = best[:, -1] - best[:, -2] > 1e-5

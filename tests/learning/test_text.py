@@ -42,7 +42,7 @@ def test_words_that_no_label_has_change_no_prediction() -> None:
             text=True,
         )
     )
-    short, long, nothing = model.predict_proba(pool)
+    short, long, nothing = model.predictions(pool)
     np.testing.assert_allclose(long, short, atol=1e-6)
     assert short[1] > 0.8
     np.testing.assert_allclose(nothing, 0.5, atol=0.05)
@@ -59,8 +59,8 @@ def test_words_that_go_together_in_the_pool_tell_what_labels_do_not() -> None:
     X = featurize(texts, {"max_ngram": 1})
     request = TrainingRequest(X=X[:6], y=y[:6], classes=["money", "animals"], background=X, text=True)
     request = replace(request, params={"latent": 8})
-    right = np.mean(train(request).predict_proba(X).argmax(axis=1) == y)
-    alone = np.mean(train(replace(request, params={"latent": 0})).predict_proba(X).argmax(axis=1) == y)
+    right = np.mean(train(request).predictions(X).argmax(axis=1) == y)
+    alone = np.mean(train(replace(request, params={"latent": 0})).predictions(X).argmax(axis=1) == y)
     assert right > 0.99
     assert alone < 0.9
 
@@ -70,7 +70,7 @@ def test_what_is_learnt_without_labels_can_be_shared() -> None:
     X = featurize(texts, {"max_ngram": 1})
     request = TrainingRequest(X=X[:30], y=y[:30], classes=["money", "animals"], background=X, text=True)
     shared = train(replace(request, learnt=learn(request), background=None))
-    np.testing.assert_array_equal(shared.predict_proba(X), train(request).predict_proba(X))
+    np.testing.assert_array_equal(shared.predictions(X), train(request).predictions(X))
 
 
 def test_the_pool_weighs_less_the_more_labels_there_are() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.parameters import resolve
+from service.catalog.tasks import Task
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.training import Trained
 
@@ -12,7 +13,13 @@ _QUICK: Mapping[str, Mapping[str, Any]] = {
     "random_forest": {"n_estimators": 10},
     "extra_trees": {"n_estimators": 10},
     "hist_gradient_boosting": {"max_iter": 10},
+    "mlp": {"max_iter": 60},
 }
+
+
+def names_for(task: Task) -> list[str]:
+    """The estimators that serve a task."""
+    return [name for name, entry in ESTIMATORS.items() if task in entry.tasks]
 
 
 def quick_params(estimator: str) -> dict[str, Any]:

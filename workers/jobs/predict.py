@@ -25,7 +25,7 @@ def run(context: JobContext) -> None:
     X = _inputs(context, message.inputs_key, project, model)
     task = task_of(project.task)
     trained = open_model(context, model, task, X[:1])
-    answers = [prediction(task, model.classes, p) for p in trained.predict_proba(X).tolist()]
+    answers = [prediction(task, model.classes, p) for p in trained.predictions(X).tolist()]
     with context.fenced() as (session, _):
         context.finish(session, {"model_version": model.version, "predictions": answers})
 

@@ -30,7 +30,7 @@ class _Predict:
     features: ChunkReader
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
-        return self.model.predict_proba(self.features.read(start, stop))
+        return self.model.predictions(self.features.read(start, stop))
 
 
 def predictions_reader(

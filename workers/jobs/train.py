@@ -182,7 +182,7 @@ def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: Chu
     rng = np.random.default_rng(request.seed)
     for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
         if rows.size:
-            return described(model.predict_proba(reader.take(rows.rows)), rows, request.task, rng, method=method)
+            return described(model.predictions(reader.take(rows.rows)), rows, request.task, rng, method=method)
     same = replace(request, params={**request.params, **model.hyper_parameters})
     P = cross_validated_probabilities(same, _FOLDS)
     return described(P, parts.train, request.task, rng, method="cross_validation")

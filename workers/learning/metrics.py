@@ -103,7 +103,7 @@ class _HeldOut:
         rest = np.setdiff1d(np.arange(len(request.y)), rows, assume_unique=True)
         if nothing_to_learn(request.y[rest], request.task):
             return np.tile(_constant(request.y[rest], request), (rows.size, 1))
-        return train(replace(request, X=request.X[rest], y=request.y[rest])).predict_proba(request.X[rows])
+        return train(replace(request, X=request.X[rest], y=request.y[rest])).predictions(request.X[rows])
 
 
 def _constant(y: NDArray[Any], request: TrainingRequest) -> NDArray[np.float32]:

@@ -321,10 +321,10 @@ class _CheckedModel:
 
     model: Predictor
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """What the model gives.
 
         Raises:
             FloatingPointError: when one is not a number.
         """
-        return numbers(self.model.predict_proba(X))
+        return numbers(self.model.predictions(X))

@@ -20,7 +20,7 @@ class _Predict:
 
     def __call__(self, block: tuple[int, int]) -> tuple[int, int, NDArray[np.float32]]:
         start, stop = block
-        return start, stop, self.model.predict_proba(self.features.read(start, stop))
+        return start, stop, self.model.predictions(self.features.read(start, stop))
 
 
 def predict_blocks(

@@ -136,7 +136,7 @@ def _score(simulation: Simulation, model: Trained | None, labelled: Rows) -> flo
     if model is None:
         guesses = np.broadcast_to(simulation.y[labelled[0]], truth.shape)
     else:
-        guesses = _GUESS[simulation.task](model.predict_proba(simulation.X_test))
+        guesses = _GUESS[simulation.task](model.predictions(simulation.X_test))
     return _SCORE[simulation.score](truth, guesses)
 
 
@@ -187,4 +187,4 @@ def _members(simulation: Simulation, model: Trained | None, labelled: Rows) -> A
         return None
     request = replace(simulation.request(labelled), params=model.hyper_parameters)
     committee = train_committee(request, count=_MEMBERS, kind="bootstrap", parallel=Parallel())
-    return ArrayReader(committee.predict_proba(simulation.X))
+    return ArrayReader(committee.predictions(simulation.X))

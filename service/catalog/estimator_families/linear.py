@@ -1,7 +1,7 @@
 """Straight lines between the classes."""
 
 from service.catalog.entries import EstimatorEntry, schema_of
-from service.catalog.estimator_families.shared import CLASS_WEIGHT, CLASSES, COMMITTEE, LATENT, SCALING
+from service.catalog.estimator_families.shared import CLASS_WEIGHT, CLASSES, COMMITTEE, LATENT, LATENT_ALONE, SCALING
 
 ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
@@ -24,6 +24,13 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
             **CLASS_WEIGHT,
             **COMMITTEE,
         ),
+    ),
+    EstimatorEntry(
+        name="bayesian_ridge",
+        tasks=("regression",),
+        summary="Bayesian linear regression of numbers: the penalty and the noise are learnt, and the spread tells "
+        "where labels lack. The quickest, and hard to beat with few labels.",
+        parameters=schema_of(**SCALING, **LATENT_ALONE),
     ),
     EstimatorEntry(
         name="linear_svm",

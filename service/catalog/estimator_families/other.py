@@ -2,12 +2,15 @@
 
 from service.catalog.entries import EstimatorEntry, schema_of
 from service.catalog.estimator_families.shared import CLASS_WEIGHT, CLASSES, COMMITTEE, LATENT, LATENT_ALONE, SCALING
+from service.catalog.tasks import EVERY_TASK
 
 ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="auto",
-        summary="The one of several that predicts held-out labels best, by cross-validated log-loss. Logistic "
-        "regression while labels are few, and unless another is better by more than chance.",
+        tasks=("classification", "regression"),
+        summary="The one of several that predicts held-out labels best, by cross-validated log-loss; of numbers by "
+        "squared error. Logistic regression (of numbers, a random forest) while labels are few, and unless another is "
+        "better by more than chance.",
         parameters=schema_of(
             budget_seconds={
                 "type": "number",
@@ -15,7 +18,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
                 "maximum": 600,
                 "default": 5.0,
                 "description": "Processor time of the comparison. Estimators that it does not suffice for are left "
-                "out; the model's `estimator.chosen` tells which, and the log-loss of the others.",
+                "out; the model's `estimator.chosen` tells which, and the losses of the others.",
             },
             **SCALING,
             **LATENT,
@@ -51,8 +54,9 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="knn",
         onnx=True,
-        tasks=CLASSES,
-        summary="Votes of the nearest labelled examples. Each prediction compares with every label.",
+        tasks=EVERY_TASK,
+        summary="Votes of the nearest labelled examples. Each prediction compares with every label. Of numbers, ten "
+        "means on samples of the labels.",
         parameters=schema_of(
             n_neighbors={
                 "type": "integer",
@@ -80,7 +84,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     ),
     EstimatorEntry(
         name="gaussian_process",
-        tasks=CLASSES,
+        tasks=EVERY_TASK,
         summary="Gaussian process with a smooth kernel chosen by marginal likelihood. For few labels and small pools: "
         "it learns from a random sample of at most `max_rows` labels.",
         parameters=schema_of(
@@ -100,8 +104,9 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="mlp",
         onnx=True,
-        tasks=CLASSES,
-        summary="Neural network of one to three small layers. For hundreds of labels or more.",
+        tasks=EVERY_TASK,
+        summary="Neural network of one to three small layers. For hundreds of labels or more. Of numbers, ten of them "
+        "on samples of the labels.",
         parameters=schema_of(
             units={
                 "type": "integer",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from service.catalog.entries import EstimatorEntry, Schema, schema_of
-from service.catalog.estimator_families.shared import CLASS_WEIGHT, CLASSES, COMMITTEE, LATENT, LATENT_ALONE
+from service.catalog.estimator_families.shared import CLASS_WEIGHT, COMMITTEE, LATENT, LATENT_ALONE
 from service.catalog.tasks import EVERY_TASK
 
 _TREES: Mapping[str, Schema] = {
@@ -41,15 +41,15 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
     EstimatorEntry(
         name="extra_trees",
         onnx=True,
-        tasks=CLASSES,
+        tasks=EVERY_TASK,
         summary="Extremely randomised trees. Like a random forest; quicker to train and smoother.",
         parameters=schema_of(**_TREES, **LATENT, **CLASS_WEIGHT, **COMMITTEE),
     ),
     EstimatorEntry(
         name="hist_gradient_boosting",
-        tasks=CLASSES,
+        tasks=EVERY_TASK,
         summary="Gradient boosting over binned columns. For tables with hundreds of labels or more; one tree for each "
-        "class and step, so slow with many classes.",
+        "class and step, so slow with many classes. Of numbers ten of them, on samples of the labels.",
         parameters=schema_of(
             max_iter={
                 "type": "integer",

@@ -1,4 +1,4 @@
-"""Which estimator suits the labels: cross-validated log-loss of a short list, within a budget of time."""
+"""Which estimator suits the labels: the cross-validated loss of a short list, within a budget of time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,11 @@ _LABELS_PER_CLASS = 10
 _MANY_LABELS = 300
 _MANY_CLASSES = 10
 _MOST_HISTOGRAMS = 500
+_FEWEST_NUMBERS = 20
+_MOST_BOOSTED = 100  # columns of ten ensembles, a fold of which takes a second or two
 
 Losses = Callable[[str, int], NDArray[np.float64]]
-"""The log-loss of each row of a fold, by a candidate that was trained on the other folds."""
+"""The loss of each row of a fold, by a candidate that was trained on the other folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +29,18 @@ class Choice:
 
     Attributes:
         estimator: its name.
-        log_loss: of each candidate that was judged, in the order of the list.
+        losses: of each candidate that was judged, in the order of the list.
         left_out: candidates that the budget did not suffice for.
     """
 
     estimator: str
-    log_loss: dict[str, float]
+    losses: dict[str, float]
     left_out: tuple[str, ...]
 
-    def as_params(self) -> dict[str, Any]:
-        """As hyper-parameters of the model; `estimator` there makes the choice again."""
-        scores = {name: round(loss, 4) for name, loss in self.log_loss.items()}
-        return {"estimator": self.estimator, "log_loss": scores, "left_out": list(self.left_out)}
+    def as_params(self, measure: str) -> dict[str, Any]:
+        """As hyper-parameters of the model, with the name of the loss; `estimator` there makes the choice again."""
+        scores = {name: round(loss, 4) for name, loss in self.losses.items()}
+        return {"estimator": self.estimator, measure: scores, "left_out": list(self.left_out)}
 
 
 def candidates(*, text: bool, labels: int, classes: int, columns: int) -> tuple[str, ...]:
@@ -54,6 +56,15 @@ def candidates(*, text: bool, labels: int, classes: int, columns: int) -> tuple[
     boosting = ("hist_gradient_boosting",) if columns * classes <= _MOST_HISTOGRAMS else ()
     slow = () if labels < _MANY_LABELS else ("mlp", *boosting)
     return ("logistic_regression", *others, *(("gaussian_process",) if few and not text else ()), *slow)
+
+
+def candidates_of_numbers(*, labels: int, columns: int) -> tuple[str, ...]:
+    """As `candidates`, of numbers."""
+    if labels < _FEWEST_NUMBERS:
+        return ("random_forest",)
+    few = ("gaussian_process",) if labels <= _MANY_LABELS else ()
+    boosting = ("hist_gradient_boosting",) if columns <= _MOST_BOOSTED and labels >= _MANY_LABELS else ()
+    return ("random_forest", "bayesian_ridge", *few, "knn", "extra_trees", *boosting)
 
 
 def choose(names: Sequence[str], losses: Losses, *, budget_seconds: float, clock: Callable[[], float]) -> Choice:

@@ -14,7 +14,7 @@ from workers.learning.estimators.files import ModelFileError, read_members
 from workers.learning.estimators.linear import LinearForm
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.preprocessing import Preprocessed
-from workers.learning.estimators.registry import ESTIMATORS
+from workers.learning.estimators.registry import form_of
 from workers.learning.estimators.training import TrainingRequest, fit, learn, prepare, settled, tolerant
 from workers.learning.matrices import Matrix, Rows, is_sparse
 from workers.learning.parallel import Parallel, single_threaded
@@ -42,7 +42,7 @@ class Committee:
         """Number of members."""
         return len(self.pipelines)
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """Class probabilities [n, members x class_count] of rows `X` [n, d], member by member, as a model gives them.
 
         All linear members together are one product.
@@ -91,7 +91,7 @@ class Committee:
         if not np.isfinite(P.sum()):
             rows = np.flatnonzero(~np.isfinite(P).all(axis=1))
             models = [TrainedModel(self.pipelines[place], self.class_count) for place in places]
-            P[rows] = np.concatenate([model.predict_proba(X[rows]) for model in models], axis=1)
+            P[rows] = np.concatenate([model.predictions(X[rows]) for model in models], axis=1)
         return P
 
     def _fill(self, P: NDArray[np.float32], X: Matrix, places: Sequence[int]) -> None:
@@ -100,12 +100,12 @@ class Committee:
         for place in places:
             pipeline = self.pipelines[place]
             if not is_sparse(X) or len(pipeline) == 1:
-                P[:, place] = TrainedModel(pipeline, self.class_count).predict_proba(X)
+                P[:, place] = TrainedModel(pipeline, self.class_count).predictions(X)
                 continue
             steps = tuple(id(step) for _, step in pipeline.steps[:-1])
             if steps not in transformed:
                 transformed[steps] = pipeline[:-1].transform(X)
-            P[:, place] = TrainedModel(pipeline[-1:], self.class_count).predict_proba(transformed[steps])
+            P[:, place] = TrainedModel(pipeline[-1:], self.class_count).predictions(transformed[steps])
 
 
 def train_committee(request: TrainingRequest, *, count: int, kind: Kind, parallel: Parallel) -> Committee:
@@ -126,9 +126,9 @@ def train_committee(request: TrainingRequest, *, count: int, kind: Kind, paralle
     with single_threaded(), tolerant():
         request = settled(replace(request, y=y, learnt=request.learnt or learn(request)))
         requests = _members(request, count, kind)
-        by_form = {ESTIMATORS[member.estimator].form: member for member, _ in requests}
+        by_form = {form_of(member.estimator, member.task): member for member, _ in requests}
         prepared = {form: prepare(member) for form, member in by_form.items()}
-        work = [_Member(member, prepared[ESTIMATORS[member.estimator].form], rows) for member, rows in requests]
+        work = [_Member(member, prepared[form_of(member.estimator, member.task)], rows) for member, rows in requests]
         estimators = list(parallel.map(_fit_member, work))
     pipelines = (
         Pipeline([*member.prepared.steps, ("estimator", estimator)])

@@ -11,8 +11,8 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from workers.learning.estimators.base import Implementation
 from workers.learning.estimators.preprocessing import Form, Preprocessed
 
-_AMPLITUDE = (1e-2, 1e3)
-_LENGTH = (1e-2, 1e2)  # rows have a mean squared length of 1
+AMPLITUDE = (1e-2, 1e3)
+LENGTH = (1e-2, 1e2)  # rows have a mean squared length of 1
 
 
 def fit_gaussian_process(
@@ -25,7 +25,7 @@ def fit_gaussian_process(
     """
     rows = _sample(y, params.get("max_rows", 300), np.random.default_rng(seed))
     model = GaussianProcessClassifier(
-        ConstantKernel(1.0, _AMPLITUDE) * RBF(1.0, _LENGTH),
+        ConstantKernel(1.0, AMPLITUDE) * RBF(1.0, LENGTH),
         random_state=np.random.RandomState(seed % 2**32),
         n_jobs=1,
     )

@@ -29,7 +29,7 @@ class TrainedModel:
     class_count: int
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """Class probabilities [n, class_count] of rows `X` [n, d], 0 for classes without labels.
 
         Raises:

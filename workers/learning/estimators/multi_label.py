@@ -26,7 +26,7 @@ class MultiLabelModel:
     members: tuple[Pipeline | float, ...]
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """The probability [n, classes] of each class by itself, of rows `X` [n, d].
 
         Raises:
@@ -53,5 +53,5 @@ class MultiLabelModel:
 
 
 def _positive(pipeline: Pipeline, X: Matrix) -> NDArray[np.float32]:
-    P: NDArray[np.float32] = TrainedModel(pipeline, 2).predict_proba(X)[:, 1]
+    P: NDArray[np.float32] = TrainedModel(pipeline, 2).predictions(X)[:, 1]
     return P

@@ -11,8 +11,11 @@ from workers.learning.estimators.logistic_regression import LOGISTIC_REGRESSION
 from workers.learning.estimators.naive_bayes import NAIVE_BAYES
 from workers.learning.estimators.nearest_neighbours import KNN
 from workers.learning.estimators.neural_network import MLP
+from workers.learning.estimators.preprocessing import Form
+from workers.learning.estimators.regressors import REGRESSORS
 from workers.learning.estimators.sgd import SGD
 from workers.learning.plugins import with_plugins
+from workers.learning.tasks import Task
 
 _OWN: Mapping[str, Implementation] = {
     "logistic_regression": LOGISTIC_REGRESSION,
@@ -29,5 +32,12 @@ _OWN: Mapping[str, Implementation] = {
 
 ESTIMATORS = with_plugins("gleaner.estimators", _OWN, (Implementation,))
 
-TRUSTED_TYPES = sorted({name for implementation in ESTIMATORS.values() for name in implementation.trusted})
+TRUSTED_TYPES = sorted(
+    {name for kinds in (ESTIMATORS, REGRESSORS) for kind in kinds.values() for name in kind.trusted},
+)
 """What skops may build beyond its own list; nothing else is ever loaded."""
+
+
+def form_of(estimator: str, task: Task) -> Form:
+    """In which form an estimator wants the rows for a task."""
+    return REGRESSORS[estimator].form if task == "regression" else ESTIMATORS[estimator].form

@@ -7,12 +7,14 @@ from typing import Any, Self
 import numpy as np
 import skops.io
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
 from workers.learning.estimators.files import read_pipeline
-from workers.learning.estimators.preprocessing import Preprocessed
+from workers.learning.estimators.regressors import NOISE
 from workers.learning.matrices import Matrix, numbers
+
+_FARTHEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,20 @@ class RegressionModel:
     pipeline: Pipeline
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """Mean and spread (one standard deviation) [n, 2] of rows `X` [n, d].
 
         Raises:
             FloatingPointError: when the model has none for a row.
         """
-        prepared: Any = X
+        # Values near the end of float32 overflow where they are scaled, unless in float64.
+        prepared: Any = X.astype(np.float64) if "scale" in self.pipeline.named_steps else X
         for _, step in self.pipeline.steps[:-1]:
             prepared = step.transform(prepared)
-        return numbers(_mean_and_spread(self.pipeline.steps[-1][1], prepared).astype(np.float32))
+        with np.errstate(over="ignore"):
+            said = _mean_and_spread(self.pipeline.steps[-1][1], prepared)
+        # What is said of rows at the end of float32 is absurd anyway, but it must be a number in float32.
+        return numbers(np.clip(said, -_FARTHEST, _FARTHEST).astype(np.float32))
 
     def dump(self) -> bytes:
         """The model's file (skops format)."""
@@ -53,23 +59,9 @@ class RegressionModel:
         return cls(read_pipeline(data))
 
 
-def fit_regressor(
-    name: str, prepared: Preprocessed, y: NDArray[np.float64], params: Mapping[str, Any], seed: int
-) -> tuple[Any, dict[str, Any]]:
-    """Fit the regressor of a catalogue name to values `y` [n]; with the parameters that it chose."""
-    if name != "random_forest":
-        raise ValueError(f"{name} serves no regression.")
-    forest = RandomForestRegressor(
-        n_estimators=params.get("n_estimators", 100),
-        max_depth=params.get("max_depth"),
-        min_samples_leaf=params.get("min_samples_leaf", 1),
-        random_state=np.random.RandomState(seed % 2**32),
-        n_jobs=1,
-    )
-    return forest.fit(prepared.X, y), {}
-
-
 def _mean_and_spread(regressor: Any, X: Any) -> NDArray[np.float64]:
-    """Of a forest [n, 2]: the mean of its trees, and their deviation from it."""
-    trees = np.stack([tree.predict(X) for tree in regressor.estimators_])
-    return np.column_stack([trees.mean(axis=0), trees.std(axis=0)])
+    """What a fitted one of `workers.learning.estimators.regressors` says [n, 2]."""
+    if not isinstance(regressor, RandomForestRegressor | ExtraTreesRegressor | BaggingRegressor):
+        return np.column_stack(regressor.predict(X, return_std=True))
+    said = np.stack([member.predict(X) for member in regressor.estimators_])
+    return np.column_stack([said.mean(axis=0), np.hypot(said.std(axis=0), getattr(regressor, NOISE, 0.0))])

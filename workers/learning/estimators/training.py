@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from workers.learning.estimators.auto import AUTO, FOLDS, SEARCH_ROWS, candidates, choose
+from workers.learning.estimators.auto import AUTO, FOLDS, SEARCH_ROWS, candidates, candidates_of_numbers, choose
 from workers.learning.estimators.folds import stratified_folds
 from workers.learning.estimators.model import TrainedModel
 from workers.learning.estimators.multi_label import MultiLabelModel
 from workers.learning.estimators.preprocessing import Background, Preprocessed, learn_background
-from workers.learning.estimators.registry import ESTIMATORS
-from workers.learning.estimators.regression import RegressionModel, fit_regressor
+from workers.learning.estimators.registry import ESTIMATORS, form_of
+from workers.learning.estimators.regression import RegressionModel
+from workers.learning.estimators.regressors import REGRESSORS
 from workers.learning.matrices import Matrix
 from workers.learning.parallel import single_threaded
 from workers.learning.tasks import Task
@@ -109,7 +110,7 @@ def _train_labels(request: TrainingRequest, prepared: Preprocessed) -> MultiLabe
 
 def _train_numbers(request: TrainingRequest, prepared: Preprocessed) -> RegressionModel:
     values = np.asarray(request.y, dtype=np.float64)
-    regressor, chosen = fit_regressor(request.estimator, prepared, values, request.params, request.seed)
+    regressor, chosen = REGRESSORS[request.estimator].fit(prepared, values, request.params, request.seed)
     pipeline = Pipeline([*prepared.steps, ("estimator", regressor)])
     return RegressionModel(pipeline, {**request.params, **prepared.chosen, **chosen})
 
@@ -135,30 +136,42 @@ def load_model(data: bytes, *, task: Task, class_count: int) -> Trained:
 def settled(request: TrainingRequest) -> TrainingRequest:
     """The request with the estimator that `auto` stands for, which its `params` then tell; others as they are.
 
-    `auto` serves classification only.
-    Chosen by stratified cross-validation on at most 2,000 rows, in seconds of processor time: what else the machine
-    does then changes the choice less. Rows that are the only ones of their class cannot be judged and are left out.
+    Chosen by cross-validation on at most 2,000 rows, in seconds of processor time: what else the machine does then
+    changes the choice less. Rows that are the only ones of their class cannot be judged and are left out.
     """
     if request.estimator != AUTO:
         return request
     if "estimator" in request.params:
         return replace(request, estimator=request.params["estimator"])
-    y = np.asarray(request.y, dtype=np.int64)
-    request = replace(request, y=y, learnt=request.learnt or learn(request))
-    counts = np.bincount(y)
-    names = candidates(
-        text=request.text,
-        labels=y.size,
-        classes=int(np.count_nonzero(counts)),
-        columns=request.params.get("latent", DEFAULT_LATENT) if request.text else request.X.shape[1],
-    )
+    request = replace(request, learnt=request.learnt or learn(request))
+    numbers = request.task == "regression"
     choice = choose(
-        names if np.sum(counts >= FOLDS) > 1 else names[:1],
+        _numbers_to_compare(request) if numbers else _classes_to_compare(request),
         _HeldOutLosses.of(request),
         budget_seconds=request.params.get("budget_seconds", DEFAULT_BUDGET_SECONDS),
         clock=time.thread_time,
     )
-    return replace(request, estimator=choice.estimator, params={**request.params, **choice.as_params()})
+    chosen = choice.as_params("squared_error" if numbers else "log_loss")
+    return replace(request, estimator=choice.estimator, params={**request.params, **chosen})
+
+
+def _classes_to_compare(request: TrainingRequest) -> tuple[str, ...]:
+    counts = np.bincount(np.asarray(request.y, dtype=np.int64))
+    names = candidates(
+        text=request.text,
+        labels=int(counts.sum()),
+        classes=int(np.count_nonzero(counts)),
+        columns=_columns_seen(request),
+    )
+    return names if np.sum(counts >= FOLDS) > 1 else names[:1]
+
+
+def _numbers_to_compare(request: TrainingRequest) -> tuple[str, ...]:
+    return candidates_of_numbers(labels=len(request.y), columns=_columns_seen(request))
+
+
+def _columns_seen(request: TrainingRequest) -> int:
+    return int(request.params.get("latent", DEFAULT_LATENT) if request.text else request.X.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,24 +184,32 @@ class _HeldOutLosses:
     @classmethod
     def of(cls, request: TrainingRequest) -> Self:
         rng = np.random.default_rng(request.seed)
-        rows = np.flatnonzero(np.bincount(request.y)[request.y] > 1)
+        numbers = request.task == "regression"
+        y: NDArray[Any] = np.asarray(request.y, dtype=np.float64 if numbers else np.int64)
+        rows = np.arange(y.size) if numbers else np.flatnonzero(np.bincount(y)[y] > 1)
         if rows.size > SEARCH_ROWS:
             rows = np.sort(rng.choice(rows, size=SEARCH_ROWS, replace=False))
-        y = request.y[rows]
-        return cls(replace(request, X=request.X[rows], y=y), stratified_folds(y, FOLDS, rng))
+        y = y[rows]
+        strata = np.zeros(y.size, dtype=np.int64) if numbers else y
+        return cls(replace(request, X=request.X[rows], y=y), stratified_folds(strata, FOLDS, rng))
 
     def __call__(self, estimator: str, fold: int) -> NDArray[np.float64]:
+        """Log-losses; of numbers squared errors, in units of their variance."""
         X, y = self.request.X, self.request.y
         rest, held_out = np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
-        model = train(replace(self.request, X=X[rest], y=y[rest], estimator=estimator))
-        own = model.predict_proba(X[held_out])[np.arange(held_out.size), y[held_out]]
-        losses: NDArray[np.float64] = -np.log(np.maximum(own.astype(np.float64), _LEAST_PROBABILITY))
+        said = train(replace(self.request, X=X[rest], y=y[rest], estimator=estimator)).predictions(X[held_out])
+        losses: NDArray[np.float64]
+        if self.request.task == "regression":
+            losses = (said[:, 0] - y[held_out]) ** 2 / max(float(np.var(y)), np.finfo(np.float64).tiny)
+        else:
+            own = said[np.arange(held_out.size), y[held_out]]
+            losses = -np.log(np.maximum(own.astype(np.float64), _LEAST_PROBABILITY))
         return losses
 
 
 def prepare(request: TrainingRequest) -> Preprocessed:
     """Fit the steps before the estimator, which do not look at labels."""
-    return (request.learnt or learn(request)).prepare(request.X, ESTIMATORS[request.estimator].form)
+    return (request.learnt or learn(request)).prepare(request.X, form_of(request.estimator, request.task))
 
 
 def learn(request: TrainingRequest) -> Background:

@@ -23,7 +23,7 @@ def nothing() -> NDArray[np.float32]:
 class Predictor(Protocol):
     """The serving model, for strategies that ask it about features of their own making."""
 
-    def predict_proba(self, X: Matrix) -> NDArray[np.float32]:
+    def predictions(self, X: Matrix) -> NDArray[np.float32]:
         """Class probabilities [n, classes] of rows `X` [n, d], as the project uploaded them."""
         ...
 

@@ -37,7 +37,7 @@ class _Changes:
         X = self.features.take(self.rows[start:stop])
         changes = np.zeros(stop - start, dtype=np.int64)
         for _ in range(self.passes):
-            P = self.model.predict_proba(self._dropped(X, rng))
+            P = self.model.predictions(self._dropped(X, rng))
             changes += P.argmax(axis=1) != self.predicted[start:stop]
         return changes
 
