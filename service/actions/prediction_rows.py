@@ -109,9 +109,6 @@ class PredictionChecks:
         return shares, [p for member in members for p in member]
 
     def _members(self, said: list[Shares]) -> list[list[float]]:
-        if self._task != "classification":
-            detail = "Committees serve classification with one class an example."
-            raise BadRowError("/members", "wrong_task", detail)
         if not SMALLEST_COMMITTEE <= len(said) <= _MOST_MEMBERS:
             detail = f"A committee has {SMALLEST_COMMITTEE} to {_MOST_MEMBERS} members."
             raise BadRowError("/members", "wrong_members", detail)

@@ -152,10 +152,6 @@ def _check_estimator(project: Project) -> None:
         detail = f"`{name}` does not serve {task}. Choose one of: {others}."
         bad = FieldError("/estimator/name", "wrong_task", detail)
         raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])
-    if task != "classification" and project.estimator["params"].get("committee", 0):
-        detail = "Committees serve classification with one class an example."
-        bad = FieldError("/estimator/params/committee", "wrong_task", detail)
-        raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])
 
 
 def _check_truth(project: Project) -> None:

@@ -271,7 +271,7 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("classes of numbers", NUMBERS, '{"id": "e0", "probabilities": [1, 0]}', "/probabilities", "wrong_task"),
     ("members of numbers", NUMBERS, '{"id": "e0", "members": [[1], [1]]}', "/members", "wrong_task"),
     ("several over 1", SEVERAL, '{"id": "e0", "probabilities": [1.5, 0]}', "/probabilities/0", "out_of_range"),
-    ("members of several", SEVERAL, '{"id": "e0", "members": [[1, 0], [1, 0]]}', "/members", "wrong_task"),
+    ("one member of several", SEVERAL, '{"id": "e0", "members": [[1, 1]]}', "/members", "wrong_members"),
 ]
 
 

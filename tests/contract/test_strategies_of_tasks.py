@@ -25,7 +25,7 @@ from workers.learning.parallel import Parallel
 from workers.learning.query import LabelledRows, Query
 from workers.learning.selection import rank
 
-ROWS, LABELLED, CLASSES = 240, 30, 4
+ROWS, LABELLED, CLASSES, MEMBERS = 240, 30, 4, 3
 
 each = pytest.mark.parametrize(
     ("strategy", "task"),
@@ -61,6 +61,7 @@ def make_query(strategy: str, task: str, X: Any = None, **changes: Any) -> Query
         classes=CLASSES if task == "multi_label" else 0,
         features=ArrayReader(X),
         probabilities=ArrayReader(P),
+        members=ArrayReader(np.hstack([np.roll(P, turn, axis=0) for turn in range(MEMBERS)])),
         labelled=LabelledRows(rows, y),
         labels_count=LABELLED,
     )
@@ -80,14 +81,14 @@ def test_any_chunking_and_engine_same_answer(
     whole = make_query(strategy, task, explore=0.25, reserve=20)
     expected = rank(whole)
     monkeypatch.setattr(matrices, "GRID", 64)
-    sliced = mapped(whole, lambda array: SlicedReader(array, 7), "features", "probabilities")
+    sliced = mapped(whole, lambda array: SlicedReader(array, 7))
     assert_same(rank(replace(sliced, parallel=parallel)), expected)
 
 
 @each
 def test_leaves_its_inputs_alone(strategy: str, task: str) -> None:
     query = make_query(strategy, task)
-    arrays = [array_of(reader) for reader in (query.features, query.probabilities)]
+    arrays = [array_of(reader) for reader in (query.features, query.probabilities, query.members)]
     with untouched(query.candidates, query.labelled().rows, query.labelled().y, *arrays):
         rank(query)
 
@@ -113,9 +114,9 @@ def test_everything_is_ranked_at_the_end_of_the_pool(strategy: str, task: str) -
 
 @each
 def test_without_a_model_another_strategy_stands_in(strategy: str, task: str) -> None:
-    query = make_query(strategy, task, probabilities=None, labelled=LabelledRows(), labels_count=0)
+    query = make_query(strategy, task, probabilities=None, members=None, labelled=LabelledRows(), labels_count=0)
     found = rank(query)
     assert_sound(found, query, 12)
     alone = {"auto"} if task == "regression" else set()
-    needs_model = {"predictions", "labels"} & set(STRATEGIES[strategy].needs) and strategy not in alone
+    needs_model = {"predictions", "labels", "committee"} & set(STRATEGIES[strategy].needs) and strategy not in alone
     assert found.fallback_reason == ("no_model" if needs_model else None)

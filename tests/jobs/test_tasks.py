@@ -163,3 +163,52 @@ def test_batches_of_several_classes_are_not_balanced(api: Api) -> None:
     project_id = project_with_labels(api, SEVERAL)
     answer = api.http.post(f"/v1/projects/{project_id}/queries", json={"k": 5, "class_balanced": True})
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/class_balanced"]
+
+
+@pytest.mark.parametrize(
+    ("task", "estimator", "strategy"),
+    [
+        (SEVERAL, "logistic_regression", "bald"),
+        (NUMBERS, "bayesian_ridge", "committee_deviation"),
+        (NUMBERS, "auto", "committee_deviation"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["bootstrap", "estimators"])
+def test_committees(api: Api, task: dict[str, Any], estimator: str, strategy: str, kind: str) -> None:
+    config = {"name": estimator, "params": {"committee": 3, "committee_of": kind}}
+    project_id = project_with_labels(api, task, estimator=config)
+    before = ranked(api, project_id, strategy=strategy)["strategy"]
+    assert (before["fallback_from"], before["fallback_reason"]) == (strategy, "no_model")
+    train(api, project_id)
+    found = ranked(api, project_id, strategy=strategy, k=8)
+    assert (found["strategy"]["name"], found["strategy"]["fallback_reason"]) == (strategy, None)
+    values = [item["reason"]["value"] for item in found["items"]]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > values[-1] >= 0
+    etag = {"If-Match": "*"}
+    changed = {"estimator": {"name": estimator, "params": {}}}
+    assert api.http.patch(f"/v1/projects/{project_id}", json=changed, headers=etag).status_code == 200
+    refused = api.http.post(f"/v1/projects/{project_id}/queries", json={"k": 2, "strategy": strategy})
+    assert refused.json()["errors"][0]["code"] == "no_committee"
+    changed = {"estimator": {"name": estimator, "params": {"committee": 2}}}
+    assert api.http.patch(f"/v1/projects/{project_id}", json=changed, headers=etag).status_code == 200
+    assert ranked(api, project_id, strategy=strategy)["strategy"]["name"] == strategy  # that of before still serves
+
+
+@pytest.mark.parametrize(
+    ("task", "estimator", "strategy", "instead"),
+    [
+        (SEVERAL, "logistic_regression", "bald", "margin"),
+        (NUMBERS, "bayesian_ridge", "committee_deviation", "predictive_deviation"),
+    ],
+)
+def test_before_a_committee_is_trained_the_model_ranks(
+    api: Api, task: dict[str, Any], estimator: str, strategy: str, instead: str
+) -> None:
+    project_id = project_with_labels(api, task, estimator={"name": estimator, "params": {}})
+    train(api, project_id)
+    changed = {"estimator": {"name": estimator, "params": {"committee": 2}}}
+    answer = api.http.patch(f"/v1/projects/{project_id}", json=changed, headers={"If-Match": "*"})
+    assert answer.status_code == 200
+    found = ranked(api, project_id, strategy=strategy)["strategy"]
+    assert (found["name"], found["fallback_from"], found["fallback_reason"]) == (instead, strategy, "no_committee")

@@ -114,7 +114,7 @@ def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[l
     probabilities = predictions_reader(context, loaded.model, loaded.task, loaded.layout, features)
     members = None
     if "committee" in _needs(message):
-        members = members_reader(context, loaded.model, loaded.layout, features)
+        members = members_reader(context, loaded.model, loaded.task, loaded.layout, features)
     ranked, ranking, complete = _compose(
         context,
         message,

@@ -16,7 +16,7 @@ from workers.jobs.filling import fill, make_chunks
 from workers.jobs.opening import open_object
 from workers.jobs.pool import Layout, missing_ranges
 from workers.jobs.readers import DenseReader
-from workers.learning.estimators.committee import Committee
+from workers.learning.estimators.committees import AnyCommittee, load_committee
 from workers.learning.estimators.files import tried
 from workers.learning.estimators.training import Trained, load_model
 from workers.learning.matrices import ChunkReader, Matrix
@@ -26,7 +26,7 @@ from workers.learning.matrices import ChunkReader, Matrix
 class _Predict:
     """A model or committee over rows, as an object that joblib can send to another process."""
 
-    model: Trained | Committee
+    model: Trained | AnyCommittee
     features: ChunkReader
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -60,29 +60,33 @@ def open_model(context: JobContext, model: Model, task: Task, row: Matrix) -> Tr
 
     def load(data: bytes) -> Trained:
         opened = load_model(data, task=task, class_count=len(classes))
-        tried(lambda: opened.predict_proba(row), columns=columns_of(task, classes))
+        tried(lambda: opened.predictions(row), columns=columns_of(task, classes))
         return opened
 
     return open_object(context, model.artifact_key, load)
 
 
 def members_reader(
-    context: JobContext, model: Model | None, found: Layout, features: ChunkReader | None
+    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader | None
 ) -> ChunkReader | None:
-    """Probabilities [rows, members x classes] of the model's committee; None when it has none."""
+    """What the model's committee says [rows, members x columns of the task]; None when it has none."""
     if model is None or (members := committee_size(model)) == 0:
         return None
-    array, classes = arrays_of(model).members, len(model.classes)
+    array = arrays_of(model).members
     if model.name is None and features is not None and missing_ranges(found, array):
-        opened = _open_committee(context, model, features.read(0, 1), columns=members * classes)
+        opened = _open_committee(context, model, task, features.read(0, 1))
         fill(context, found, array, _Predict(opened, features), phase="asking the committee")
-    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=members * classes)
+    return DenseReader(
+        context.objects, found.chunks[array], rows=found.rows, columns=members * columns_of(task, model.classes)
+    )
 
 
-def _open_committee(context: JobContext, model: Model, row: Matrix, *, columns: int) -> Committee:
-    def load(data: bytes) -> Committee:
-        opened = Committee.load(data, class_count=len(model.classes))
-        tried(lambda: opened.predict_proba(row), columns=columns)
+def _open_committee(context: JobContext, model: Model, task: Task, row: Matrix) -> AnyCommittee:
+    columns = committee_size(model) * columns_of(task, model.classes)
+
+    def load(data: bytes) -> AnyCommittee:
+        opened = load_committee(data, task=task, class_count=len(model.classes))
+        tried(lambda: opened.predictions(row), columns=columns)
         return opened
 
     return open_object(context, committee_key(model.artifact_key), load)

@@ -38,7 +38,7 @@ from workers.jobs.pool import (
     spread_rows,
 )
 from workers.jobs.serving import predictions_ahead
-from workers.learning.estimators.committee import train_committee
+from workers.learning.estimators.committees import train_any_committee
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.metrics import cross_validated_probabilities
@@ -164,7 +164,8 @@ def _train_committee(context: JobContext, request: TrainingRequest, model: Train
     count = request.params.get("committee", 0)
     if count:
         same = replace(request, params={**request.params, **model.hyper_parameters})
-        committee = train_committee(same, count=count, kind=request.params["committee_of"], parallel=context.parallel)
+        kind = request.params["committee_of"]
+        committee = train_any_committee(same, count=count, kind=kind, parallel=context.parallel)
         files.put(committee_key(files.key), committee.dump())
 
 

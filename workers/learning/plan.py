@@ -80,7 +80,8 @@ def _chosen(query: Query) -> Plan:
     if reason in {"no_model", "one_class"}:
         return _geometric(query, reason)
     if reason == "no_committee" or (query.strategy == "auto" and reason == "no_features"):
-        return _instead(query, _simple("margin", {}, query.task), reason)
+        alone = "predictive_deviation" if query.task == "regression" else "margin"
+        return _instead(query, _simple(alone, {}, query.task), reason)
     if reason is not None:
         return _instead(query, _simple("random", {}, query.task), reason)
     if query.strategy == "auto":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, r2_score
 
 from workers.learning.curve import Curve
-from workers.learning.estimators.committee import train_committee
+from workers.learning.estimators.committees import train_any_committee
 from workers.learning.estimators.preprocessing import Background
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ArrayReader, Matrix, Rows, sample_rows
@@ -186,5 +186,5 @@ def _members(simulation: Simulation, model: Trained | None, labelled: Rows) -> A
     if model is None or "committee" not in needs_of(simulation.strategy):
         return None
     request = replace(simulation.request(labelled), params=model.hyper_parameters)
-    committee = train_committee(request, count=_MEMBERS, kind="bootstrap", parallel=Parallel())
+    committee = train_any_committee(request, count=_MEMBERS, kind="bootstrap", parallel=Parallel())
     return ArrayReader(committee.predictions(simulation.X))

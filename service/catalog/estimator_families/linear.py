@@ -30,7 +30,7 @@ ENTRIES: tuple[EstimatorEntry, ...] = (
         tasks=("regression",),
         summary="Bayesian linear regression of numbers: the penalty and the noise are learnt, and the spread tells "
         "where labels lack. The quickest, and hard to beat with few labels.",
-        parameters=schema_of(**SCALING, **LATENT_ALONE),
+        parameters=schema_of(**SCALING, **LATENT_ALONE, **COMMITTEE),
     ),
     EstimatorEntry(
         name="linear_svm",

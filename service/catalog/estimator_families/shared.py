@@ -63,8 +63,8 @@ COMMITTEE: Mapping[str, Schema] = {
         "type": "string",
         "enum": ["bootstrap", "estimators"],
         "default": "bootstrap",
-        "description": "`bootstrap`: this estimator on samples of the labels, drawn with replacement within each "
-        "class. `estimators`: six quick kinds of estimator in turn, with their defaults, on all labels; on such "
-        "samples once a kind comes again.",
+        "description": "`bootstrap`: this estimator on samples of the labels, drawn with replacement (of single "
+        "classes, within each). `estimators`: six quick kinds of estimator in turn, with their defaults, on all labels; "
+        "on such samples once a kind comes again.",
     },
 }

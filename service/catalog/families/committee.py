@@ -1,6 +1,9 @@
 """Strategies that rank by the disagreement of a committee."""
 
 from service.catalog.entries import StrategyEntry, schema_of
+from service.catalog.tasks import Task
+
+_CLASSES: tuple[Task, ...] = ("classification", "multi_label")
 
 ENTRIES: tuple[StrategyEntry, ...] = (
     StrategyEntry(
@@ -10,6 +13,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("committee",),
+        tasks=_CLASSES,
         cost="O(n M C) with M members: one pass over their probabilities.",
     ),
     StrategyEntry(
@@ -19,6 +23,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("committee",),
+        tasks=_CLASSES,
         cost="O(n M C) with M members: one pass over their probabilities.",
     ),
     StrategyEntry(
@@ -28,6 +33,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("committee",),
+        tasks=_CLASSES,
         cost="O(n M C) with M members: one pass over their probabilities.",
     ),
     StrategyEntry(
@@ -37,6 +43,7 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         kind="scorer",
         parameters=schema_of(),
         needs=("committee",),
+        tasks=_CLASSES,
         cost="O(n M C) with M members: one pass over their probabilities.",
     ),
 )

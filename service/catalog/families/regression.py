@@ -18,6 +18,17 @@ ENTRIES: tuple[StrategyEntry, ...] = (
         cost="O(n): one column of the pool's predictions.",
     ),
     StrategyEntry(
+        name="committee_deviation",
+        summary="The examples about whose number the committee's members differ most, by their standard deviation.",
+        paper="RayChaudhuri and Hamey 1995, Minimisation of data collection by active learning, ICNN; Burbidge, "
+        "Rowland and King 2007, doi 10.1007/978-3-540-77226-2_22",
+        kind="scorer",
+        parameters=schema_of(),
+        needs=("committee",),
+        tasks=("regression",),
+        cost="O(n M) with M members: one pass over what they say.",
+    ),
+    StrategyEntry(
         name="expected_model_change",
         summary="The examples whose label would move a linear model most: spread times length of the features.",
         paper="Cai, Zhang and Zhou 2013, doi 10.1109/ICDM.2013.104",

@@ -44,7 +44,22 @@ def read_members(data: bytes) -> tuple[Pipeline | float, ...]:
     Raises:
         ModelFileError: the file holds anything else; nothing of it was run.
     """
+    return _members(read_file(data))
+
+
+def read_committee(data: bytes) -> tuple[tuple[Pipeline | float, ...], ...]:
+    """The models of a file of several, each as `read_members` gives one.
+
+    Raises:
+        ModelFileError: the file holds anything else; nothing of it was run.
+    """
     found = read_file(data)
+    if not isinstance(found, list):
+        raise ModelFileError("It holds no list of models.")
+    return tuple(_members(member) for member in found)
+
+
+def _members(found: object) -> tuple[Pipeline | float, ...]:
     if not isinstance(found, list) or not all(isinstance(member, Pipeline | float) for member in found):
         raise ModelFileError("It holds no list of pipelines.")
     return tuple(found)

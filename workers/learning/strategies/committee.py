@@ -6,6 +6,7 @@ order, stays below 1 whatever the number of classes and members, and gives the f
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from workers.learning.strategies.base import Block, Need, Scorer
 _NUMBERS_AT_ONCE = 131_072
 
 
-class _Disagreement(Scorer):
+class Disagreement(Scorer):
     """A scorer of the members' probabilities."""
 
     __slots__ = ()
@@ -46,7 +47,7 @@ class _Disagreement(Scorer):
         """The paper's figure [n] of the members' probabilities [members, classes, n]."""
 
 
-class VoteEntropy(_Disagreement):
+class VoteEntropy(Disagreement):
     """Entropy of the members' hard votes (Dagan and Engelson 1995). O(n M C).
 
     A member that holds several classes equally probable splits its vote, so that the order of classes decides nothing.
@@ -64,7 +65,7 @@ class VoteEntropy(_Disagreement):
         return _entropy(votes / np.float32(members.shape[0]))
 
 
-class ConsensusEntropy(_Disagreement):
+class ConsensusEntropy(Disagreement):
     """Entropy of the mean of the members' probabilities (McCallum and Nigam 1998). O(n M C)."""
 
     __slots__ = ()
@@ -74,7 +75,7 @@ class ConsensusEntropy(_Disagreement):
         return _entropy(_mean(members))
 
 
-class MaxDisagreement(_Disagreement):
+class MaxDisagreement(Disagreement):
     """The largest Kullback-Leibler divergence of a member from the mean of all. O(n M C).
 
     McCallum and Nigam 1998 take the mean over members; the maximum is modAL's (Danka and Horvath 2018, arXiv
@@ -91,7 +92,7 @@ class MaxDisagreement(_Disagreement):
         return largest
 
 
-class Bald(_Disagreement):
+class Bald(Disagreement):
     """Mutual information between label and member: H(mean) - mean H (Houlsby et al. 2011, arXiv 1112.5745). O(n M C).
 
     Gal, Islam and Ghahramani 2017, arXiv 1703.02910, with a committee in place of dropout.
@@ -104,6 +105,30 @@ class Bald(_Disagreement):
         inner = _information(members).sum(axis=(0, 1)) / np.float32(members.shape[0])
         information: NDArray[np.float32] = _entropy(_mean(members)) + inner
         return information
+
+
+@dataclass(frozen=True, slots=True)
+class PerLabel(Scorer):
+    """The disagreement about examples with any number of classes: of each class by itself, the mean over all. O(n M C).
+
+    Each class is a question of two answers, as in binary relevance (Boutell et al. 2004).
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("committee",)
+
+    disagreement: Disagreement
+
+    def score(self, block: Block) -> NDArray[np.float32]:
+        """Scores [n]: figure / (1 + figure), of the mean figure of (1 - p, p)."""
+        rows, members, classes = block.members.shape
+        p = block.members.transpose(0, 2, 1).reshape(rows * classes, members)
+        asked = self.disagreement.score(Block(members=np.stack([1 - p, p], axis=2)))
+        figures = self.disagreement.value(asked.astype(np.float64)).reshape(rows, classes).mean(axis=1)
+        return np.asarray(figures / (1 + figures), dtype=np.float32)
+
+    def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean figure [n], in nats."""
+        return self.disagreement.value(scores)
 
 
 def _mean(members: NDArray[np.float32]) -> NDArray[np.float32]:

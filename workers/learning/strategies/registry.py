@@ -49,6 +49,8 @@ def scorer(name: str, params: Mapping[str, Any], task: Task) -> Scorer:
     made = make(**params)
     if task == "multi_label" and isinstance(made, uncertainty.ByClass):
         return uncertainty.PerLabel(made)
+    if task == "multi_label" and isinstance(made, committee.Disagreement):
+        return committee.PerLabel(made)
     return made
 
 

@@ -47,6 +47,21 @@ class PredictiveDeviation(Scorer):
 
 
 @dataclass(frozen=True, slots=True)
+class CommitteeDeviation(Scorer):
+    """The deviation of the members' numbers (RayChaudhuri and Hamey 1995; Burbidge et al. 2007). O(n M)."""
+
+    needs: ClassVar[tuple[Need, ...]] = ("committee",)
+
+    def score(self, block: Block) -> NDArray[np.float32]:
+        """The deviation [n] of the members' means, on a logarithmic scale."""
+        return on_scale(block.members[:, :, 0].std(axis=1))
+
+    def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The deviations [n]."""
+        return off_scale(scores)
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedModelChange(Scorer):
     """How far a label would move a linear model (Cai, Zhang and Zhou 2013, doi 10.1109/ICDM.2013.104). O(n d).
 
@@ -180,6 +195,7 @@ def _join(
 
 SCORERS: Mapping[str, type[Scorer]] = {
     "predictive_deviation": PredictiveDeviation,
+    "committee_deviation": CommitteeDeviation,
     "expected_model_change": ExpectedModelChange,
 }
 
