@@ -44,7 +44,7 @@ def content_of(project: Project) -> Content:
         return _Text(features["field"])
     if features["type"] == "tabular":
         kinds = {field["name"]: field["type"] for field in features["fields"]}
-        return _Table(kinds, refuses_others=features["params"]["other_fields"] == "refuse")
+        return _Table(kinds, refuses_others=features["params"].get("other_fields") == "refuse")
     return _Anything()
 
 

@@ -82,8 +82,8 @@ def _check(package: str, entry: Entry) -> None:
     place = f"{package}: the entry {entry.name!r}"
     if not _NAME.fullmatch(entry.name):
         raise PluginError(f"{place} must have a name of small letters, digits and _.")
-    if isinstance(entry, FeaturizerEntry) and entry.serves != "text":
-        raise PluginError(f"{place} must serve text: vectors are uploaded as they are.")
+    if isinstance(entry, FeaturizerEntry) and entry.serves not in {"text", "tabular"}:
+        raise PluginError(f"{place} must serve text or tabular: vectors are uploaded as they are.")
     if isinstance(entry, EstimatorEntry) and "regression" in entry.tasks:
         raise PluginError(f"{place} cannot serve regression: estimators of plug-ins tell classes apart.")
     if isinstance(entry, StrategyEntry) and (entry.picks == "labelled" or "answers" in entry.needs):

@@ -85,7 +85,8 @@ def test_disagreement_about_several_classes_is_the_mean_of_each() -> None:
         np.testing.assert_allclose(found, np.mean(alone, axis=0), atol=1e-5)
     scorer = PerLabel(VoteEntropy())
     # Of the first class the votes are one to one, of the second they are split within each member: log 2 both times.
-    np.testing.assert_allclose(scorer.value(scorer.score(Block(members=members))), [np.log(2), 0], atol=1e-5)
+    votes = scorer.value(scorer.score(Block(members=members)).astype(np.float64))
+    np.testing.assert_allclose(votes, [np.log(2), 0], atol=1e-5)
 
 
 def test_deviation_of_numbers_is_that_of_the_means() -> None:

@@ -13,7 +13,7 @@ from tests.support.stack import Client, points, running
 NAMES = {
     "/v1/estimators": {"example_centroids"},
     "/v1/strategies": {"example_runner_up"},
-    "/v1/featurizers": {"example_letters", "example_lengths"},
+    "/v1/featurizers": {"example_letters", "example_lengths", "example_totals"},
 }
 WAIT = {"Prefer": "wait=30"}
 
@@ -35,7 +35,7 @@ def test_what_it_adds_is_listed(installed: Path) -> None:
     listed = run(installed, "-m", "service.cli.main", "plugins")
     assert listed.returncode == 0, listed.stderr
     assert "gleaner-example 1.0.0" in listed.stdout
-    assert "4 added by plug-ins." in listed.stdout
+    assert "5 added by plug-ins." in listed.stdout
     assert run(Path(), "-m", "service.cli.main", "plugins").stdout == "No plug-in is installed.\n"
 
 
@@ -107,6 +107,27 @@ def test_featurizers(client: Client, featurizer: str, params: dict[str, Any], es
     assert answer.status_code == 200, answer.text
     right = [said["label"] == str(n % 2) for n, said in enumerate(answer.json()["predictions"])]
     assert np.mean(right) > 0.95
+
+
+@pytest.mark.processes
+def test_a_featurizer_of_tables_takes_the_place_of_the_built_in_one(client: Client) -> None:
+    task = {"type": "classification", "classes": ["0", "1"]}
+    fields = [{"name": name, "type": "number"} for name in ("x", "y")]
+    project_id = client.project(task=task, features={"type": "tabular", "fields": fields})
+    rows = [{"id": f"e{n}", "data": {"x": n % 2 * 9 + n / 100, "y": 1, "z": 1000}} for n in range(60)]
+    assert client.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).status_code == 200
+    path = f"/v1/projects/{project_id}"
+    features = {"type": "tabular", "fields": fields, "featurizer": "example_totals"}
+    changed = client.http.patch(path, json={"features": features}, headers={"If-Match": "*"})
+    client.succeeded(changed.json()["featurization_job_id"])
+    client.label(project_id, {f"e{n}": str(n % 2) for n in range(30)})
+    client.succeeded(client.train(project_id))
+    model = client.http.get(f"{path}/models/1").json()
+    assert model["estimator"]["features"]["array"].startswith("features:example_totals-")
+    client.succeeded(client.query(project_id, strategy="badge"))
+    examples = [{"data": {"x": 9, "z": -1000}}, {"data": {"y": 1}}]
+    answer = client.http.post(f"{path}/models/1/predict", json={"examples": examples}, headers=WAIT)
+    assert [said["label"] for said in answer.json()["predictions"]] == ["1", "0"]
 
 
 @pytest.mark.processes

@@ -9,7 +9,7 @@ from service.actions.models import array_noted, features_of
 from service.db.queries import arrays
 from service.db.tables import Model, Project
 from service.errors import UnsupportedFeatureError
-from service.storage.artifacts import encoder_key, model_encoder_key
+from service.storage.artifacts import encoder_key, is_fitted, model_encoder_key
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill
@@ -34,7 +34,7 @@ def fill_features(context: JobContext, found: Layout, *, model: Model | None = N
     Returns:
         What was fitted to the pool to make them, if anything.
     """
-    encoder = _fitted(context, found, model) if found.features["type"] == "tabular" else None
+    encoder = _fitted(context, found, model) if is_fitted(found.array) else None
     encode = encoding(found.features, encoder or found.made_by)
     if encode is None:
         return None
@@ -71,8 +71,7 @@ def encoding(features: dict[str, Any], by: TabularEncoder | Featurizer | None) -
         return None
     if isinstance(by, TabularEncoder):
         return by.encode
-    field, params = features["field"], features["params"]
-    return lambda rows: by.featurize((_text(row, field) for row in rows), params)
+    return lambda rows: by.featurize([_content(row, features) for row in rows], features["params"])
 
 
 def _check_weights(features: dict[str, Any], made_by: Featurizer, array: str) -> None:
@@ -113,7 +112,11 @@ def _loaded(data: str | None) -> dict[str, Any] | None:
     return orjson.loads(data) if data else None
 
 
-def _text(data: dict[str, Any] | None, field: str) -> str:
-    """The text of a row; empty for a hole."""
-    value = (data or {}).get(field)
+def _content(data: dict[str, Any] | None, features: dict[str, Any]) -> str | dict[str, Any]:
+    """What a featurizer sees of a row: its text, or those fields of the table that it has; empty for a hole."""
+    given = data or {}
+    if features["type"] == "tabular":
+        names = [field["name"] for field in features["fields"]]
+        return {name: given[name] for name in names if given.get(name) is not None}
+    value = given.get(features["field"])
     return value if isinstance(value, str) else ""

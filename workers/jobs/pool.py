@@ -38,7 +38,7 @@ class Layout:
         rows: the high-water mark.
         array: the one that holds the features.
         features: their definition.
-        made_by: what makes them of each text by itself; None where they are of another type.
+        made_by: what makes them of each example by itself; None where they are uploaded, or fitted to the pool.
         chunks: live chunks by array name.
         loose: rows and blobs of vectors that are in no chunk yet.
         unpublished: row ranges of uploads under way; nothing may be derived for them yet.
@@ -85,11 +85,12 @@ def seen_by(session: Session, context: JobContext, pool: Pool, features: dict[st
 
 
 def array_of(features: dict[str, Any], made_by: Featurizer) -> str:
-    """The array of features that are made of each text by itself."""
+    """The array of features that are made of each example by itself."""
     name, params, state = features.get("featurizer", "text"), features["params"], made_by.state()
     if name == "text":
         return f"features:text-{params['n_features']}-{params['max_ngram']}-{int(params['lowercase'])}"
-    return f"features:{name}-{_fingerprint([params, state] if state else params)}"
+    parts = [params, *([features["fields"]] if features["type"] == "tabular" else []), *([state] if state else [])]
+    return f"features:{name}-{_fingerprint(parts if len(parts) > 1 else params)}"
 
 
 def seen_then(session: Session, context: JobContext, project: Project, pool: Pool, model: Model | None) -> Seen:
@@ -103,14 +104,14 @@ def _fingerprint(definition: Any) -> str:
 
 
 def featurizer(context: JobContext, features: dict[str, Any]) -> Featurizer | None:
-    """What makes the features of texts; None where features are of another type.
+    """What makes the features of each example by itself; None where they are uploaded, or fitted to the pool.
 
     Raises:
         UnsupportedFeatureError: this worker lacks what it needs.
     """
-    if features["type"] != "text":
+    name = features.get("featurizer", features["type"])
+    if name in {"vector", "none", "tabular"}:
         return None
-    name = features.get("featurizer", "text")
     if (reason := why_missing(FEATURIZERS[name])) is not None:
         raise UnsupportedFeatureError(f"This worker cannot make the features: {reason}")
     return featurizer_of(name, embedding_model=context.settings.embedding_model)

@@ -81,7 +81,9 @@ class Features(Schema):
         default=None, min_length=1, max_length=1000, description="Of `tabular`: what models see of `data`."
     )
     featurizer: Text | None = Field(
-        default=None, description="Of `text`: one of `GET /v1/featurizers` that serves it; `text` when left out."
+        default=None,
+        description="Of `text` and `tabular`: one of `GET /v1/featurizers` that serves it; that of the type's name "
+        "when left out.",
     )
     params: Params = Field(description="Parameters of the featurizer, see `GET /v1/featurizers`.")
 

@@ -64,7 +64,7 @@ COMMITTEE: Mapping[str, Schema] = {
         "enum": ["bootstrap", "estimators"],
         "default": "bootstrap",
         "description": "`bootstrap`: this estimator on samples of the labels, drawn with replacement (of single "
-        "classes, within each). `estimators`: six quick kinds of estimator in turn, with their defaults, on all labels; "
-        "on such samples once a kind comes again.",
+        "classes, within each). `estimators`: six quick kinds of estimator in turn, with their defaults, on all "
+        "labels; on such samples once a kind comes again.",
     },
 }

@@ -42,4 +42,10 @@ ENTRIES = (
         ),
         serves="text",
     ),
+    FeaturizerEntry(
+        name="example_totals",
+        summary="How many numbers a row has, and their sum.",
+        parameters=schema_of(),
+        serves="tabular",
+    ),
 )

@@ -24,5 +24,12 @@ def lengths(texts: Iterable[str], params: Mapping[str, Any]) -> NDArray[np.float
     return np.log1p(counts) if params["logarithm"] else counts
 
 
+def totals(rows: Iterable[Mapping[str, Any]], params: Mapping[str, Any]) -> NDArray[np.float32]:  # noqa: ARG001  # it has none
+    """How many numbers a row has, and their sum [rows, 2]."""
+    numbers = [[value for value in row.values() if isinstance(value, int | float)] for row in rows]
+    return np.array([[len(each), sum(each)] for each in numbers], dtype=np.float32).reshape(-1, 2)
+
+
 LETTERS = Featurizer(letters, columns=lambda _: len(_LETTERS))
 LENGTHS = Featurizer(lengths, columns=lambda _: 2, counts=False)
+TOTALS = Featurizer(totals, columns=lambda _: 2, counts=False)

@@ -1,4 +1,4 @@
-"""Featurizers of text by their catalogue names."""
+"""Featurizers that look at one example only, by their catalogue names."""
 
 from collections.abc import Mapping
 
