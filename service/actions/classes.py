@@ -10,7 +10,7 @@ from datetime import datetime
 import orjson
 from sqlalchemy.orm import Session
 
-from service.actions import trainings
+from service.actions import goals, trainings
 from service.actions.label_values import encode_classes
 from service.actions.outdated import outdate
 from service.actions.versions import serve
@@ -61,6 +61,7 @@ def change(
         _refuse("/merge_classes", "too_short", "At least two classes have to be left.")
     project.task = {**project.task, "classes": new}
     _relabel(session, project, names, now=now)
+    goals.renamed(project, names)
     rankings.forget(session, project.id)  # they name the classes of before
     _rename_models(session, project.id, old, names)
     if merged:

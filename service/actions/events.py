@@ -53,16 +53,20 @@ def deliver(session: Session, *, webhook_id: str, event: str, data: dict[str, An
     return delivery
 
 
-def training_succeeded(session: Session, job: Job, *, model: dict[str, Any] | None, now: datetime) -> None:
+def training_succeeded(
+    session: Session, job: Job, *, model: dict[str, Any] | None, stopping: bool = False, now: datetime
+) -> None:
     """A training ended.
 
     Args:
         session: The transaction that ends the job.
         job: The training.
         model: `version`, `labels_used` and `metrics`; none when no model could be trained.
+        stopping: whether a stopping rule is met that was not met before.
         now: When it ended.
     """
-    emit(session, "training.succeeded", project_id=job.project_id, data=_data(job, model=model), now=now)
+    names = ("training.succeeded", "stopping.suggested") if stopping else ("training.succeeded",)
+    emit(session, *names, project_id=job.project_id, data=_data(job, model=model), now=now)
 
 
 def query_succeeded(

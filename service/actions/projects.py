@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from service.actions import candidates, classes, featurizations, jobs, strategies, trainings
+from service.actions import candidates, classes, featurizations, goals, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import annotators
@@ -34,6 +34,7 @@ def create(session: Session, config: dict[str, Any], *, now: datetime) -> Projec
     project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
     _check_estimator(project)
     _check_truth(project)
+    goals.check(project)
     _check_query(project, pointer="/query/strategy")
     session.add(project)
     session.flush()
@@ -114,6 +115,7 @@ def change(
     classes.change(session, project, pool, renamed=renamed, merged=merged, now=now, share=share)
     _check_estimator(project)
     _check_truth(project)
+    goals.check(project)
     if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()

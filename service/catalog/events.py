@@ -23,7 +23,7 @@ _ENTRIES = (
         summary="A query without a filter found fewer examples than it asked for.",
         carries=("batch",),
     ),
-    EventEntry(name="stopping.suggested", summary="A stopping rule says that more labels hardly pay."),
+    EventEntry(name="stopping.suggested", summary="A stopping rule is met that was not met by the model before."),
     EventEntry(
         name="webhook.disabled",
         summary="Another endpoint of the project, or of the whole service, was switched off.",

@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -62,6 +62,7 @@ class Project(Table):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())  # nothing begins
+    goal: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)  # when labelling may stop; none: not told
 
 
 class Pool(Table):
@@ -369,6 +370,8 @@ class Model(Table):
     open: Mapped[bool] = mapped_column(default=False, server_default=false())  # whether it takes more predictions
     members: Mapped[int] = mapped_column(default=0, server_default="0")  # whose predictions the client sent, too
     dimensions: Mapped[int | None] = mapped_column(default=None)  # of the vectors that the client sent with them
+    by_class: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None, deferred=True)  # metrics by class code
+    estimates: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)  # of how far the project's goal is
 
 
 class Webhook(Table):

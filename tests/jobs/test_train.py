@@ -39,7 +39,7 @@ def test_labels_lead_to_a_model_and_the_curve_grows(api: Api) -> None:
     drain(api.runtime)
     curve = api.http.get(f"/v1/projects/{project_id}/progress").json()["curve"]
     assert [(point["model_version"], point["labels_used"]) for point in curve] == [(1, 10), (2, 15)]
-    assert set(curve[0]["metrics"]) == {"accuracy", "macro_f1", "log_loss", "calibration_error"}
+    assert set(curve[0]["metrics"]) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error"}
     for name in ("accuracy", "calibration_error"):
         metric = curve[0]["metrics"][name]
         assert metric["method"] == "cross_validation"

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import f1_score, log_loss, precision_score, recall_score
 
 from tests.learning.pools import blobs, probabilities
 from workers.learning.estimators.training import Trained, TrainingRequest, train
-from workers.learning.metric import wilson_interval
+from workers.learning.metric import Metric, wilson_interval
 from workers.learning.metrics import cross_validated_probabilities, evaluate
+from workers.learning.metrics_by_class import evaluate_by_class
 from workers.learning.parallel import Parallel
 
 
@@ -25,6 +26,9 @@ def test_figures_are_those_of_scikit_learn_and_lie_in_their_intervals() -> None:
     guesses = P.argmax(axis=1)
     assert metrics["accuracy"].value == np.mean(guesses == y)
     assert metrics["macro_f1"].value == pytest.approx(f1_score(y, guesses, average="macro"))
+    assert metrics["balanced_accuracy"].value == pytest.approx(
+        np.mean([np.mean(guesses[y == code] == code) for code in range(3)])
+    )
     assert metrics["log_loss"].value == pytest.approx(log_loss(y, P, labels=range(4)), rel=1e-5)
     for metric in metrics.values():
         assert metric.low < metric.value < metric.high
@@ -43,6 +47,30 @@ def test_bootstrap_interval_covers_the_true_macro_f1() -> None:
     intervals = [evaluate(*draw(150), rng)["macro_f1"] for _ in range(60)]
     covered = sum(metric.low <= truth <= metric.high for metric in intervals)
     assert covered >= 51  # 95 % of 60 is 57; 51 or fewer has a chance below 0.1 %
+
+
+def test_classes_by_themselves_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(4)
+    P, y = probabilities(300, 5, rng)[:, :4], rng.integers(0, 3, 300)
+    guesses = P.argmax(axis=1)
+    found = evaluate_by_class(P, y, "classification")
+    assert set(found) == {0, 1, 2, 3}
+    for code in range(3):
+        assert_share(found[code].recall, recall_score(y == code, guesses == code), np.sum(y == code))
+        assert_share(found[code].precision, precision_score(y == code, guesses == code), np.sum(guesses == code))
+    assert found[3].recall is None  # it is predicted only
+    Y = rng.integers(0, 2, (300, 4)) * np.array([1, 1, 1, 0])
+    several = evaluate_by_class(np.where(P < 0.9, P, 0.1)[:, :4] * np.array([2, 2, 2, 0]), Y, "multi_label")
+    assert set(several) == {0, 1, 2}
+    assert_share(several[1].recall, recall_score(Y[:, 1], np.where(P < 0.9, P, 0.1)[:, 1] * 2 >= 0.5), Y[:, 1].sum())
+    assert evaluate_by_class(P[:, :2], y.astype(float), "regression") == {}
+
+
+def assert_share(metric: Metric | None, value: float, n: int) -> None:
+    assert metric is not None
+    assert metric.value == pytest.approx(value)
+    assert metric.n == n
+    assert metric.low <= metric.value <= metric.high
 
 
 def test_one_row_and_none() -> None:

@@ -3,8 +3,7 @@
 Other rows tell nothing: what it was trained on is not known here.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,9 @@ from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.notes import model_note
 from workers.jobs.pool import Layout, layout, pin_then_read, seen_next
 from workers.jobs.serving import predictions_reader, told_rows
+from workers.learning.metric import Metric
 from workers.learning.metrics import evaluate
+from workers.learning.metrics_by_class import evaluate_by_class
 
 Loaded = tuple[Project, Model, Layout, list[Answer]]
 
@@ -36,18 +37,36 @@ def run(context: JobContext) -> None:
     assert isinstance(message, MeasuringMessage)  # noqa: S101 - the kind of the job says so
     loaded = pin_then_read(context, partial(_read, context=context, version=message.version))
     context.progress.tell(0, 1, "measuring")
-    metrics = _measure(context, loaded)
+    figures = _measure(context, loaded)
     with context.fenced() as (session, _):
         model = models.get(session, context.project_id, message.version)
-        model.metrics = dict(metrics)
-        reason = None if metrics else "no_test_rows"
+        model.metrics, model.by_class = figures.metrics, figures.by_class
+        reason = None if figures.metrics else "no_test_rows"
         context.finish(session, {"model": model_note(model), "reason": reason})
 
 
-def described(P: NDArray[Any], rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> dict[str, Any]:
-    """Metrics as they are kept, with how they were measured."""
+@dataclass(frozen=True)
+class Figures:
+    """Metrics by name, and those of each class by its code, as they are kept: each says how it was measured."""
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    by_class: dict[str, Any] = field(default_factory=dict)
+
+
+def described(P: NDArray[Any], rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> Figures:
+    """Measure predictions of labelled rows."""
     note = {"method": method, "biased": method == "cross_validation"}
-    return {name: {**asdict(metric), **note} for name, metric in evaluate(P, rows.y, rng, task=task).items()}
+
+    def told(metric: Metric | None) -> dict[str, Any] | None:
+        return None if metric is None else {**asdict(metric), **note}
+
+    return Figures(
+        metrics={name: told(metric) for name, metric in evaluate(P, rows.y, rng, task=task).items()},
+        by_class={
+            str(code): {"recall": told(one.recall), "precision": told(one.precision)}
+            for code, one in evaluate_by_class(P, rows.y, task).items()
+        },
+    )
 
 
 def _read(session: Session, *, context: JobContext, version: int) -> Loaded:
@@ -60,7 +79,7 @@ def _read(session: Session, *, context: JobContext, version: int) -> Loaded:
     return project, model, found, model_queries.answers(session, project.id, split="test")
 
 
-def _measure(context: JobContext, loaded: Loaded) -> Mapping[str, Any]:
+def _measure(context: JobContext, loaded: Loaded) -> Figures:
     project, model, found, answers = loaded
     test = consensus(gather(answers, project.task), truth_of(project))
     told = told_rows(context, model, found)
@@ -68,7 +87,7 @@ def _measure(context: JobContext, loaded: Loaded) -> Mapping[str, Any]:
     task = task_of(project.task)
     reader = predictions_reader(context, model, task, found, None)
     if reader is None or not rows.size:
-        return {}
+        return Figures()
     P = reader.take(rows.rows)
     later = columns_of(task, project.task.get("classes", [])) - P.shape[1]  # classes that it does not know
     P = np.pad(P, ((0, 0), (0, later)))

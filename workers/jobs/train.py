@@ -20,11 +20,12 @@ from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
 from service.storage.artifacts import committee_key, model_encoder_key
 from workers.jobs.context import JobContext
+from workers.jobs.estimates import Before, estimate, read, rules_met
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
 from workers.jobs.holdout import holdout_mask
 from workers.jobs.labels import Answer, Labelled, consensus, gather
-from workers.jobs.measuring import described
+from workers.jobs.measuring import Figures, described
 from workers.jobs.model_files import ModelFiles, model_files
 from workers.jobs.notes import model_note
 from workers.jobs.pool import (
@@ -57,6 +58,7 @@ class Loaded:
     layout: Layout
     answers: list[Answer]
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
+    before: Before  # what the project's goal needs
     asked: bool  # whether somebody asked what the serving model says of the pool
 
 
@@ -100,9 +102,9 @@ def run(context: JobContext) -> None:
         context.progress.tell(1, _STEPS, "training the committee")
         _train_committee(context, request, model, files)
         context.progress.tell(2, _STEPS, "measuring")
-        metrics = _measure(request, model, parts, reader)
+        figures = _figures(loaded, request, parts, _measure(request, model, parts, reader))
         _predict_ahead(context, loaded, model, reader, files)
-        _store(context, loaded, parts.train, estimator=estimator, metrics=metrics, files=files)
+        _store(context, loaded, parts.train, estimator=estimator, figures=figures, files=files)
     collect(context)
 
 
@@ -117,6 +119,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
         layout=found,
         answers=model_queries.answers(session, project.id),
         background=_background_rows(session, pool),
+        before=read(session, project),
         asked=bool(found.chunks[said]) and pool.pin is None,
     )
 
@@ -178,7 +181,7 @@ def _predict_ahead(context: JobContext, loaded: Loaded, model: Trained, reader: 
         files.ahead.append(chunk)
 
 
-def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: ChunkReader) -> Mapping[str, Any]:
+def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: ChunkReader) -> Figures:
     """On test rows if there are any, else on the held-out part, else by cross-validation, which is biased."""
     rng = np.random.default_rng(request.seed)
     for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
@@ -197,13 +200,20 @@ def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
         _tell(session, context, job, model=None)
 
 
+def _figures(loaded: Loaded, request: TrainingRequest, parts: Parts, measured: Figures) -> dict[str, Any]:
+    """How good the model is, and how far the project's goals are."""
+    rng = np.random.default_rng(request.seed)
+    far = estimate(loaded.project, loaded.before, measured.metrics, train=parts.train, holdout=parts.holdout, rng=rng)
+    return {"metrics": measured.metrics, "by_class": measured.by_class, "estimates": far}
+
+
 def _store(
     context: JobContext,
     loaded: Loaded,
     labelled: Labelled,
     *,
     estimator: dict[str, Any],
-    metrics: Mapping[str, Any],
+    figures: Mapping[str, Any],
     files: ModelFiles,
 ) -> None:
     """Keep the model, and list the predictions ahead if it serves from now on."""
@@ -216,6 +226,8 @@ def _store(
             _tell(session, context, job, model=None)
             return
         version = model_queries.newest(session, context.project_id) + 1
+        before = model_queries.newest_trained(session, context.project_id)
+        stopping = bool(rules_met(figures["estimates"]) - rules_met(before.estimates if before else None))
         record = Model(
             project_id=context.project_id,
             version=version,
@@ -226,7 +238,7 @@ def _store(
             labels_hash=labelled.digest,
             classes=classes,
             estimator=estimator,
-            metrics=dict(metrics),
+            **figures,
             created_at=context.now(),
         )
         session.add(record)
@@ -240,10 +252,12 @@ def _store(
                 named = replace(chunk, array=array_name(version))
                 add_chunk(session, context.project_id, named, generation=pool.chunk_generation)
         context.finish(session, {"model": model_note(record), "serving": serving})
-        _tell(session, context, job, model=model_note(record))
+        _tell(session, context, job, model=model_note(record), stopping=stopping)
         files.keep(ahead=serving)
 
 
-def _tell(session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None) -> None:
+def _tell(
+    session: Session, context: JobContext, job: Job, *, model: dict[str, Any] | None, stopping: bool = False
+) -> None:
     trainings.after_end(session, job, now=context.now(), share=context.share, succeeded=True)
-    events.training_succeeded(session, job, model=model, now=context.now())
+    events.training_succeeded(session, job, model=model, stopping=stopping, now=context.now())

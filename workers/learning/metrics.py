@@ -39,15 +39,16 @@ def evaluate(
 def evaluate_classes(P: NDArray[np.float32], y: NDArray[np.int64], rng: np.random.Generator) -> Mapping[str, Metric]:
     """Measure probabilities `P` [n, classes] against codes `y` [n].
 
-    `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) a
-    bootstrap percentile interval, `log_loss` (natural; probabilities of at least 1e-7) a normal one,
-    `calibration_error` (expected, of the predicted class, in bins of equal mass) a basic bootstrap one.
+    `accuracy` has a Wilson interval, `macro_f1` (over the classes that occur in the truth or the predictions) and
+    `balanced_accuracy` (the mean recall of the classes that occur in the truth) bootstrap percentile intervals,
+    `log_loss` (natural; probabilities of at least 1e-7) a normal one, `calibration_error` (expected, of the predicted
+    class, in bins of equal mass) a basic bootstrap one.
     """
     predicted = P.argmax(axis=1)
     correct = int(np.sum(predicted == y))
     return {
         "accuracy": Metric(correct / y.size, *wilson_interval(correct, y.size), y.size),
-        "macro_f1": _macro_f1(predicted, y, P.shape[1], rng),
+        **_over_classes(predicted, y, P.shape[1], rng),
         "log_loss": _log_loss(P, y),
         "calibration_error": Metric(*expected_calibration_error(P, y, rng), y.size),
     }
@@ -115,7 +116,9 @@ def _constant(y: NDArray[Any], request: TrainingRequest) -> NDArray[np.float32]:
     return only
 
 
-def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator) -> Metric:
+def _over_classes(
+    predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, rng: np.random.Generator
+) -> Mapping[str, Metric]:
     """Resampling rows is drawing the confusion matrix from a multinomial, at the same cost for any number of rows."""
     cells, counts = np.unique(y * classes + predicted, return_counts=True)
     truth, guess = np.divmod(cells, classes)
@@ -123,13 +126,25 @@ def _macro_f1(predicted: NDArray[np.intp], y: NDArray[np.int64], classes: int, r
     present = np.union1d(truth, guess)
     hits = _per_class(draws * (truth == guess), truth, present)
     actual, claimed = _per_class(draws, truth, present), _per_class(draws, guess, present)
-    either = actual + claimed
-    occurs = either > 0
-    f1 = np.divide(2.0 * hits, either, out=np.zeros(either.shape), where=occurs)
-    figures = f1.sum(axis=1) / occurs.sum(axis=1)
+    return {
+        "macro_f1": _resampled(_mean_ratio(2 * hits, actual + claimed), y.size),
+        "balanced_accuracy": _resampled(_mean_ratio(hits, actual), y.size),
+    }
+
+
+def _mean_ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean [draws] over the classes [draws, classes] that have something under the line."""
+    occurs = under > 0
+    ratios = np.divide(over, under, out=np.zeros(over.shape), where=occurs)
+    means: NDArray[np.float64] = ratios.sum(axis=1) / occurs.sum(axis=1)
+    return means
+
+
+def _resampled(figures: NDArray[np.float64], n: int) -> Metric:
+    """The first figure with the percentile interval of the others, which holds it."""
     low, high = np.quantile(figures[1:], [0.025, 0.975])
     value = float(figures[0])
-    return Metric(value, min(float(low), value), max(float(high), value), y.size)
+    return Metric(value, min(float(low), value), max(float(high), value), n)
 
 
 def _per_class(draws: NDArray[np.int64], code: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.int64]:

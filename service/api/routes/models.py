@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import models, projects, serving, trainings
+from service.actions import goals, models, projects, serving, trainings
 from service.actions.jobs import Room
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
@@ -13,7 +13,8 @@ from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_number, decode_token, encode_token
 from service.api.schemas.jobs import JobOut
-from service.api.schemas.models import ActivateIn, CurvePoint, ModelOut, PredictIn, PredictOut, ProgressOut, Stopping
+from service.api.schemas.models import ActivateIn, CurvePoint, ModelDetail, ModelOut, PredictIn, PredictOut
+from service.api.schemas.progress import ProgressOut
 from service.api.schemas.projects import counts_of
 from service.errors import (
     ConflictError,
@@ -82,10 +83,10 @@ def list_models(
 
 
 @router.get("/models/{version}", operation_id="getModel", summary="Get a model", responses=responses(NotFoundError))
-def get_model(project_id: ProjectId, version: Version, _: Reader, session: Reading) -> ModelOut:
+def get_model(project_id: ProjectId, version: Version, _: Reader, session: Reading) -> ModelDetail:
     """What it was trained on and how good it is."""
     model = models.get(session, projects.get(session, project_id).id, version)
-    return ModelOut.of(model, models.pool(session, project_id))
+    return ModelDetail.of(model, models.pool(session, project_id))
 
 
 @router.post(
@@ -181,7 +182,8 @@ async def _accept(request: Request, writing: Edge, project_id: str, version: int
 
 @router.get("/progress", operation_id="getProgress", summary="The learning curve", responses=responses(NotFoundError))
 def get_progress(project_id: ProjectId, _: Reader, session: Reading) -> ProgressOut:
-    """How good each model was for how many labels."""
+    """How good each model was for how many labels, and how far the project's `goal` is."""
     view = projects.view(session, projects.get(session, project_id), now=utc_now())
-    points = [CurvePoint.of(model) for model in models.curve(session, project_id)]
-    return ProgressOut(labels=counts_of(view).labels, curve=points, stopping=Stopping(suggested=False, rules=[]))
+    found = models.curve(session, project_id)
+    points = [CurvePoint.of(model) for model in found]
+    return ProgressOut.of(counts_of(view).labels, points, goals.outlook(view.project, found))

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from service.actions.models import kind_of
 from service.api.schemas.base import Data, Schema, Time, example
-from service.api.schemas.projects import LabelCounts
 from service.api.schemas.queries import Prediction
 from service.db.tables import Model, Pool
 
@@ -25,7 +24,8 @@ class Metric(Schema):
 Metrics = Annotated[
     dict[str, Metric],
     Field(
-        description="By task. One class an example: `accuracy`, `macro_f1`, `log_loss` (natural), `calibration_error` "
+        description="By task. One class an example: `accuracy`, `balanced_accuracy` (the mean recall of the classes), "
+        "`macro_f1`, `log_loss` (natural), `calibration_error` "
         "(expected, of the predicted class, in bins of equal mass; 0: the model is as often right as it is sure). "
         "Several: `micro_f1`, `macro_f1`, `subset_accuracy`, `log_loss`. Numbers: `r2`, `mae`, `rmse`, `coverage`."
     ),
@@ -62,6 +62,30 @@ class ModelOut(Schema):
         }
         rest = {name: getattr(model, name) for name in cls.model_fields.keys() - shown.keys()}
         return cls.model_validate({**rest, **shown})
+
+
+class ClassMetrics(Schema):
+    """How good a model is at one class."""
+
+    recall: Metric | None = Field(description="Of the rows of the class; null without any.")
+    precision: Metric | None = Field(description="Of the rows that are predicted as the class; null without any.")
+
+
+class ModelDetail(ModelOut):
+    """A model with its figures by class."""
+
+    by_class: dict[str, ClassMetrics] = Field(
+        description="Of the classes that occur in the rows that were measured, or in what is predicted of them."
+    )
+
+    @classmethod
+    def of(cls, model: Model, pool: Pool) -> "ModelDetail":
+        """From the table's row, and the counters of its project."""
+        shown = ModelOut.of(model, pool)
+        known = len(model.classes)  # classes that were added since have no name here
+        told_of = [(code, told) for code, told in (model.by_class or {}).items() if int(code) < known]
+        by_class = {model.classes[int(code)]: told for code, told in told_of}
+        return cls.model_validate({**dict(shown), "by_class": by_class})
 
 
 class ActivateIn(Schema):
@@ -120,28 +144,3 @@ class CurvePoint(Schema):
                 "metrics": model.metrics,
             }
         )
-
-
-class StoppingRule(Schema):
-    """What a stopping rule says now."""
-
-    name: str
-    value: float | None
-    threshold: float
-    met: bool
-    explanation: str
-
-
-class Stopping(Schema):
-    """Whether labelling may stop."""
-
-    suggested: bool
-    rules: list[StoppingRule]
-
-
-class ProgressOut(Schema):
-    """How far a project has come."""
-
-    labels: LabelCounts
-    curve: list[CurvePoint]
-    stopping: Stopping

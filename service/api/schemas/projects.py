@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from service.actions.goals import goal_of
 from service.actions.projects import ProjectView
 from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS, why_missing
 from service.catalog.parameters import resolve
+from service.catalog.stopping_rules import RECALL
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import task_of
 from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
@@ -158,6 +160,25 @@ class Annotation(Schema):
     )
 
 
+class Goal(Schema):
+    """When labelling may stop; see `GET /v1/stopping-rules` and `GET .../progress`. Empty: it is not told."""
+
+    model_config = example({"metric": "macro_f1", "at_least": 0.9}, {"find": "bug", "recall": 0.95})
+
+    metric: Text | None = Field(default=None, description="Of the models, to be reached.")
+    at_least: float | None = Field(default=None, le=1, description="The target of the metric.")
+    find: Text | None = Field(default=None, description="A class whose examples are to be found.")
+    recall: float | None = Field(
+        default=None, ge=0.01, le=1, description=f"Which share of them. Left out: {RECALL}. Needs a `holdout_fraction`."
+    )
+
+    def check(self) -> None:
+        """Refuse halves of a goal."""
+        for name, other in (("metric", "at_least"), ("at_least", "metric"), ("recall", "find")):
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                raise _wrong(FieldError(f"/goal/{other}", "missing_field", f"`{name}` goes with `{other}`."))
+
+
 _PAUSED = (
     "Whether no batch, no lease and no training begins. Labels and uploads are taken; trainings that they would have "
     "started are made up for when the project goes on."
@@ -215,6 +236,7 @@ class ProjectIn(Schema):
     holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, description="Share drawn to measure.")
     seed: int = Field(default=0, ge=0, lt=2**63)
     paused: bool = Field(default=False, description=_PAUSED)
+    goal: Goal = Field(default_factory=Goal)
 
     def config(self) -> dict[str, Any]:
         """The complete configuration, with parameters checked against the catalogue."""
@@ -238,6 +260,7 @@ class ProjectPatch(Patch):
     annotation: Annotation | None = None
     holdout_fraction: float | None = Field(default=None, ge=0.0, le=0.5)
     paused: bool | None = Field(default=None, description=_PAUSED)
+    goal: Goal | None = None
     rename_classes: dict[Text, ClassName] | None = Field(
         default=None, min_length=1, max_length=10_000, description="New names by old ones; labels and models follow."
     )
@@ -257,6 +280,8 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
     """The sections as plain JSON, checked against what this release offers and the catalogue."""
     if body.task is not None:
         body.task.check()
+    if body.goal is not None:
+        body.goal.check()
     if isinstance(body, ProjectIn) and body.estimator is None:
         body = body.model_copy(update={"estimator": Estimator(params={})})
     config = body.model_dump(mode="json", exclude_none=True)
@@ -345,6 +370,7 @@ class ProjectOut(Schema):
     holdout_fraction: float
     seed: int
     paused: bool
+    goal: dict[str, Any]
     counts: Counts
     created_at: Time
     updated_at: Time
@@ -352,7 +378,11 @@ class ProjectOut(Schema):
     @classmethod
     def of(cls, view: ProjectView) -> "ProjectOut":
         """From the action's view."""
-        derived: dict[str, Any] = {"counts": counts_of(view), "featurization_job_id": view.featurization}
+        derived: dict[str, Any] = {
+            "counts": counts_of(view),
+            "goal": goal_of(view.project),
+            "featurization_job_id": view.featurization,
+        }
         fields = {name: getattr(view.project, name) for name in cls.model_fields if name not in derived}
         return cls(**fields, **derived)
 

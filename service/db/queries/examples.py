@@ -170,6 +170,12 @@ def _in_pool(query: Select[int], project_id: str, start: int, stop: int) -> Sele
     return query.where(Example.row >= start, Example.row < stop)
 
 
+def pool_size(session: Session, project_id: str) -> int:
+    """How many visible examples the pool has, test rows not counted."""
+    query = select(func.count()).select_from(Example).where(Example.project_id == project_id, visible(project_id))
+    return session.execute(query.where(Example.split == "pool")).scalar_one()
+
+
 def page(
     session: Session, project_id: str, *, status: Status | None, overlap: int, after: int, size: int, now: datetime
 ) -> Sequence[Example]:

@@ -19,6 +19,12 @@ def newest(session: Session, project_id: str) -> int:
     return session.execute(select(func.max(Model.version)).where(Model.project_id == project_id)).scalar_one() or 0
 
 
+def newest_trained(session: Session, project_id: str) -> Model | None:
+    """The newest version that was trained here."""
+    query = select(Model).where(Model.project_id == project_id, Model.name.is_(None))
+    return session.scalars(query.order_by(Model.version.desc()).limit(1)).first()
+
+
 def find_open(session: Session, project_id: str, name: str, *, classes: Sequence[str]) -> Model | None:
     """The newest version of the client's model of that name that takes more predictions for these classes."""
     query = select(Model).where(Model.project_id == project_id, Model.name == name, Model.open.is_(True))
