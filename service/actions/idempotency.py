@@ -58,7 +58,7 @@ def reserve(
         return Answer(row.status or 200, dict(row.headers or {}), row.body or b"")
     if row.lease_until > now:
         raise IdempotencyInProgressError("The first request with this key is running.", headers={"Retry-After": "1"})
-    if not queries.take_over(session, owner, key, row.token, token, until=now + lease):
+    if not queries.take_over(session, owner, key, row.token, token, until=now + lease, now=now):
         raise IdempotencyInProgressError("The first request with this key just ended.", headers={"Retry-After": "1"})
     return Reservation(owner, key, token)
 

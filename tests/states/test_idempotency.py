@@ -1,19 +1,26 @@
 """Idempotency keys as a state machine, and fifty requests at once."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
 
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
+from service.api.deps.runtime import Runtime
+from service.codecs import bodies
 from service.errors import ConflictError, IdempotencyInProgressError, IdempotencyMismatchError
 from tests.states.clock import Clock, quick_runtime
 from tests.support.databases import OpenTransactions, default_kind
-from tests.support.runtime import Api
+from tests.support.pools import add_examples
+from tests.support.runtime import Api, make_api
 
 LEASE = timedelta(seconds=120)
 KEPT_HOURS = 24
@@ -123,3 +130,37 @@ def test_fifty_posts_at_once_with_one_key_make_one_job(api: Api) -> None:
     assert {status for status, _ in answers} <= {202, 409}
     assert len(api.http.get(f"/v1/projects/{project_id}/jobs").json()["items"]) == 1
     assert post(0) == (202, *made)
+
+
+@pytest.mark.parametrize(
+    ("of", "row"),
+    [
+        ("predictions?model=mine", {"id": "e0", "probabilities": [0.5, 0.5]}),
+        ("examples", {"id": "e1", "vector": [0.0, 0.0]}),
+        ("labels", {"example_id": "e0", "label": "a"}),
+    ],
+)
+def test_a_key_is_held_for_as_long_as_its_body_is_read(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, of: str, row: dict[str, Any]
+) -> None:
+    hasty = runtime.settings.model_copy(update={"idempotency_lease_seconds": 0.6})
+    patient, aside = make_api(replace(runtime, settings=hasty)), ThreadPoolExecutor(1)
+    headers = {"Idempotency-Key": "once"}
+    with patient.http as http:
+        project_id = patient.project()
+        add_examples(patient, project_id, 1)
+        path, body = f"/v1/projects/{project_id}/{of}", {of.partition("?")[0]: [row]}
+        again: list[int] = []
+        group = bodies.group
+
+        def slow(*arguments: Any) -> Any:
+            if not again:
+                time.sleep(1.2)
+                again.append(0)
+                again[0] = aside.submit(http.post, path, json=body, headers=headers).result(10).status_code
+            return group(*arguments)
+
+        monkeypatch.setattr(bodies, "group", slow)
+        assert http.post(path, json=body, headers=headers).status_code == 200
+        assert again == [409]
+    aside.shutdown()

@@ -1,6 +1,8 @@
 """The edge of a request with a bulk body, which is spooled before anything is done with it."""
 
+import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +10,13 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated
 
 from fastapi import Depends, Request, Response
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import idempotency
 from service.actions.bulk import BulkRequest, Mode, Transaction
-from service.actions.idempotency import Answer
+from service.actions.idempotency import Answer, Reservation
 from service.actions.labels import Submission, Submitted
 from service.api.deps.callers import Identified
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
@@ -24,6 +27,10 @@ from service.api.schemas.base import Schema
 from service.codecs.arrival import Arrival
 from service.codecs.limits import Limits
 from service.codecs.media import CHUNK_BYTES, Media, parse_media
+from service.errors import UnavailableError
+
+LOG = logging.getLogger(__name__)
+_RENEWALS = 3  # within the time of a reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,27 @@ class BulkEdge(Edge):
     def __init__(self, held: Runtime, body: BulkBody, *, owner: str, key: str | None, request_hash: str) -> None:
         super().__init__(held, owner=owner, key=key, request_hash=request_hash)
         self.body = body
+        self._reserved: Reservation | None = None
+
+    def reserve(self) -> Reservation | Answer | None:
+        """Reserve the request's Idempotency-Key, if it has one, for as long as `stay` runs."""
+        reserved = super().reserve()
+        self._reserved = reserved if isinstance(reserved, Reservation) else None
+        return reserved
+
+    async def stay(self) -> None:
+        """Renew the reservation again and again: a large body is read for longer than one lasts."""
+        while self.key is not None:
+            await asyncio.sleep(self.lease.total_seconds() / _RENEWALS)
+            if self._reserved is not None:
+                await asyncio.to_thread(self._renew, self._reserved)  # the threads of requests may all be taken
+
+    def _renew(self, reserved: Reservation) -> None:
+        try:
+            with self.held.database.write() as session:
+                idempotency.renew(session, reserved, until=utc_now() + self.lease)
+        except (SQLAlchemyError, UnavailableError) as error:
+            LOG.warning("the reservation of an Idempotency-Key was not renewed: %s", error)
 
     def submit(
         self,
@@ -66,7 +94,7 @@ class BulkEdge(Edge):
         @contextmanager
         def write() -> Iterator[Session]:
             with self.held.write() as session:
-                if reserved is not None:  # storing takes several transactions
+                if reserved is not None:  # a writer may be kept from renewing by those that store
                     idempotency.renew(session, reserved, until=utc_now() + self.lease)
                 yield session
 
@@ -134,7 +162,12 @@ class BulkEdges:
             digest, size = await _spool(request, file, arrival)
             body = BulkBody(file, media, mode, size)
             hashed = request_hash(request, b"", digest=digest)
-            yield BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+            edge = BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+            staying = asyncio.create_task(edge.stay())
+            try:
+                yield edge
+            finally:
+                staying.cancel()
 
 
 async def _spool(request: Request, file: IO[bytes], arrival: Arrival) -> tuple[str, int]:

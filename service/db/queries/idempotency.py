@@ -27,10 +27,10 @@ def complete(session: Session, owner: str, key: str, token: str, **answer: Any) 
     return changed(session, mine.values(lease_until=None, **answer)) > 0
 
 
-def take_over(session: Session, owner: str, key: str, old: str, new: str, *, until: datetime) -> bool:
-    """Reserve a key again whose reservation ran out; false when that was completed or taken over meanwhile."""
+def take_over(session: Session, owner: str, key: str, old: str, new: str, *, until: datetime, now: datetime) -> bool:
+    """Reserve a key again whose reservation ran out; false when it was completed, renewed or taken over meanwhile."""
     row = IdempotentAnswer
-    mine = update(row).where(row.owner == owner, row.key == key, row.token == old, row.lease_until.is_not(None))
+    mine = update(row).where(row.owner == owner, row.key == key, row.token == old, row.lease_until <= now)
     return changed(session, mine.values(token=new, lease_until=until)) > 0
 
 
