@@ -124,8 +124,8 @@ def _still_free(
     others = Counter(row for row, held_by in leases if held_by != holder)
     reviewed = reviews(message.strategy)
     answered = (
-        set(candidates.answered_rows(session, job.project_id, message.annotator))
-        if message.annotator and overlap > 1 and not reviewed
+        set(candidates.answered_rows(session, job.project_id, message.annotator or ""))
+        if overlap > 1 and not reviewed
         else set()
     )
     free = []

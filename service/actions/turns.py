@@ -135,8 +135,8 @@ class _Desk:
         held = Counter(row for row, _ in leases)
         own = {row for row, holder in leases if holder == batches.holder_of(batch.job_id, self._annotator)}
         done: set[str] = set()
-        if self._annotator and self._overlap > 1:
-            done = ranking_queries.answered(self._session, batch, self._annotator)
+        if self._overlap > 1:
+            done = ranking_queries.answered(self._session, batch, self._annotator or "")
         return [
             place
             for place in places

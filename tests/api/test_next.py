@@ -144,6 +144,21 @@ def test_with_overlap_everybody_labels_everything_once(api: Api) -> None:
     assert ask(api, project_id, "carol").status_code == 204
 
 
+def test_with_overlap_who_tells_no_name_labels_everything_once_too(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False}, annotation={"overlap": 2, "lease_seconds": 60})
+    add_examples(api, project_id, 3)
+    ask(api, project_id, None)
+    drain(api.runtime)
+    given = []
+    for _ in range(3):
+        given.append(ask(api, project_id, None).json()["example_id"])
+        label(api, project_id, {"example_id": given[-1], "label": "a"})
+    assert set(given) == {"e0", "e1", "e2"}
+    assert ask(api, project_id, None).status_code == 204
+    assert batch(api, project_id, k=3)["items"] == []
+    assert len(batch(api, project_id, k=3, annotator="alice")["items"]) == 3
+
+
 def test_a_ranking_that_failed_is_told_and_made_again_later(api: Api) -> None:
     project_id = api.project()
     add_examples(api, project_id, 3)

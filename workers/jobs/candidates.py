@@ -46,8 +46,8 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
     overlap: int = 1 if reviews(message.strategy) else project.annotation["overlap"]
     leases = [] if message.prepared else queries.live_leases(session, project.id, context.now())
     own, taken = _leased(session, context, leases, message, overlap)
-    if message.annotator and overlap > 1:
-        taken += queries.answered_rows(session, project.id, message.annotator)
+    if overlap > 1:
+        taken += queries.answered_rows(session, project.id, message.annotator or "")
     if message.annotator and message.program:
         taken += annotators.done_rows(session, project.id, message.annotator)
     return Availability(

@@ -63,7 +63,7 @@ def groups(session: Session, project_id: str) -> Sequence[str]:
 
 
 def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence[int]:
-    """Rows that an annotator has labelled or skipped."""
+    """Rows that an annotator has labelled or skipped; the empty name: whoever told none."""
     query = select(Example.row).join(
         Label, (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     )

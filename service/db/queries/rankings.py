@@ -38,7 +38,7 @@ def places(session: Session, batch: Batch) -> Sequence[Place]:
 
 
 def answered(session: Session, batch: Batch, annotator: str) -> set[str]:
-    """Which examples of a ranking an annotator has labelled or skipped."""
+    """Which examples of a ranking an annotator has labelled or skipped; the empty name: whoever told none."""
     query = select(Label.example_id).join(BatchItem, BatchItem.example_id == Label.example_id)
     query = query.where(BatchItem.job_id == batch.job_id, Label.project_id == batch.project_id)
     return set(session.scalars(query.where(Label.annotator == annotator)))
