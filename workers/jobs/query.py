@@ -25,7 +25,7 @@ from service.queue.messages import QueryMessage
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs import candidates
 from workers.jobs.candidates import Availability
-from workers.jobs.context import JobContext
+from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.features import fill_features
 from workers.jobs.holdout import holdout_mask, of_other_groups, without_groups_of
 from workers.jobs.labels import Gathered, Labelled, consensus, gather, known_only
@@ -48,6 +48,7 @@ _RESERVE = 50
 class Loaded:
     """What a query needs, of one generation of chunk lists."""
 
+    message: QueryMessage
     project: Project
     model: Model | None
     labels_since: int
@@ -68,24 +69,32 @@ class Loaded:
 
 def run(context: JobContext) -> None:
     """Rank until the batch is full, as others may take what was ranked; then keep it."""
-    message = context.claim.message
-    assert isinstance(message, QueryMessage)  # noqa: S101 - the kind of the job says so
+    lost = ""
     for _ in range(_ROUNDS):
+        loaded = pin_then_read(context, lambda session: _read(session, context))
         try:
-            loaded = pin_then_read(context, lambda session: _read(session, context, message))
-            ranking, made = _rank(context, message, loaded)
-        except ObjectNotFoundError:
-            continue  # a snapshot was replaced between its key and its file: read the new key
-        if _keep(context, message, loaded, ranking=ranking, made=made):
+            base = candidates.base_mask(loaded.availability, context.objects)
+        except ObjectNotFoundError as error:
+            if error.key == lost:
+                raise
+            lost = error.key  # a snapshot may be replaced between its key and its file: read the new key
+            continue
+        ranking, made = _rank(context, loaded.message, loaded, base)
+        if _keep(context, loaded.message, loaded, ranking=ranking, made=made):
             return
     raise GleanerError("Other queries and labels were faster each time. Ask again.")
 
 
-def _read(session: Session, context: JobContext, message: QueryMessage) -> Loaded:
+def _read(session: Session, context: JobContext) -> Loaded:
+    job = job_queries.get(session, context.claim.job_id)
+    if job is None:
+        raise JobLostError
+    message = QueryMessage.model_validate(job.payload)  # classes that it names may have been renamed since the claim
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)
     model = model_queries.get(session, project.id, pool.model_version)
     return Loaded(
+        message=message,
         project=project,
         model=model,
         labels_since=pool.label_generation - (model.label_generation if model else 0),
@@ -97,8 +106,9 @@ def _read(session: Session, context: JobContext, message: QueryMessage) -> Loade
     )
 
 
-def _rank(context: JobContext, message: QueryMessage, loaded: Loaded) -> tuple[list[Ranked], Provenance]:
-    base = candidates.base_mask(loaded.availability, context.objects)
+def _rank(
+    context: JobContext, message: QueryMessage, loaded: Loaded, base: NDArray[np.bool_]
+) -> tuple[list[Ranked], Provenance]:
     candidates.refresh_snapshot(context, loaded.availability, base)
     features = _features(context, message, loaded)
     held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)

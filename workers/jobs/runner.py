@@ -24,6 +24,7 @@ from service.db.queries import jobs as job_queries
 from service.db.session import Database
 from service.db.tables import Job
 from service.errors import (
+    DamagedObjectError,
     GleanerError,
     JobOutOfMemoryError,
     JobTimedOutError,
@@ -35,7 +36,7 @@ from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
 from service.settings import Settings
 from service.storage.local import LocalObjects
-from service.storage.objects import ObjectStore
+from service.storage.objects import ObjectNotFoundError, ObjectStore
 from service.telemetry import logger
 from workers.jobs import agreement, deletion, export, featurization, measuring, merge, plugins, predict, query, train
 from workers.jobs.context import JobContext, JobLostError
@@ -191,6 +192,9 @@ def _attempt(context: JobContext) -> None:
             return
         _log.warning("job_given_back", error=str(error))
         _give_back(context, Setback(f"a store was away ({type(error).__name__})", passing=True))
+    except ObjectNotFoundError as error:
+        _log.error("object_lost", key=error.key)
+        _fail(context, DamagedObjectError(error.key, "it is not there."))
     except FloatingPointError as error:
         _log.error("model_diverged", exc_info=error)
         _fail(context, ModelDivergedError(str(error)))
