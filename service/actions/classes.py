@@ -16,7 +16,6 @@ from service.actions.outdated import outdate
 from service.actions.versions import serve
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import classes as queries
-from service.db.queries import labels as label_queries
 from service.db.queries import rankings
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
@@ -93,11 +92,10 @@ def _relabel(session: Session, project: Project, names: Mapping[str, str], *, no
     def renamed(value: str) -> str:
         return encode_classes({names[name] for name in orjson.loads(value)}, classes) if several else names[value]
 
-    for labels in queries.labels(session, project.id):
-        said = [(label, renamed(label.value)) for label in labels]
-        changed = [(label, value) for label, value in said if value != label.value]
-        rows = [{"id": label.id, "value": value, "updated_at": now} for label, value in changed]
-        label_queries.replace(session, project.id, [label for label, _ in changed], rows)
+    said = {value: renamed(value) for value in queries.values(session, project.id)}
+    changed = {old: new for old, new in said.items() if new != old}
+    if changed:
+        queries.replace_values(session, project.id, changed, now=now)
 
 
 def _rename_models(session: Session, project_id: str, old: Sequence[str], names: Mapping[str, str]) -> None:

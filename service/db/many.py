@@ -13,6 +13,7 @@ from sqlalchemy import (
     Update,
     any_,
     bindparam,
+    cast,
     func,
     insert,
     literal,
@@ -93,6 +94,25 @@ def update_many(session: Session, table: Table, rows: Rows, *, key: str, **where
     renamed = [{f"of_{key}": row[key], **{f"new_{name}": row[name] for name in names}} for row in rows]
     each = mine.where(table.c[key] == bindparam(f"of_{key}"))
     session.connection().execute(each.values({name: bindparam(f"new_{name}") for name in names}), renamed)
+
+
+def map_values(session: Session, column: Any, values: Mapping[str, str], *, where: Any, **also: Any) -> None:
+    """Change a column from each of some values to another where a condition holds, and set other columns `also`."""
+    if not values:
+        return
+    rows = update(column.table).where(where)
+    if _has_arrays(session):
+        arrays = (literal(list(part), ARRAY(column.type)) for part in (values, values.values()))
+        pairs: FromClause = func.unnest(*arrays).table_valued("old", "new").render_derived()
+        rows = rows.where(column == pairs.c.old).values({column.name: pairs.c.new, **also})
+    else:
+        each = func.json_each(literal(list(values.items()), Json)).table_valued("value")
+        old, new = (func.json_extract(each.c.value, f"$[{place}]") for place in range(2))
+        # of what is a list without repetition, and cast, SQLite makes an index
+        pairs = select(cast(old, column.type).label("old"), new.label("new")).distinct().subquery()
+        found = select(pairs.c.new).where(pairs.c.old == column).scalar_subquery()
+        rows = rows.where(column.in_(select(pairs.c.old))).values({column.name: found, **also})
+    write(session, rows)
 
 
 def _has_arrays(session: Session) -> bool:

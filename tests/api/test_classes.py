@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from service.actions import example_rows, label_rows, large_uploads, uploads
 from service.db.tables import LabelHistory
@@ -190,3 +190,29 @@ def test_bad_changes_of_classes_change_nothing(api: Api, changes: dict[str, Any]
     assert answer.status_code == 422
     assert [(bad["pointer"], bad["code"]) for bad in answer.json()["errors"]] == [(pointer, code)]
     assert api.http.get(f"/v1/projects/{project_id}").json()["task"]["classes"] == [*"abc"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_many_labels_are_renamed_by_as_few_statements_as_one(api: Api) -> None:
+    classes = [f"class {n}" for n in range(3000)]
+    project_id = api.project(task={**_THREE, "classes": classes}, retraining={"automatic": False})
+    statements: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "labels" in statement:
+            statements.append(statement)
+
+    counts = []
+    for labels in (1, 6000):
+        add_examples(api, project_id, labels)
+        rows = [{"example_id": f"e{n}", "label": f"class {n % 3000}"} for n in range(labels)]
+        api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
+        event.listen(api.runtime.database.engine, "before_cursor_execute", count)
+        assert patch(api, project_id, rename_classes={name: f"new {name}" for name in classes}).status_code == 200
+        event.remove(api.runtime.database.engine, "before_cursor_execute", count)
+        assert set(said(api, project_id).values()) <= {f"new {name}" for name in classes}
+        counts.append(len(statements))
+        statements.clear()
+        patch(api, project_id, rename_classes={f"new {name}": name for name in classes})
+    assert counts[0] == counts[1]
+    assert len(history(api)) == 2 + 2 * 6000

@@ -1,24 +1,34 @@
 """What names classes: labels and models."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import insert, literal, select
 from sqlalchemy.orm import Session
 
-from service.db.tables import Label, Model
+from service.db.many import among, map_values
+from service.db.queries.labels import KEPT
+from service.db.tables import Label, LabelHistory, Model
 
 _LABELS: Any = Label.__table__
-_AT_ONCE = 5000
+_HISTORY: Any = LabelHistory.__table__
 
 
-def labels(session: Session, project_id: str) -> Iterator[Sequence[Row[Any]]]:
-    """All labels that are no skips, some at a time, in order of their ids; they may be changed meanwhile."""
-    query = select(_LABELS).where(_LABELS.c.project_id == project_id, _LABELS.c.value.is_not(None))
-    query, after = query.order_by(_LABELS.c.id).limit(_AT_ONCE), ""
-    while found := session.execute(query.where(_LABELS.c.id > after)).all():
-        yield found
-        after = found[-1].id
+def values(session: Session, project_id: str) -> Sequence[str]:
+    """What labels say, each once; skips say nothing."""
+    query = select(_LABELS.c.value).where(_LABELS.c.project_id == project_id, _LABELS.c.value.is_not(None))
+    return session.scalars(query.distinct()).all()
+
+
+def replace_values(session: Session, project_id: str, changed: Mapping[str, str], *, now: datetime) -> None:
+    """Let labels say other values, by the old ones; what they said goes to their history."""
+    mine = _LABELS.c.project_id == project_id
+    kept = [_LABELS.c[name] for name in KEPT]
+    old = select(_LABELS.c.id, literal(now, _HISTORY.c.replaced_at.type), *kept)
+    old = old.where(mine, among(session, _LABELS.c.value, list(changed)))
+    session.execute(insert(_HISTORY).from_select(["label_id", "replaced_at", *KEPT], old))
+    map_values(session, _LABELS.c.value, changed, where=mine, updated_at=now)
 
 
 def models(session: Session, project_id: str) -> Sequence[Model]:

@@ -14,7 +14,8 @@ from service.db.tables import Batch, BatchItem, Example, Job, Label, LabelHistor
 _LABELS: Any = Label.__table__
 _HISTORY: Any = LabelHistory.__table__
 _LEASES: Any = Lease.__table__
-_KEPT = ("project_id", "example_id", "annotator", "value", "skip", "source", "labeled_at")
+KEPT = ("project_id", "example_id", "annotator", "value", "skip", "source", "labeled_at")
+"""What of a label goes to its history."""
 
 
 def of_examples(session: Session, project_id: str, ids: Sequence[str]) -> Sequence[Row[Any]]:
@@ -56,7 +57,7 @@ def replace(session: Session, project_id: str, old: Sequence[Any], new: list[dic
 def keep(session: Session, old: Sequence[Any], *, replaced_at: Any) -> None:
     """Write what labels were to the history."""
     rows = [
-        {"label_id": label.id, "replaced_at": replaced_at, **{name: getattr(label, name) for name in _KEPT}}
+        {"label_id": label.id, "replaced_at": replaced_at, **{name: getattr(label, name) for name in KEPT}}
         for label in old
     ]
     insert_many(session, _HISTORY, rows)
