@@ -1,10 +1,11 @@
 """Classes renamed and merged: labels and models follow, and nothing of what was said is lost.
 
 A model's columns have no names of their own, so that a renamed class is a new name for the same column. A merge takes
-columns away: models of before it keep their classes and serve no more.
+columns away, or makes them mean more: models of before it that have one of its classes keep theirs and serve no more.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 import orjson
@@ -14,7 +15,7 @@ from service.actions import goals, trainings
 from service.actions.label_values import encode_classes
 from service.actions.outdated import outdate
 from service.actions.versions import serve
-from service.catalog.tasks import begins, classes_of, task_of
+from service.catalog.tasks import classes_of, task_of
 from service.db.queries import classes as queries
 from service.db.queries import rankings
 from service.db.tables import Pool, Project
@@ -62,9 +63,7 @@ def change(
     _relabel(session, project, names, now=now)
     goals.renamed(project, names)
     rankings.forget(session, project.id)  # they name the classes of before
-    _rename_models(session, project.id, old, names)
-    if merged:
-        _retire(session, pool, new)
+    _rename_models(session, pool, old, names, mixed={*merged, *merged.values()})
     trainings.classes_changed(session, project, pool, now=now, share=share)
 
 
@@ -98,20 +97,18 @@ def _relabel(session: Session, project: Project, names: Mapping[str, str], *, no
         queries.replace_values(session, project.id, changed, now=now)
 
 
-def _rename_models(session: Session, project_id: str, old: Sequence[str], names: Mapping[str, str]) -> None:
-    """Rename the columns of models; those of which some would become one keep what they were."""
-    for model in queries.models(session, project_id):
-        new = [names[name] for name in model.classes if name in names]
-        if model.classes == old[: len(model.classes)] and len(set(new)) == len(model.classes):
+def _rename_models(
+    session: Session, pool: Pool, old: Sequence[str], names: Mapping[str, str], *, mixed: AbstractSet[str]
+) -> None:
+    """Rename the columns of models. Those that have a `mixed` class keep what they were, and serve no more."""
+    for model in queries.models(session, pool.project_id):
+        if not mixed.isdisjoint(model.classes):
+            if model.version == pool.model_version:
+                pool.pin = None
+                serve(session, pool, 0)
+        elif model.classes == old[: len(model.classes)]:
+            new = [names[name] for name in model.classes]
             if new != model.classes and model.artifact_key:
                 outdate(session, onnx_key(model.artifact_key, model.classes))
             model.classes = new
     session.flush()
-
-
-def _retire(session: Session, pool: Pool, classes: Sequence[str]) -> None:
-    """Let the serving model serve no more if it has other columns, until there is a new one."""
-    for model in queries.models(session, pool.project_id):
-        if model.version == pool.model_version and not begins(classes, model.classes):
-            pool.pin = None
-            serve(session, pool, 0)

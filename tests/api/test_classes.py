@@ -216,3 +216,14 @@ def test_many_labels_are_renamed_by_as_few_statements_as_one(api: Api) -> None:
         patch(api, project_id, rename_classes={f"new {name}": name for name in classes})
     assert counts[0] == counts[1]
     assert len(history(api)) == 2 + 2 * 6000
+
+
+def test_a_model_that_knows_only_one_of_two_merged_classes_serves_no_more(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    train(api, project_id)
+    assert patch(api, project_id, task=_THREE).json()["counts"]["model_version"] == 1
+    merged = patch(api, project_id, merge_classes={"b": "c"})
+    assert merged.json()["counts"]["model_version"] is None
+    assert api.http.get(f"/v1/projects/{project_id}/models/1").json()["classes"] == ["a", "b"]
