@@ -63,6 +63,7 @@ def change(
     _relabel(session, project, names, now=now)
     goals.renamed(project, names)
     rankings.forget(session, project.id)  # they name the classes of before
+    rankings.take_back(session, project.id)
     _rename_models(session, pool, old, names, mixed={*merged, *merged.values()})
     trainings.classes_changed(session, project, pool, now=now, share=share)
 

@@ -227,3 +227,17 @@ def test_a_model_that_knows_only_one_of_two_merged_classes_serves_no_more(api: A
     merged = patch(api, project_id, merge_classes={"b": "c"})
     assert merged.json()["counts"]["model_version"] is None
     assert api.http.get(f"/v1/projects/{project_id}/models/1").json()["classes"] == ["a", "b"]
+
+
+def test_what_was_leased_from_the_prepared_ranking_is_given_with_the_new_names(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    train(api, project_id)
+    api.http.patch(f"/v1/projects/{project_id}", json={"query": {"strategy": "margin"}}, headers={"If-Match": "*"})
+    path = f"/v1/projects/{project_id}/next?annotator=alice"
+    for names in ({"a", "b"}, {"good", "b"}):
+        assert api.http.get(path).status_code == 202
+        drain(api.runtime)
+        assert set(api.http.get(path).json()["prediction"]["probabilities"]) == names
+        patch(api, project_id, rename_classes={"a": "good"})
