@@ -56,7 +56,7 @@ def change(
     _check(old, renamed, merged)
     names = {**dict(zip(old, old, strict=True)), **renamed}
     names |= {gone: names[into] for gone, into in merged.items()}
-    new = list(dict.fromkeys(names[name] for name in old))
+    new = [names[name] for name in old if name not in merged]
     if len(new) < 2 and task_of(project.task) == "classification":  # noqa: PLR2004 - one class is no question
         _refuse("/merge_classes", "too_short", "At least two classes have to be left.")
     project.task = {**project.task, "classes": new}

@@ -241,3 +241,12 @@ def test_what_was_leased_from_the_prepared_ranking_is_given_with_the_new_names(a
         drain(api.runtime)
         assert set(api.http.get(path).json()["prediction"]["probabilities"]) == names
         patch(api, project_id, rename_classes={"a": "good"})
+
+
+def test_a_merge_leaves_answers_without_the_merged_class_as_they_are(api: Api) -> None:
+    project_id = api.project(task={**_THREE, "multi_label": True}, retraining={"automatic": False})
+    add_examples(api, project_id, 1)
+    row = {"example_id": "e0", "label": ["b", "c"]}
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": [row]})
+    assert patch(api, project_id, merge_classes={"a": "c"}).json()["task"]["classes"] == ["b", "c"]
+    assert (said(api, project_id), history(api)) == ({"e0": ["b", "c"]}, [])
