@@ -1,4 +1,4 @@
-"""Classes renamed and merged: labels and models follow, and nothing of what was said is lost.
+"""Classes renamed and merged: labels, models and queries follow, and nothing of what was said is lost.
 
 A model's columns have no names of their own, so that a renamed class is a new name for the same column. A merge takes
 columns away, or makes them mean more: models of before it that have one of its classes keep theirs and serve no more.
@@ -7,6 +7,7 @@ columns away, or makes them mean more: models of before it that have one of its 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from typing import Any
 
 import orjson
 from sqlalchemy.orm import Session
@@ -15,11 +16,14 @@ from service.actions import goals, trainings
 from service.actions.label_values import encode_classes
 from service.actions.outdated import outdate
 from service.actions.versions import serve
+from service.catalog.parameters import with_names
+from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import classes_of, task_of
 from service.db.queries import classes as queries
 from service.db.queries import rankings
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
+from service.queue.messages import QueryMessage
 from service.storage.artifacts import onnx_key
 
 
@@ -64,6 +68,7 @@ def change(
     goals.renamed(project, names)
     rankings.forget(session, project.id)  # they name the classes of before
     rankings.take_back(session, project.id)
+    _rename_questions(session, project, names)
     _rename_models(session, pool, old, names, mixed={*merged, *merged.values()})
     trainings.classes_changed(session, project, pool, now=now, share=share)
 
@@ -113,3 +118,23 @@ def _rename_models(
                 outdate(session, onnx_key(model.artifact_key, model.classes))
             model.classes = new
     session.flush()
+
+
+def _rename_questions(session: Session, project: Project, names: Mapping[str, str]) -> None:
+    """Let the project's query, and queries under way, go on asking for the same classes."""
+    asked = project.query
+    project.query = {**asked, "params": _renamed(asked["strategy"], asked["params"], names)}
+    for job in queries.queries_under_way(session, project.id):
+        message = QueryMessage.model_validate(job.payload)
+        chosen = message.candidates
+        if chosen is not None:
+            chosen = chosen.model_copy(update={"params": _renamed(chosen.strategy, chosen.params, names)})
+        params = _renamed(message.strategy, message.params, names)
+        payload = message.model_copy(update={"params": params, "candidates": chosen}).model_dump(mode="json")
+        if payload != job.payload:
+            job.payload = payload
+    session.flush()
+
+
+def _renamed(strategy: str, params: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return with_names(STRATEGIES[strategy].parameters, params, names)

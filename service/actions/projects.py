@@ -113,6 +113,7 @@ def change(
     for section, value in changes.items():
         setattr(project, section, value)
     classes.change(session, project, pool, renamed=renamed, merged=merged, now=now, share=share)
+    project.query = changes.get("query", project.query)  # a new one names classes as they are called from now on
     _check_estimator(project)
     _check_truth(project)
     goals.check(project)

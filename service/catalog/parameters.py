@@ -60,9 +60,20 @@ def required(schema: Schema) -> Sequence[str]:
 
 def with_codes(schema: Schema, params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Resolved parameters as the learning core takes them: a class by its place in `classes`, not by its name."""
-    properties: Mapping[str, Schema] = schema["properties"]
-    named = {name for name, rule in properties.items() if rule.get("format") == CLASS_FORMAT}
+    named = _naming_classes(schema)
     return {name: classes.index(value) if name in named else value for name, value in params.items()}
+
+
+def with_names(schema: Schema, params: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Resolved parameters after classes were given other `names`, by the old ones."""
+    named = _naming_classes(schema)
+    return {name: names.get(value, value) if name in named else value for name, value in params.items()}
+
+
+def _naming_classes(schema: Schema) -> set[str]:
+    """The parameters that name a class of the project."""
+    properties: Mapping[str, Schema] = schema["properties"]
+    return {name for name, rule in properties.items() if rule.get("format") == CLASS_FORMAT}
 
 
 def _fault(rule: Schema, value: object, classes: Sequence[str] | None) -> tuple[str, str] | None:

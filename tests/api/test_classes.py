@@ -250,3 +250,36 @@ def test_a_merge_leaves_answers_without_the_merged_class_as_they_are(api: Api) -
     api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": [row]})
     assert patch(api, project_id, merge_classes={"a": "c"}).json()["task"]["classes"] == ["b", "c"]
     assert (said(api, project_id), history(api)) == ({"e0": ["b", "c"]}, [])
+
+
+def test_queries_under_way_and_the_projects_own_go_on_asking_for_the_same_class(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"strategy": "certainty", "params": {"target_class": "a"}}
+    project_id = api.project(query=asked, retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    train(api, project_id)
+    before = batch(api, project_id, k=5, lease_seconds=0)["items"]
+    queued = ask(api, project_id, k=5, lease_seconds=0)
+    narrowed = ask(api, project_id, k=5, strategy="random", candidates={**asked, "count": 5}, lease_seconds=0)
+    assert patch(api, project_id, rename_classes={"a": "b", "b": "a"}).json()["query"]["params"]["target_class"] == "b"
+    from workers.jobs import query  # noqa: PLC0415 - what is overtaken
+
+    rank, ranked = query._rank, []  # noqa: SLF001
+
+    def overtaken(*arguments: Any) -> Any:
+        ranked.append(rank(*arguments))
+        if len(ranked) == 1:
+            assert patch(api, project_id, rename_classes={"b": "good"}).status_code == 200
+        return ranked[-1]
+
+    monkeypatch.setattr(query, "_rank", overtaken)
+    drain(api.runtime)
+    found = [api.http.get(f"/v1/jobs/{job_id}/batch").json() for job_id in (queued, narrowed)]
+    assert found[0]["strategy"]["params"]["target_class"] == "good"
+    assert [item["example_id"] for item in found[0]["items"]] == [item["example_id"] for item in before]
+    assert {item["example_id"] for item in found[1]["items"]} == {item["example_id"] for item in before}
+    sent = {"strategy": "certainty", "params": {"target_class": "best"}}
+    changed = patch(api, project_id, rename_classes={"good": "best", "a": "good"}, query=sent)
+    assert changed.json()["query"]["params"]["target_class"] == "best"

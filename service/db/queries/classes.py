@@ -1,4 +1,4 @@
-"""What names classes: labels and models."""
+"""What names classes: labels, models and queries."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,8 +8,9 @@ from sqlalchemy import insert, literal, select
 from sqlalchemy.orm import Session
 
 from service.db.many import among, map_values
+from service.db.queries.jobs import UNFINISHED
 from service.db.queries.labels import KEPT
-from service.db.tables import Label, LabelHistory, Model
+from service.db.tables import Job, Label, LabelHistory, Model
 
 _LABELS: Any = Label.__table__
 _HISTORY: Any = LabelHistory.__table__
@@ -34,3 +35,9 @@ def replace_values(session: Session, project_id: str, changed: Mapping[str, str]
 def models(session: Session, project_id: str) -> Sequence[Model]:
     """Every version."""
     return session.scalars(select(Model).where(Model.project_id == project_id)).all()
+
+
+def queries_under_way(session: Session, project_id: str) -> Sequence[Job]:
+    """Queries that are queued or running."""
+    query = select(Job).where(Job.project_id == project_id, Job.kind == "query", Job.state.in_(UNFINISHED))
+    return session.scalars(query).all()
