@@ -36,6 +36,8 @@ class _Names(click.ParamType[list[str]]):
         for name in names:
             if name not in STRATEGIES:
                 self.fail(f"there is no strategy called {name!r}; there are {', '.join(STRATEGIES)}", param, ctx)
+            if needed := STRATEGIES[name].parameters.get("required"):
+                self.fail(f"{name!r} is not played: it has to be told {', '.join(needed)}", param, ctx)
         return names
 
 
@@ -71,7 +73,8 @@ def efficiency(
 
     FILES are Parquet files with the columns `label`, `text` or `vector` or `x0`, `x1`, …, and perhaps `split` (train or
     test; without it each seed keeps another 40 % aside). Lists as labels are several classes an example, floating-point
-    numbers are regression. Without FILES, plays the sets that come with Gleaner.
+    numbers are regression. A strategy is played on the sets whose task it serves. Without FILES, plays the sets that
+    come with Gleaner.
 
     Strategies are paired: a seed gives all of them the same start and the same test set. Scores are accuracies, or
     macro F1 where a class is rare, micro F1 of several classes, R2 of numbers. Finished runs are kept in the JSON file,

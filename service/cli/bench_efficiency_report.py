@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLE_WIDTH = 150
 
 _COLOURS = {"auto": "#0b6e4f", "margin": "#3b6fb6", BASELINE: "#b3541e"}
+_SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "r2": "R2"}
 _COLUMNS = 4
 _PANEL_SIZE = (3.1, 2.4)
 
@@ -34,8 +35,9 @@ def table(results: Sequence[SetResult]) -> Table:
     for result in results:
         for found in result.strategies:
             first = found.strategy == BASELINE
-            what = f"{result.name} ({result.pool:,} x {result.classes} classes)" if first else ""
-            score = f"{'macro F1' if result.score == 'macro_f1' else 'accuracy'}, all labels {result.full:.4f}"
+            said = f"{result.classes} classes" if result.classes else "a number"
+            what = f"{result.name} ({result.pool:,} x {said})" if first else ""
+            score = f"{_SCORES[result.score]}, all labels {result.full:.4f}"
             name = what or (score if found is result.strategies[1] else "")
             made.add_row(name, found.strategy, f"{found.area:.4f}", *_row(found, result.budget), end_section=False)
         made.add_section()
@@ -101,7 +103,7 @@ def _draw_set(panel: "Axes", result: SetResult) -> None:
         labels, scores = zip(*points, strict=True)
         panel.plot(labels, scores, label=found.strategy, color=_COLOURS.get(found.strategy), linewidth=1.4)
     panel.axhline(SHARES[1] * result.full, color="#888888", linestyle=":", linewidth=1, label="98 % of all labels")
-    panel.set_title(f"{result.name} ({'macro F1' if result.score == 'macro_f1' else 'accuracy'})", fontsize=9)
+    panel.set_title(f"{result.name} ({_SCORES[result.score]})", fontsize=9)
     panel.tick_params(labelsize=7)
     panel.grid(visible=True, color="#dddddd", linewidth=0.5)
 

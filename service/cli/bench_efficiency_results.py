@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from service.catalog.strategies import STRATEGIES
 from service.cli.bench_efficiency_play import FULL, Run
 from service.cli.bench_efficiency_sets import LabelledSet
 from workers.learning.curve import Curve
@@ -30,11 +31,15 @@ class Settings:
     estimator: str | None
     estimator_params: str
 
+    def played(self, made: LabelledSet) -> tuple[str, ...]:
+        """Those of the strategies that serve the task of a set."""
+        return tuple(name for name in self.strategies if made.task in STRATEGIES[name].tasks)
+
     def runs(self, source: str, made: LabelledSet) -> list[Run]:
         """The runs on a set, seed by seed; a model of all labels for each test set."""
         fulls = range(self.seeds if made.test is None else 1)
         runs = [self._run(source, FULL, seed) for seed in fulls]
-        return runs + [self._run(source, name, seed) for seed in range(self.seeds) for name in self.strategies]
+        return runs + [self._run(source, name, seed) for seed in range(self.seeds) for name in self.played(made)]
 
     def _run(self, source: str, strategy: str, seed: int) -> Run:
         past = strategy != FULL and (self.past == "all" or (self.past == "random" and strategy == BASELINE))
@@ -81,7 +86,7 @@ class SetResult:
 
 def compare(made: LabelledSet, curves: Mapping[Run, Curve], settings: Settings) -> SetResult:
     """Compare the runs on a set."""
-    by_strategy: dict[str, list[Curve]] = {name: [] for name in (FULL, *settings.strategies)}
+    by_strategy: dict[str, list[Curve]] = {name: [] for name in (FULL, *settings.played(made))}
     for run in sorted(curves, key=lambda run: run.seed):
         by_strategy[run.strategy].append(curves[run])
     fulls = by_strategy.pop(FULL)
@@ -135,22 +140,24 @@ class Summary:
 
 def summarise(results: Sequence[SetResult]) -> list[Summary]:
     """Each strategy over all sets."""
-    names = [found.strategy for found in results[0].strategies if found.strategy != BASELINE]
-    return [_summary(name, results) for name in names]
+    names = dict.fromkeys(found.strategy for result in results for found in result.strategies)
+    return [_summary(name, results) for name in names if name != BASELINE]
 
 
 def _summary(name: str, results: Sequence[SetResult]) -> Summary:
-    found = [next(of for of in result.strategies if of.strategy == name) for result in results]
+    """A strategy over the sets whose task it serves."""
+    by_set = [(result, of) for result in results for of in result.strategies if of.strategy == name]
+    found = [of for _, of in by_set]
     corrected = holm([of.to_baseline.p for of in found])
     told = [
         (result.name, of.to_baseline.mean)
-        for result, of, p in zip(results, found, corrected, strict=True)
+        for (result, of), p in zip(by_set, corrected, strict=True)
         if p < _SIGNIFICANT
     ]
     to_margin = [of.to_margin.mean for of in found if of.to_margin is not None]
     return Summary(
         strategy=name,
-        sets=len(results),
+        sets=len(found),
         below=tuple(where for where, mean in told if mean < 0),
         above=tuple(where for where, mean in told if mean > 0),
         gain=statistics.median(of.to_baseline.mean for of in found),

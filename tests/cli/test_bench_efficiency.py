@@ -159,6 +159,24 @@ def test_every_kind_of_label_is_played(tmp_path: Path, label: Callable[[int], An
     assert [labels for labels, _ in played] == [20, 25, 30, 35, 40]
 
 
+def test_a_strategy_is_played_where_it_serves_the_task(tmp_path: Path) -> None:
+    number = write(tmp_path / "number.parquet", **vectors(), label=[n % 7 / 7 for n in range(ROWS)])
+    a_class = write(tmp_path / "class.parquet", **vectors())
+    options = ["--strategies", "margin,greedy_x", "--seeds", "1", "--budget", "30", "--past-budget", "none"]
+    out = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.svg")]
+    ran = CliRunner().invoke(bench, ["efficiency", str(a_class), str(number), *options, *out])
+    assert ran.exit_code == 0, ran.output
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [[found["strategy"] for found in told["strategies"]] for told in document["sets"]] == [
+        ["random", "margin"],
+        ["random", "greedy_x"],
+    ]
+    assert [(told["strategy"], told["sets"]) for told in document["summary"]] == [("margin", 1), ("greedy_x", 1)]
+    refused = CliRunner().invoke(bench, ["efficiency", "--strategies", "certainty"])
+    assert refused.exit_code == 2
+    assert "has to be told target_class" in refused.output
+
+
 def result_of(name: str, gain: float, p: float, saving: float | None) -> SetResult:
     reaches = tuple(Reach(share, 50, 100, saving, None, None) for share in (0.95, 0.98, 0.99))
     told = Difference(gain, gain, gain, p, 0, 20)

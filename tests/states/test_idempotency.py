@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
 from service.api.deps.runtime import Runtime
-from service.codecs import bodies
+from service.codecs import blocks, bodies
 from service.errors import ConflictError, IdempotencyInProgressError, IdempotencyMismatchError
 from tests.states.clock import Clock, quick_runtime
 from tests.support.databases import OpenTransactions, default_kind
@@ -151,7 +151,7 @@ def test_a_key_is_held_for_as_long_as_its_body_is_read(
         add_examples(patient, project_id, 1)
         path, body = f"/v1/projects/{project_id}/{of}", {of.partition("?")[0]: [row]}
         again: list[int] = []
-        group = bodies.group
+        group = blocks.group
 
         def slow(*arguments: Any) -> Any:
             if not again:
