@@ -14,9 +14,7 @@ from service.api.deps.callers import Identified
 from service.api.deps.parameters import IdempotencyKey
 from service.api.deps.runtime import Held, Runtime, utc_now
 from service.api.schemas.base import Schema
-from service.errors import (
-    UnsupportedMediaTypeError,
-)
+from service.errors import UnsupportedMediaTypeError
 
 Made = TypeVar("Made")
 
