@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
+from service.actions.exports import has_encoder
 from service.actions.predictions import chunk_of, is_record
 from service.db import portable
 from service.db.queries import upkeep
@@ -136,7 +137,7 @@ def object_keys(one: Named) -> tuple[str, ...]:
     if one.kind == "model":
         if one.row.estimator["params"].get("committee", 0):
             keys.append(committee_key(one.key))
-        if "fields" in one.row.estimator.get("features", {}):
+        if has_encoder(one.row):
             keys.append(model_encoder_key(one.key))
     return tuple(keys)
 

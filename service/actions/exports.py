@@ -47,6 +47,21 @@ def check_onnx(project: Project, model: Model) -> None:
         raise _unsupported(reason)
 
 
+def has_encoder(model: Model) -> bool:
+    """Whether something was fitted to the pool to make the rows that the model sees, and is kept beside it."""
+    return "fields" in model.estimator.get("features", {})
+
+
+def check_encoder(model: Model) -> None:
+    """See that a model that was trained here has an encoder.
+
+    Raises:
+        UnsupportedFeatureError: nothing was fitted to make its rows.
+    """
+    if not has_encoder(model):
+        raise _unsupported("Only models of tables have an encoder; the card tells how the rows of others are made.")
+
+
 def ask(session: Session, project: Project, model: Model, *, now: datetime, share: int, room: jobs.Room) -> Job:
     """The job that makes the model's ONNX file: the one that is under way or has just failed, else a new one.
 

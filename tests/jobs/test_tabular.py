@@ -1,5 +1,6 @@
 """Projects whose examples are rows of a table."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from service.actions.predictions import chunk_of
 from service.db.tables import Chunk, Model
 from service.storage.artifacts import encoder_key, model_encoder_key
 from service.storage.chunks import open_dense
-from tests.support.pools import batch
+from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.tables import add_rows, row_of, tabular, train
 from tests.support.working import drain
@@ -59,16 +60,40 @@ def test_the_loop(api: Api, estimator: str) -> None:
     assert predicted(api, project_id, 1, unseen, {"plan": "basic", "amount": 2}) == ["b", "a"]
 
 
-def test_the_card_of_a_model_of_tables_says_that_its_rows_are_encoded(api: Api) -> None:
+def test_a_model_of_tables_leaves_with_its_encoder(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     project_id = tabular(api)
     add_rows(api, project_id, 60)
     train(api, project_id, 20)
     answer = api.http.get(f"/v1/projects/{project_id}/models/1/card")
     assert answer.status_code == 200, answer.text
-    skops, onnx = answer.json()["formats"]
-    assert "rows = ...  # as the project's table is encoded" in skops["load"]["python"]
+    skops_form, encoder, onnx = answer.json()["formats"]
+    assert (encoder["format"], encoder["available"]) == ("encoder", True)
     assert not onnx["available"]
     assert "tabular" in onnx["reason"]
+    for form in (skops_form, encoder):
+        file = api.http.get(form["url"])
+        assert file.headers["Content-Disposition"].endswith(f'"{project_id}-1.{form["format"]}"')
+        (tmp_path / f"{project_id}-1.{form['format']}").write_bytes(file.content)
+    monkeypatch.chdir(tmp_path)
+    named: dict[str, Any] = {}
+    exec(skops_form["load"]["python"], named)  # noqa: S102 - what the card tells people to run
+    assert capsys.readouterr().out.splitlines()[-1].startswith(("['a'] ", "['b'] "))
+    rows = [row_of(n) for n in range(40, 60)]
+    said = named["model"].predict(named["encoder"].encode(rows))
+    assert [named["classes"][code] for code in said] == predicted(api, project_id, 1, *rows)
+
+
+def test_models_of_vectors_have_no_encoder(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 20)
+    add_labels(api, project_id, range(10))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    refused = api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=encoder")
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith("/problems/unsupported-feature")
 
 
 def planted_encoders() -> list[bytes]:

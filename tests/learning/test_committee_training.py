@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.catalog.estimators import ESTIMATORS
 from tests.learning.pools import blobs
-from tests.support.estimators import quick_params
+from tests.support.estimators import names_for, quick_params
 from workers.learning.estimators import committee as module
 from workers.learning.estimators.committee import MEMBERS, Committee, Kind, bootstrap_rows, train_committee
 from workers.learning.estimators.model import TrainedModel
@@ -22,7 +21,7 @@ from workers.learning.parallel import Parallel
 
 CLASSES = ["a", "b", "c", "d"]
 
-every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
+every_estimator = pytest.mark.parametrize("estimator", names_for("classification"))
 every_kind = pytest.mark.parametrize("kind", ["bootstrap", "estimators"])
 
 

@@ -23,7 +23,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedFeatureError,
 )
-from service.storage.artifacts import onnx_key
+from service.storage.artifacts import model_encoder_key, onnx_key
 
 router = APIRouter(prefix="/v1/projects/{project_id}/models/{version}", tags=["models"])
 _FILE = "application/octet-stream"
@@ -60,10 +60,12 @@ async def get_artifact(
     _: Reader,
     request: Request,
     held: Held,
-    format: Annotated[Literal["skops", "onnx"], Query()] = "skops",  # noqa: A002 - the contract's name
+    format: Annotated[Literal["skops", "encoder", "onnx"], Query()] = "skops",  # noqa: A002 - the contract's name
     prefer: Prefer = None,
 ) -> Response:
     """`skops`: the scikit-learn pipeline, which loads without pickle. `onnx`: made when it is first asked for.
+
+    `encoder`: of a model of tables, what makes its rows of fields.
 
     `Link` names the model's card.
     """
@@ -88,6 +90,9 @@ def _key(held: Runtime, project_id: str, version: int, form: str) -> str:
         model = models.get_trained(session, project.id, version)
     if form == "skops":
         return model.artifact_key
+    if form == "encoder":
+        exports.check_encoder(model)
+        return model_encoder_key(model.artifact_key)
     exports.check_onnx(project, model)
     return onnx_key(model.artifact_key, model.classes)
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.actions.exports import estimator_of, why_no_onnx
+from service.actions.exports import estimator_of, has_encoder, why_no_onnx
 from service.actions.models import features_of
 from service.api.schemas.base import Schema
 from service.api.schemas.loading import load_onnx_in_javascript, load_onnx_in_python, load_skops_in_python
@@ -15,12 +15,13 @@ from service.db.tables import Model, Project
 class ModelForm(Schema):
     """A form of a model's file."""
 
-    format: Literal["skops", "onnx"]
+    format: Literal["skops", "encoder", "onnx"]
     available: bool
     reason: str | None = Field(description="Why the model cannot be had in this form.")
     url: str
     load: dict[str, str] = Field(
-        description="By language (`python`, `javascript`), a program that loads the file and predicts an example."
+        description="By language (`python`, `javascript`), a program that loads the file and predicts an example. That "
+        "of `skops` loads the `encoder`, too, where there is one."
     )
 
 
@@ -50,6 +51,12 @@ class ModelCard(Schema):
             {} if reason else {"python": load_onnx_in_python(project), "javascript": load_onnx_in_javascript(project)}
         )
         skops = {"python": load_skops_in_python(project, model)}
+        forms = [ModelForm(format="skops", available=True, reason=None, url=f"{url}?format=skops", load=skops)]
+        if has_encoder(model):
+            forms.append(ModelForm(format="encoder", available=True, reason=None, url=f"{url}?format=encoder", load={}))
+        forms.append(
+            ModelForm(format="onnx", available=not reason, reason=reason, url=f"{url}?format=onnx", load=loads)
+        )
         return cls(
             project_id=project.id,
             project_name=project.name,
@@ -63,10 +70,7 @@ class ModelCard(Schema):
             labels_hash=model.labels_hash,
             curve_point=CurvePoint.of(model),
             limits=_limits(model),
-            formats=[
-                ModelForm(format="skops", available=True, reason=None, url=f"{url}?format=skops", load=skops),
-                ModelForm(format="onnx", available=not reason, reason=reason, url=f"{url}?format=onnx", load=loads),
-            ],
+            formats=forms,
         )
 
 

@@ -1,7 +1,6 @@
 """Programs that load the files of models, for their cards."""
 
-from typing import Any
-
+from service.actions.exports import has_encoder
 from service.actions.models import features_of
 from service.catalog.tasks import task_of
 from service.db.tables import Model, Project
@@ -12,6 +11,13 @@ vectorizer = HashingVectorizer(
 )
 rows = vectorizer.transform(["A text."])
 """
+_TABLES = """# The package of the service encodes rows as it does itself; both files are of one model.
+from workers.learning.featurizers.tabular import TabularEncoder
+with open("{file}", "rb") as kept:
+    encoder = TabularEncoder.load(kept.read())
+rows = encoder.encode([{row}])
+"""
+_VALUES = {"number": 1.5, "category": "a category", "text": "A text.", "date": "2026-01-31"}
 _PREDICT = {
     "classification": "print([classes[code] for code in model.predict(rows)], model.predict_proba(rows))\n",
     "multi_label": "# One model of two classes for each class; a number where all labels said the same.\n"
@@ -26,17 +32,19 @@ def load_skops_in_python(project: Project, model: Model) -> str:
     return (
         f'import skops.io\ntypes = skops.io.get_untrusted_types(file="{file}")\n'
         f'print(types)  # look at them: arrays of trees and the like\nmodel = skops.io.load("{file}", trusted=types)\n'
-        f"{_rows(features_of(project, model))}classes = {model.classes!r}\n{_PREDICT[task_of(project.task)]}"
+        f"{_rows(project, model)}classes = {model.classes!r}\n{_PREDICT[task_of(project.task)]}"
     )
 
 
-def _rows(features: dict[str, Any]) -> str:
+def _rows(project: Project, model: Model) -> str:
+    features = features_of(project, model)
+    if has_encoder(model):
+        row = {field["name"]: _VALUES[field["type"]] for field in features["fields"]}
+        return _TABLES.format(file=f"{project.id}-{model.version}.encoder", row=row)
     if (other := features.get("featurizer", "text")) != "text":
         return f"rows = ...  # as the featurizer {other} makes them\n"
     if features["type"] == "text":
         return _TEXTS.format(**{"n_features": 2**18, "max_ngram": 2, "lowercase": True, **features["params"]})
-    if features["type"] == "tabular":
-        return "rows = ...  # as the project's table is encoded: the encoder is not in the file\n"
     return f"import numpy as np\nrows = np.zeros((1, {features['dimensions']}), dtype=np.float32)\n"
 
 
