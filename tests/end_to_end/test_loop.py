@@ -91,3 +91,30 @@ def test_the_loop_of_a_table() -> None:
         assert answer.status_code == 200
         said = [one["label"] for one in answer.json()["predictions"]]
         assert (said[0], said[2]) == ("leaves", "stays")
+
+
+def test_better_features_come_while_the_loop_goes_on() -> None:
+    """By the weights that come with the extra, in forked workers."""
+    said = (
+        ("my parcel is late", "the box never came", "where is my package"),
+        ("what a song", "a fine concert", "music"),
+    )
+    rows = [{"id": f"e{n}", "data": {"text": f"{said[n % 2][n % 3]} {n}"}} for n in range(90)]
+    with running() as stack:
+        client = stack.client
+        project_id = client.project(
+            task={"type": "classification", "classes": ["post", "music"]}, features={"type": "text", "field": "text"}
+        )
+        path = f"/v1/projects/{project_id}"
+        assert client.http.post(f"{path}/examples", json={"examples": rows}).status_code == 200
+        client.label(project_id, {f"e{n}": ("post", "music")[n % 2] for n in range(30)})
+        client.succeeded(client.train(project_id))
+        features = {"type": "text", "field": "text", "featurizer": "embedding"}
+        changed = client.http.patch(path, json={"features": features}, headers={"If-Match": "*"})
+        client.succeeded(client.query(project_id, strategy="margin"), changed.json()["featurization_job_id"])
+        client.succeeded(client.train(project_id))
+        newest = client.http.get(f"{path}/models/2").json()
+        assert newest["estimator"]["features"]["definition"]["featurizer"] == "embedding"
+        unseen = [{"data": {"text": text}} for text in ("the delivery did not arrive", "she sang beautifully")]
+        answer = client.http.post(f"{path}/models/2/predict", json={"examples": unseen}, headers=WAIT)
+        assert [one["label"] for one in answer.json()["predictions"]] == ["post", "music"]

@@ -70,7 +70,7 @@ def test_texts_fitted_in_few_dimensions_have_the_weights_of_all_terms() -> None:
     model, _ = fit_logistic_regression(Preprocessed([], X), y, {"C": 5.0}, 0)
     plain = LogisticRegression(C=5.0, tol=1e-6, max_iter=2_000).fit(X, y)
     np.testing.assert_allclose(model.coef_, plain.coef_, atol=2e-3)
-    np.testing.assert_allclose(model.predictions(X), plain.predictions(X), atol=2e-3)
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), atol=2e-3)
     assert model.n_features_in_ == 2_000
 
 
