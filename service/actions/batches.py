@@ -123,9 +123,10 @@ def _still_free(
     leases = [] if message.prepared else candidates.live_leases(session, job.project_id, now, rows=rows)
     others = Counter(row for row, held_by in leases if held_by != holder)
     reviewed = reviews(message.strategy)
+    several = overlap > 1 or any(pick.split == "gold" for pick in found.values())
     answered = (
         set(candidates.answered_rows(session, job.project_id, message.annotator or ""))
-        if overlap > 1 and not reviewed
+        if several and not reviewed
         else set()
     )
     free = []
@@ -142,8 +143,9 @@ def _still_free(
 
 
 def is_open(pick: Pick | Place, held: int, overlap: int) -> bool:
-    """Whether an example that others hold so often lacks a label."""
-    return pick.label_count + held < overlap and not (overlap == 1 and pick.skip_count)
+    """Whether an example that others hold so often lacks a label; a gold question is for everybody."""
+    free = pick.label_count + held < overlap and not (overlap == 1 and pick.skip_count)
+    return free or pick.split == "gold"
 
 
 def _is_reviewable(pick: Pick, held: int) -> bool:

@@ -20,6 +20,7 @@ from service.catalog.parameters import with_names
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import classes_of, task_of
 from service.db.queries import classes as queries
+from service.db.queries import examples as example_queries
 from service.db.queries import rankings
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
@@ -97,6 +98,9 @@ def _relabel(session: Session, project: Project, names: Mapping[str, str], *, no
     def renamed(value: str) -> str:
         return encode_classes({names[name] for name in orjson.loads(value)}, classes) if several else names[value]
 
+    gold = example_queries.gold_answers(session, project.id)
+    told = [{"example_id": example_id, "gold": renamed(answer)} for example_id, answer in gold.items()]
+    example_queries.change(session, project.id, told)
     said = {value: renamed(value) for value in queries.values(session, project.id)}
     changed = {old: new for old, new in said.items() if new != old}
     if changed:

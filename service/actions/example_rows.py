@@ -32,6 +32,7 @@ class StoredRow(msgspec.Struct, array_like=True, gc=False):
     features_hash: bytes
     label: str | None
     annotator: str
+    gold: str | None = None
 
 
 def dimensions_of(project: Project) -> int | None:
@@ -96,6 +97,7 @@ def _stored(
     stored = []
     for row, vector in zip(rows, vectors, strict=True):
         data = row.data if row.data is not UNSET else None
+        answer = None if row.label is UNSET else labels.encode(row.label)
         features = features_hash(vector if vector is not None else content.seen(data))
         stored.append(
             StoredRow(
@@ -106,8 +108,9 @@ def _stored(
                 row.priority,
                 content_hash(row, features if vector is not None else None),
                 features,
-                None if row.label is UNSET else labels.encode(row.label),
+                None if row.split == "gold" else answer,
                 "" if row.annotator is UNSET else row.annotator,
+                answer if row.split == "gold" else None,
             )
         )
     return stored

@@ -34,6 +34,7 @@ def create(session: Session, config: dict[str, Any], *, now: datetime) -> Projec
     project = Project(id=new_id("prj"), state="active", version=1, created_at=now, updated_at=now, **config)
     _check_estimator(project)
     _check_truth(project)
+    _check_gold(project)
     goals.check(project)
     _check_query(project, pointer="/query/strategy")
     session.add(project)
@@ -116,6 +117,7 @@ def change(
     project.query = changes.get("query", project.query)  # a new one names classes as they are called from now on
     _check_estimator(project)
     _check_truth(project)
+    _check_gold(project)
     goals.check(project)
     if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
@@ -163,6 +165,14 @@ def _check_truth(project: Project) -> None:
         detail = "Annotators are weighed in classification with one class an example. Leave `majority`."
         bad = FieldError("/annotation/truth", "wrong_task", detail)
         raise InvalidRequestError(f"The truth does not suit the task. {detail}", errors=[bad])
+
+
+def _check_gold(project: Project) -> None:
+    """Refuse gold questions where an answer is seldom exactly right."""
+    if project.annotation.get("gold_share") and task_of(project.task) == "regression":
+        detail = "Gold questions are asked of classes: a number is seldom exactly right."
+        bad = FieldError("/annotation/gold_share", "wrong_task", detail)
+        raise InvalidRequestError(f"Gold questions do not suit the task. {detail}", errors=[bad])
 
 
 def _check_query(project: Project, *, pointer: str) -> None:

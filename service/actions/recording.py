@@ -208,7 +208,8 @@ class Recorder:
         ended: set[tuple[str, str]] = set()
         for answer in answers:
             counts, held = standings[answer.example_id], leases.get(answer.example_id, ())
-            enough = counts.label_count >= self._overlap or is_out(counts.skip_count, self._overlap)
+            shared = counts.known.split != "gold"  # a question is answered by everybody
+            enough = shared and (counts.label_count >= self._overlap or is_out(counts.skip_count, self._overlap))
             holders = [holder for holder, _ in held] if enough else _served(answer, held)
             ended.update((answer.example_id, holder) for holder in holders)
         queries.end_leases(self._session, self._project_id, sorted(ended))

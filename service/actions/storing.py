@@ -119,6 +119,7 @@ class Store:
             "split": row.split,
             "group_name": row.group,
             "priority": row.priority,
+            "gold": row.gold,
             "content_hash": row.content_hash,
             "features_hash": row.features_hash,
             "updated_at": self._now,
@@ -141,6 +142,7 @@ def new_example(row: StoredRow, number: int, *, label_count: int = 0) -> New:
         row.content_hash,
         row.features_hash,
         label_count,
+        row.gold,
     )
 
 

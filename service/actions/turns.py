@@ -4,6 +4,7 @@ Everybody shares a ranking while an example needs one label; beyond, each annota
 examples. It holds what is leased too: that comes back to others when it is not labelled in time.
 """
 
+import random
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -88,12 +89,14 @@ class _Desk:
         ranking = self._ranking
         asked = self._asked()
         batch = batch_queries.get(self._session, ranking.job_id) if ranking.job_id else None
-        free = self._free(batch) if batch is not None else []
+        found = self._free(batch) if batch is not None else []
+        free = [place for place in found if place.split != "gold"]
         if batch is not None and free:
             low = len(free) <= min(_LOW, batch.size // 2) and not self._is_whole(batch)
             if asked is None and (self._is_stale(batch) or low):
                 self._ask(room=None)
-            return Turn(_document(self._session, self._lease(batch, free[0])))
+            given = self._question(batch, free[0], [place for place in found if place.split == "gold"]) or free[0]
+            return Turn(_document(self._session, self._lease(batch, given)))
         if asked is not None:
             if asked.state == "failed":
                 raise JobNotSucceededError(f"The ranking could not be made: see /v1/jobs/{asked.id}.", headers=_LATER)
@@ -135,7 +138,7 @@ class _Desk:
         held = Counter(row for row, _ in leases)
         own = {row for row, holder in leases if holder == batches.holder_of(batch.job_id, self._annotator)}
         done: set[str] = set()
-        if self._overlap > 1:
+        if self._overlap > 1 or any(place.split == "gold" for place in places):
             done = ranking_queries.answered(self._session, batch, self._annotator or "")
         return [
             place
@@ -144,6 +147,15 @@ class _Desk:
             and place.row not in own
             and place.example_id not in done
         ]
+
+    def _question(self, batch: Batch, instead: Place, gold: list[Place]) -> Place | None:
+        """A gold question that comes before an example now and then: of each pair always the same one, so once."""
+        share: float = self._project.annotation.get("gold_share", 0.0)
+        draws = _draws(batch.job_id, self._annotator or "", instead.example_id)
+        if not gold or self._annotator is None or draws.random() >= share:
+            return None
+        chosen = draws.choice(ranking_queries.questions(self._session, batch))
+        return next((place for place in gold if place.example_id == chosen), None)
 
     def _lease(self, batch: Batch, place: Place) -> Lease:
         seconds = self._project.annotation["lease_seconds"] or _LEASE_SECONDS
@@ -208,6 +220,11 @@ class _Desk:
         self._ranking.change_sequence = self._pool.change_sequence
         self._session.flush()
         return job
+
+
+def _draws(*names: str) -> random.Random:
+    """Draws that depend on names alone."""
+    return random.Random("\n".join(names))  # noqa: S311 - no secret
 
 
 def _is_exhausted(batch: Batch) -> bool:

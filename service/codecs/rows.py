@@ -29,14 +29,14 @@ Shares = dict[str, float] | list[float]
 
 
 class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
-    """One uploaded example; `label` is the annotator's answer that may come with it."""
+    """One uploaded example; `label` is the annotator's answer that may come with it, or the right one of `gold`."""
 
     id: str
     vector: list[float] | str | UnsetType = UNSET
     data: dict[str, Any] | UnsetType = UNSET
     label: Label | UnsetType = UNSET
     annotator: str | UnsetType = UNSET
-    split: Literal["pool", "test"] = "pool"
+    split: Literal["pool", "test", "gold"] = "pool"
     group: str | None = None
     priority: float | None = None
 
@@ -54,6 +54,8 @@ class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
             problem = name_problem("/group", self.group)
         if problem is None and self.label is not UNSET:
             problem = _value_problem(self.label, ("label",))
+        if problem is None and self.split == "gold" and self.label is UNSET:
+            problem = FieldError("/label", "missing_field", "A gold question needs its right answer.")
         if problem is None and self.data is not UNSET:
             problem = _value_problem(self.data, ("data",))
         return problem
@@ -134,13 +136,15 @@ class RowKind(Generic[Row]):
 
 
 def content_hash(row: ExampleRow, vector_hash: bytes | None) -> bytes:
-    """Hash of all that makes an uploaded example what it is (its label is a label, not content).
+    """Hash of all that makes an uploaded example what it is (its label is a label, not content, unless it is gold).
 
     Args:
         row: The example.
         vector_hash: The `features_hash` of its vector, when it has one.
     """
-    content = [row.data if row.data is not UNSET else None, row.split, row.group, row.priority]
+    content: list[Any] = [row.data if row.data is not UNSET else None, row.split, row.group, row.priority]
+    if row.split == "gold":
+        content.append(row.label)
     digest = blake2b(_encode_sorted(content), digest_size=HASH_BYTES)
     if vector_hash is not None:
         # JSON text holds no NUL, so the border between content and vector is unambiguous

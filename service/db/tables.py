@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -105,6 +105,7 @@ class Example(Table):
     __table_args__ = (
         Index(None, "project_id", "row", unique=True),
         _some("ix_examples_first", ("project_id", "row"), "priority IS NOT NULL OR pinned"),
+        _some("ix_examples_gold", ("project_id", "row"), "gold IS NOT NULL"),
         _some("ix_examples_grouped", ("project_id", "group_name", "row"), "group_name IS NOT NULL"),
         {"postgresql_with": {"fillfactor": 50}},
     )
@@ -113,7 +114,7 @@ class Example(Table):
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     row: Mapped[int]
     data: Mapped[str | None]  # JSON text, as sent
-    split: Mapped[str]  # pool | test
+    split: Mapped[str]  # pool | test | gold
     group: Mapped[str | None] = mapped_column("group_name")
     priority: Mapped[float | None]
     content_hash: Mapped[bytes]
@@ -124,6 +125,7 @@ class Example(Table):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     pinned: Mapped[bool] = mapped_column(default=False, server_default=false())  # goes before any priority
+    gold: Mapped[str | None] = mapped_column(default=None)  # the right answer of a gold question, as labels are kept
 
 
 class LooseVector(Table):

@@ -4,6 +4,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -52,6 +53,9 @@ class Leases(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.open.close()
 
+    def group_of(self, example_id: str) -> str:
+        return example_id
+
     def held_by(self, name: str) -> set[str]:
         return {example_id for example_id, annotator in live(self.api) if annotator == name}
 
@@ -65,6 +69,10 @@ class Leases(RuleBasedStateMachine):
         assert set(examples[: len(own)]) <= own or own <= set(examples), "own leases are given first"
         assert not {(example_id, name) for example_id in examples} & self.answered
         assert others == {pair for pair in live(self.api) if pair[1] != name}, "others keep what they have"
+        groups = [self.group_of(example_id) for example_id in {*examples} - own]
+        assert len({*groups, *map(self.group_of, own)}) == len(groups) + len(set(map(self.group_of, own)))
+        pinned = [item["reason"]["pinned"] for item in got["items"] if item["example_id"] not in own]
+        assert pinned == sorted(pinned, reverse=True), "what is pinned comes first"
 
     @rule(name=ANNOTATORS, skip=st.booleans())
     def answer(self, name: str, *, skip: bool) -> None:
@@ -99,6 +107,26 @@ class Leases(RuleBasedStateMachine):
             assert not set(promised) & set(done)
 
 
+class GroupedLeases(Leases):
+    """Examples in groups of three, and some that are pinned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for number in range(self.EXAMPLES):
+            self.change(number, group=self.group_of(f"e{number}"))
+
+    def group_of(self, example_id: str) -> str:
+        return f"group {int(example_id[1:]) // 3}"
+
+    def change(self, number: int, **changes: Any) -> None:
+        answer = self.api.http.patch(f"/v1/projects/{self.project_id}/examples/e{number}", json=changes)
+        assert answer.status_code == 200, answer.text
+
+    @rule(number=st.integers(0, Leases.EXAMPLES - 1), pinned=st.booleans())
+    def pin(self, number: int, *, pinned: bool) -> None:
+        self.change(number, pinned=pinned)
+
+
 class SharedLeases(Leases):
     """Three answers for each example."""
 
@@ -108,6 +136,8 @@ class SharedLeases(Leases):
 QUICK = settings(max_examples=6, stateful_step_count=20, deadline=None, derandomize=True)
 TestLeases = Leases.TestCase
 TestLeases.settings = QUICK
+TestGroupedLeases = GroupedLeases.TestCase
+TestGroupedLeases.settings = QUICK
 TestSharedLeases = SharedLeases.TestCase
 TestSharedLeases.settings = QUICK
 

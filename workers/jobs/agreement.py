@@ -37,9 +37,14 @@ def run(context: JobContext) -> None:
     with context.read() as session:
         task = projects.get(session, context.project_id).task
         answers = model_queries.answers(session, context.project_id)
+        gold = model_queries.gold_answers(session, context.project_id)
     gathered = gather(answers, task)
     context.progress.tell(0, 1, "comparing answers")
-    found = report(gathered)
+    questions = [
+        {"annotator": annotator or None, "accuracy": _accuracy(right, answered)}
+        for annotator, answered, right in gold[:_MOST_ANNOTATORS]
+    ]
+    found = {**report(gathered), "gold": questions}
     with context.fenced() as (session, _):
         context.finish(session, found)
 

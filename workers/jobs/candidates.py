@@ -19,6 +19,7 @@ from service.queue.messages import QueryMessage
 from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
+from workers.jobs.gold import share_of
 from workers.learning.matrices import Rows
 
 _CHANGES_BEFORE_SNAPSHOT = 500
@@ -38,6 +39,7 @@ class Availability:
     matching: Sequence[int] | None  # what the filter leaves
     priorities: NDArray[np.float64] | None  # by row; none: all are equal
     groups: NDArray[np.int64] | None  # codes by row; none: each row is by itself
+    gold: Rows  # of the questions that may be asked
 
 
 def read(session: Session, context: JobContext, project: Project, pool: Pool, message: QueryMessage) -> Availability:
@@ -54,6 +56,7 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         rows=pool.next_row,
         priorities=_priorities(session, project.id, pool.next_row),
         groups=_groups(session, project.id, pool.next_row),
+        gold=_gold(session, project, message),
         snapshot_key=pool.snapshot_key,
         snapshot_rows=pool.snapshot_rows,
         sequence=pool.change_sequence,
@@ -62,6 +65,14 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         own=own,
         matching=queries.matching_rows(session, project.id, message.filter) if message.filter else None,
     )
+
+
+def _gold(session: Session, project: Project, message: QueryMessage) -> Rows:
+    """Programs, and batches that are for nobody by name, are asked none."""
+    asked = message.prepared or (message.annotator is not None and not message.program)
+    if not asked or not share_of(project) or reviews(message.strategy):
+        return np.empty(0, dtype=np.int64)
+    return np.array(queries.gold_rows(session, project.id, message.annotator), dtype=np.int64)
 
 
 def _priorities(session: Session, project_id: str, rows: int) -> NDArray[np.float64] | None:

@@ -23,7 +23,7 @@ from service.db.tables import Batch, Model, Project
 from service.errors import GleanerError, ProjectPausedError
 from service.queue.messages import QueryMessage
 from service.storage.objects import ObjectNotFoundError
-from workers.jobs import candidates
+from workers.jobs import candidates, gold
 from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.features import fill_features
@@ -307,22 +307,35 @@ def _compose(
     if loaded.project.holdout_fraction:
         held = ranked_rows(_drawn(message, mask & held_out, pinned), shown, held_share=share)
     mask, mates = without_groups_of(held[:share], mask & ~held_out, groups)
-    asked = _asked(context, message, loaded, labelled, mask=mask, pinned=pinned, P=P)
+    room = message.k - share
+    questions = gold.chosen(
+        _answerable(loaded.availability.gold, told),
+        np.array(loaded.availability.own, dtype=np.int64),
+        message,
+        share=gold.share_of(loaded.project),
+        room=room,
+        rng=rng,
+    )
+    asked = _asked(context, message, loaded, labelled, mask=mask, pinned=np.concatenate([pinned, questions]), P=P)
     chosen = rank(
         replace(
             asked,
-            k=message.k - share,
+            k=room,
             features=features,
             members=members,
             model=_opened(context, message, loaded, features),
         )
     )
-    ranked = ranked_rows(chosen, shown, priorities=asked.priorities)
-    room = message.k - share
+    ranked = gold.mixed_in(ranked_rows(chosen, shown, priorities=asked.priorities), questions, room, rng)
     complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
     ranked = [*ranked[:room], *held[:share], *ranked[room:]]
     ranked += of_other_groups(held[share:], ranked, groups)
     return ranked, replace(chosen, group_mates=chosen.group_mates + mates), complete
+
+
+def _answerable(questions: NDArray[np.int64], told: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """Without those of which a model of the client's own says nothing: they would be known by that."""
+    return questions if told is None else questions[told[questions]]
 
 
 def _asked(

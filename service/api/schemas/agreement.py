@@ -39,6 +39,13 @@ class AnnotatorQuality(Schema):
     confusions: list[Mistake] = Field(description="The most frequent mistakes, five at most.")
 
 
+class GoldQuality(Schema):
+    """How good an annotator's answers to gold questions are."""
+
+    annotator: str | None
+    accuracy: Accuracy = Field(description="`n` answers, of which so many are right; skips are none.")
+
+
 class AgreementReport(Schema):
     """How much annotators agree. A figure that is not defined is null, and `reasons` tells why.
 
@@ -57,6 +64,10 @@ class AgreementReport(Schema):
     fleiss_kappa: float | None
     krippendorff_alpha: float | None = Field(
         description="With the nominal metric for classes and the interval metric for numbers."
+    )
+    gold: list[GoldQuality] = Field(
+        description="Of those who answered gold questions, whoever answered most of them first, a thousand at most. "
+        "The other figures are without gold questions."
     )
     reasons: dict[str, WhyNot] = Field(description="By the name of a figure that is null.")
 

@@ -32,7 +32,7 @@ class ExampleOut(Schema):
 
     id: str = Field(description="The client's own id.")
     data: dict[str, Any] | None
-    split: Literal["pool", "test"]
+    split: Literal["pool", "test", "gold"]
     group: str | None
     priority: float | None
     pinned: bool = Field(description="Offered before any other.")

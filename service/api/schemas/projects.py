@@ -148,6 +148,13 @@ class Annotation(Schema):
 
     overlap: int = Field(default=1, ge=1, le=100, description="Annotators for each example.")
     lease_seconds: int = Field(default=1800, ge=0, le=604_800, description="How long a batch is reserved.")
+    gold_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=0.5,
+        description="Share of each person's examples that are gold questions: uploaded with `split` `gold` and their "
+        "right answer as `label`. Each is answered once by everybody, and nothing is learnt of it.",
+    )
     truth: Literal["majority", "dawid_skene"] = Field(
         default="majority",
         description="What models learn of an example with several answers: the most frequent one, or the most probable "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Row, Text, cast, delete, func, select, text, type_coerce
+from sqlalchemy import JSON, ColumnElement, Row, Text, cast, delete, exists, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
 from service.db.many import among
@@ -25,6 +25,7 @@ class Pick:
     data: str | None
     label_count: int
     skip_count: int
+    split: str
 
 
 def changes(session: Session, project_id: str, *, after: int) -> Sequence[Row[int, int, bytes | None, bool]]:
@@ -70,6 +71,15 @@ def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence
     return session.scalars(query.where(Label.project_id == project_id, Label.annotator == annotator)).all()
 
 
+def gold_rows(session: Session, project_id: str, annotator: str | None) -> Sequence[int]:
+    """Rows of the gold questions that an annotator has not answered; of all, where none is named."""
+    query = select(Example.row).where(Example.project_id == project_id, text("gold IS NOT NULL"), visible(project_id))
+    if annotator is not None:
+        said = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+        query = query.where(~exists().where(said, Label.annotator == annotator))
+    return session.scalars(query.order_by(Example.row)).all()
+
+
 def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, int]:
     """How many labels the examples of some rows have."""
     query = select(Example.row, Example.label_count).where(Example.project_id == project_id)
@@ -77,10 +87,10 @@ def label_counts(session: Session, project_id: str, rows: Sequence[int]) -> dict
 
 
 def picks(session: Session, project_id: str, rows: Sequence[int]) -> dict[int, Pick]:
-    """The visible pool examples of some rows."""
-    query = select(Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count).where(
-        Example.project_id == project_id, Example.split == "pool", among(session, Example.row, rows)
-    )
+    """The visible examples of some rows, pool or gold."""
+    columns = (Example.example_id, Example.row, Example.data, Example.label_count, Example.skip_count, Example.split)
+    query = select(*columns).where(Example.project_id == project_id, among(session, Example.row, rows))
+    query = query.where(Example.split.in_(("pool", "gold")))
     return {line.row: Pick(*line) for line in session.execute(query.where(visible(project_id)))}
 
 

@@ -91,6 +91,7 @@ class New(NamedTuple):
     content_hash: bytes
     features_hash: bytes
     label_count: int
+    gold: str | None
 
 
 def add(session: Session, project_id: str, new: Sequence[New], *, upload_id: str | None, now: datetime) -> None:
@@ -174,6 +175,13 @@ def pool_size(session: Session, project_id: str) -> int:
     """How many visible examples the pool has, test rows not counted."""
     query = select(func.count()).select_from(Example).where(Example.project_id == project_id, visible(project_id))
     return session.execute(query.where(Example.split == "pool")).scalar_one()
+
+
+def gold_answers(session: Session, project_id: str) -> dict[str, str]:
+    """The right answers of the gold questions, by id."""
+    query = select(Example.example_id, Example.gold).where(Example.project_id == project_id)
+    found = session.execute(query.where(Example.gold.is_not(None)))
+    return {example_id: answer for example_id, answer in found if answer is not None}
 
 
 def page(

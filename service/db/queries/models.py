@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
@@ -17,6 +17,15 @@ def get(session: Session, project_id: str, version: int) -> Model | None:
 def newest(session: Session, project_id: str) -> int:
     """The newest version, 0 without one; the pool is locked by whoever adds the next."""
     return session.execute(select(func.max(Model.version)).where(Model.project_id == project_id)).scalar_one() or 0
+
+
+def gold_answers(session: Session, project_id: str) -> Sequence[Row[str, int, int]]:
+    """By annotator: answers to gold questions, and how many of them are right."""
+    joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    right = func.sum(case((Label.value == Example.gold, 1), else_=0))
+    query = select(Label.annotator, func.count(), right).join(Example, joined)
+    query = query.where(Example.project_id == project_id, Example.gold.is_not(None), Label.skip.is_(False))
+    return session.execute(query.group_by(Label.annotator).order_by(func.count().desc(), Label.annotator)).all()
 
 
 def newest_trained(session: Session, project_id: str) -> Model | None:
@@ -49,7 +58,7 @@ def answers(session: Session, project_id: str, *, split: str | None = None) -> l
     Args:
         session: In a transaction.
         project_id: Whose labels.
-        split: Only those of its examples.
+        split: Only those of its examples; left out: of all but gold questions, which teach nothing.
     """
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = (
@@ -59,6 +68,5 @@ def answers(session: Session, project_id: str, *, split: str | None = None) -> l
         .where(visible(project_id))
         .order_by(Example.example_id, Label.labeled_at, Label.value)
     )
-    if split is not None:
-        query = query.where(Example.split == split)
+    query = query.where(Example.split != "gold" if split is None else Example.split == split)
     return [(*answer[:3], answer.value, answer.annotator) for answer in session.execute(query) if answer.value]

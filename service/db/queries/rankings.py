@@ -20,6 +20,7 @@ class Place:
     row: int
     label_count: int
     skip_count: int
+    split: str
 
 
 def get(session: Session, project_id: str, annotator: str) -> Ranking | None:
@@ -30,8 +31,9 @@ def get(session: Session, project_id: str, annotator: str) -> Ranking | None:
 def places(session: Session, batch: Batch) -> Sequence[Place]:
     """The examples of a ranking that are still what was ranked, best first."""
     same = (Example.project_id == batch.project_id) & (Example.example_id == BatchItem.example_id)
-    query = select(BatchItem.rank, Example.example_id, Example.row, Example.label_count, Example.skip_count)
-    query = query.join(Example, same).where(BatchItem.job_id == batch.job_id, Example.split == "pool")
+    columns = (Example.example_id, Example.row, Example.label_count, Example.skip_count, Example.split)
+    query = select(BatchItem.rank, *columns).join(Example, same).where(BatchItem.job_id == batch.job_id)
+    query = query.where(Example.split.in_(("pool", "gold")))
     # what was changed since has a later row
     query = query.where(Example.row < batch.row_high_water, visible(batch.project_id)).order_by(BatchItem.rank)
     return [Place(*line) for line in session.execute(query)]
@@ -42,6 +44,13 @@ def answered(session: Session, batch: Batch, annotator: str) -> set[str]:
     query = select(Label.example_id).join(BatchItem, BatchItem.example_id == Label.example_id)
     query = query.where(BatchItem.job_id == batch.job_id, Label.project_id == batch.project_id)
     return set(session.scalars(query.where(Label.annotator == annotator)))
+
+
+def questions(session: Session, batch: Batch) -> Sequence[str]:
+    """The gold questions of a ranking, answered or not."""
+    same = (Example.project_id == batch.project_id) & (Example.example_id == BatchItem.example_id)
+    query = select(Example.example_id).join(BatchItem, same).where(BatchItem.job_id == batch.job_id)
+    return session.scalars(query.where(Example.split == "gold").order_by(Example.example_id)).all()
 
 
 def own_lease(session: Session, project_id: str, holder: str, now: datetime) -> Lease | None:

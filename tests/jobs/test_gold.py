@@ -1,0 +1,194 @@
+"""Gold questions: mixed in unseen, answered once by everybody, never learnt."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.actions.batches import Ranked
+from tests.support.bodies import examples, label, upload
+from tests.support.pools import add_examples, add_labels, batch, vector_of
+from tests.support.runtime import Api
+from tests.support.working import drain
+from workers.jobs.gold import mixed_in
+
+
+def questions(count: int, answer: str = "a") -> list[dict[str, Any]]:
+    return [
+        {"id": f"g{n}", "vector": vector_of(n), "split": "gold", "label": answer, "data": {"n": n}}
+        for n in range(count)
+    ]
+
+
+def gold_project(api: Api, count: int = 4, *, share: float = 0.5, pool: int = 40, **more: Any) -> str:
+    annotation = {"gold_share": share, "lease_seconds": 600, **more}
+    project_id = api.project(retraining={"automatic": False}, annotation=annotation)
+    add_examples(api, project_id, pool)
+    assert upload(api, project_id, questions(count)).json()["created"] == count
+    return project_id
+
+
+def asked(found: dict[str, Any]) -> set[str]:
+    return {item["example_id"] for item in found["items"] if item["example_id"].startswith("g")}
+
+
+def answer(api: Api, project_id: str, ids: set[str], annotator: str, value: str = "a") -> dict[str, Any]:
+    rows = [{"example_id": one, "label": value, "annotator": annotator} for one in sorted(ids)]
+    body: dict[str, Any] = label(api, project_id, *rows).json()
+    return body
+
+
+@pytest.mark.parametrize("strategy", ["random", "margin", "k_center"])
+def test_nothing_in_a_batch_tells_which_they_are(api: Api, strategy: str) -> None:
+    project_id = gold_project(api)
+    add_labels(api, project_id, range(10))
+    api.http.post(f"/v1/projects/{project_id}/trainings")
+    drain(api.runtime)
+    found = batch(api, project_id, k=8, strategy=strategy, annotator="ann")
+    assert len(asked(found)) == 4
+    assert len(found["items"]) == 8
+    shapes = {
+        str(sorted((key, type(value)) for key, value in {**item, **item["reason"]}.items() if key != "data"))
+        for item in found["items"]
+    }
+    assert len(shapes) == 1
+    scores = [item["score"] for item in found["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert "gold" not in str(found).replace("gold_share", "")
+
+
+def test_everybody_answers_each_once(api: Api) -> None:
+    project_id = gold_project(api)
+    first = asked(batch(api, project_id, k=4, annotator="ann"))
+    assert len(first) == 2
+    assert first <= asked(batch(api, project_id, k=4, annotator="ann"))  # promised, and not answered yet
+    others = asked(batch(api, project_id, k=8, annotator="bob"))
+    assert len(others) == 4
+    answer(api, project_id, first, "ann")
+    assert asked(batch(api, project_id, k=8, annotator="bob")) == others  # hers end none of his
+    second = asked(batch(api, project_id, k=8, annotator="ann"))
+    assert second == {"g0", "g1", "g2", "g3"} - first
+    answer(api, project_id, second, "ann")
+    assert asked(batch(api, project_id, k=8, annotator="ann")) == set()
+    assert asked(batch(api, project_id, k=8)) == set()  # for nobody by name
+
+
+def test_no_model_learns_them_and_they_start_no_training(api: Api) -> None:
+    annotation = {"gold_share": 0.5, "lease_seconds": 600}
+    project_id = api.project(retraining={"first_at": 4, "every": 4}, annotation=annotation)
+    add_examples(api, project_id, 20)
+    upload(api, project_id, questions(6))
+    assert answer(api, project_id, {f"g{n}" for n in range(6)}, "ann", "b")["training"]["labels_until_next"] == 4
+    add_labels(api, project_id, range(4))
+    drain(api.runtime)
+    model = api.http.get(f"/v1/projects/{project_id}/models/1").json()
+    assert (model["labels_used"], model["metrics"]["accuracy"]["n"]) == (4, 4)
+
+
+def test_the_report_tells_who_answers_rightly(api: Api) -> None:
+    project_id = gold_project(api)
+    answer(api, project_id, {"g0", "g1", "g2"}, "ann")
+    answer(api, project_id, {"g3"}, "ann", "b")
+    answer(api, project_id, {"g0"}, "bob", "b")
+    renamed = {"rename_classes": {"a": "c"}}
+    assert api.http.patch(f"/v1/projects/{project_id}", json=renamed, headers={"If-Match": "*"}).status_code == 200
+    job_id = api.http.post(f"/v1/projects/{project_id}/agreement").json()["id"]
+    drain(api.runtime)
+    told = api.http.get(f"/v1/jobs/{job_id}").json()["result"]
+    figures = {one["annotator"]: one["accuracy"] for one in told["gold"]}
+    assert {name: (one["value"], one["n"]) for name, one in figures.items()} == {"ann": (0.75, 4), "bob": (0.0, 1)}
+    assert figures["ann"]["low"] < 0.75 < figures["ann"]["high"]
+    assert (told["answers"], told["annotators"]) == (0, [])
+
+
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_one_at_a_time_they_come_now_and_then_and_once(api: Api, overlap: int) -> None:
+    project_id = gold_project(api, 8, share=0.5, pool=30, overlap=overlap)
+    path = f"/v1/projects/{project_id}/next"
+    given: list[str] = []
+    for _ in range(24):
+        while (found := api.http.get(path, params={"annotator": "ann"})).status_code == 202:
+            drain(api.runtime)
+        item = found.json()
+        assert item["lease"]["annotator"] == "ann"
+        given.append(item["example_id"])
+        answer(api, project_id, {item["example_id"]}, "ann")
+    assert len(set(given)) == 24
+    gold = [example_id for example_id in given if example_id.startswith("g")]
+    assert 2 <= len(gold) <= 8
+    nameless = [api.http.get(path).json().get("example_id", "e") for _ in range(4)] if overlap == 1 else []
+    assert all(example_id.startswith("e") for example_id in nameless)
+
+
+def test_where_nothing_is_left_nothing_is_asked(api: Api) -> None:
+    project_id = gold_project(api, pool=1)
+    found = batch(api, project_id, k=6, annotator="ann", lease_seconds=0)
+    assert (len(asked(found)), len(found["items"])) == (1, 2)
+    answer(api, project_id, {"e0"}, "ann")
+    empty = batch(api, project_id, k=6, annotator="ann")
+    assert (empty["items"], empty["exhausted"]) == ([], True)
+    path = f"/v1/projects/{project_id}/next"
+    while (turn := api.http.get(path, params={"annotator": "ann"})).status_code == 202:
+        drain(api.runtime)
+    assert turn.status_code == 204
+
+
+def test_another_right_answer_is_a_change(api: Api) -> None:
+    project_id = gold_project(api, 2)
+    assert upload(api, project_id, questions(2)).json()["unchanged"] == 2
+    assert upload(api, project_id, questions(2, "b")).json()["updated"] == 2
+    api.http.patch(f"/v1/projects/{project_id}/examples/g0", json={"priority": 3})
+    assert upload(api, project_id, [{**questions(1, "b")[0], "priority": 3}]).json()["unchanged"] == 1
+    answer(api, project_id, {"g0"}, "ann", "b")
+    job_id = api.http.post(f"/v1/projects/{project_id}/agreement").json()["id"]
+    drain(api.runtime)
+    (told,) = api.http.get(f"/v1/jobs/{job_id}").json()["result"]["gold"]
+    assert told["accuracy"]["value"] == 1.0
+    shown = examples(api, project_id)["g0"]
+    assert (shown["split"], [one["annotator"] for one in shown["labels"]]) == ("gold", ["ann"])
+
+
+def test_large_uploads_hold_them_too(api: Api) -> None:
+    project_id = gold_project(api, 1)
+    rows = [{"id": f"e{n}", "vector": vector_of(n)} for n in range(1_200)]
+    assert upload(api, project_id, [*rows, *questions(6, "b")]).status_code == 200
+    assert len(asked(batch(api, project_id, k=12, annotator="ann", lease_seconds=0))) == 6
+    assert answer(api, project_id, {"g0", "g5"}, "ann", "b")["created"] == 2
+    job_id = api.http.post(f"/v1/projects/{project_id}/agreement").json()["id"]
+    drain(api.runtime)
+    (told,) = api.http.get(f"/v1/jobs/{job_id}").json()["result"]["gold"]
+    assert (told["accuracy"]["value"], told["accuracy"]["n"]) == (1.0, 2)
+
+
+def test_a_question_without_its_answer_is_a_row_error(api: Api) -> None:
+    project_id = api.project()
+    answered = upload(api, project_id, [{"id": "g0", "vector": [0.0, 1.0], "split": "gold"}])
+    assert answered.status_code == 422
+    assert [(bad["pointer"], bad["code"]) for bad in answered.json()["errors"]] == [("/label", "missing_field")]
+    refused = api.http.post(
+        "/v1/projects",
+        json={
+            "name": "n",
+            "task": {"type": "regression"},
+            "features": {"type": "none"},
+            "annotation": {"gold_share": 0.1},
+        },
+    )
+    assert [bad["pointer"] for bad in refused.json()["errors"]] == ["/annotation/gold_share"]
+
+
+def test_places_are_drawn_and_figures_borrowed() -> None:
+    def ranked(row: int, score: float, value: float) -> Ranked:
+        return Ranked(row, score, value, "margin", explore=False, propensity=None, prediction=None, priority=0.0)
+
+    rows = [ranked(100, 1.0, np.nan), *(ranked(n, 1 - n / 10, n / 10) for n in range(6))]
+    seen = set()
+    for seed in range(40):
+        mixed = mixed_in(rows, np.array([100]), 4, np.random.default_rng(seed))
+        assert [one.row for one in mixed if one.row != 100] == list(range(6))
+        place = [one.row for one in mixed].index(100)
+        seen.add(place)
+        assert mixed[place].score == mixed[max(place - 1, 0) if place else 1].score
+        assert not np.isnan(mixed[place].value)
+    assert seen == {0, 1, 2, 3}
+    assert mixed_in(rows[:1], np.array([100]), 4, np.random.default_rng(0)) == []
