@@ -20,6 +20,7 @@ from tests.support.estimators import quick_params
 from workers.learning.estimators.committee import Committee
 from workers.learning.estimators.files import ModelFileError
 from workers.learning.estimators.model import TrainedModel
+from workers.learning.estimators.regression import RegressionModel
 from workers.learning.estimators.training import TrainingRequest, train
 
 
@@ -130,6 +131,29 @@ def test_indices_that_lead_outside_are_refused(kind: str) -> None:
     craft(last)
     with pytest.raises(ModelFileError, match="reach outside"):
         TrainedModel.load(model.dump(), class_count=2)
+
+
+CRAFTED_NUMBERS: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "a child behind the end": ("extra_trees", lambda m: changed(tree_of(m).children_left, 10**9)),
+    "a column of boosting": (
+        "hist_gradient_boosting",
+        lambda m: changed(nodes_of(m.estimators_[3])["feature_idx"], 10**9),
+    ),
+    "labels of fewer rows": ("knn", lambda m: setattr(m.estimators_[3], "_y", vars(m.estimators_[3])["_y"][:2])),
+}
+
+
+@pytest.mark.parametrize("kind", CRAFTED_NUMBERS)
+def test_indices_of_what_learnt_numbers_are_looked_at_too(kind: str) -> None:
+    estimator, craft = CRAFTED_NUMBERS[kind]
+    X = np.arange(80, dtype=np.float32).reshape(40, 2)
+    request = TrainingRequest(X=X, y=X[:, 0].astype(np.float64), classes=[], task="regression", estimator=estimator)
+    model = train(request)
+    assert isinstance(model, RegressionModel)
+    RegressionModel.load(model.dump())
+    craft(model.pipeline[-1])
+    with pytest.raises(ModelFileError, match="reach outside"):
+        RegressionModel.load(model.dump())
 
 
 def test_estimators_that_no_model_is_made_of_are_refused() -> None:

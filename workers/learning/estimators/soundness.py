@@ -7,36 +7,43 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import (
+    BaggingRegressor,
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.feature_selection import VarianceThreshold
-from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process._gpc import _BinaryGaussianProcessClassifierLaplace
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import BayesianRidge, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder, Normalizer, OneHotEncoder, StandardScaler
-from sklearn.random_projection import GaussianRandomProjection
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.tree._tree import Tree
 
-_TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier)
-_FORESTS = (RandomForestClassifier, ExtraTreesClassifier, RandomForestRegressor)
+_TREES = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
+_FORESTS = (RandomForestClassifier, ExtraTreesClassifier, RandomForestRegressor, ExtraTreesRegressor)
+_BOOSTED = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_NEIGHBOURS = (KNeighborsClassifier, KNeighborsRegressor)
 # Whatever else scikit-learn has may follow indices, too.
 _OWN = frozenset(
     (
-        *(*_TREES, *_FORESTS, HistGradientBoostingClassifier, _BinMapper, KNeighborsClassifier, LogisticRegression),
+        *(*_TREES, *_FORESTS, *_BOOSTED, _BinMapper, *_NEIGHBOURS, LogisticRegression, BayesianRidge),
+        *(MLPRegressor, GaussianProcessRegressor, BaggingRegressor, TransformedTargetRegressor, SparseRandomProjection),
         *(GaussianNB, MultinomialNB, MLPClassifier, GaussianProcessClassifier, _BinaryGaussianProcessClassifierLaplace),
         *(OneVsRestClassifier, LabelBinarizer, LabelEncoder, Pipeline, FeatureUnion, StandardScaler, Normalizer),
         *(TfidfTransformer, VarianceThreshold, TruncatedSVD, GaussianRandomProjection, SimpleImputer, OneHotEncoder),
@@ -106,6 +113,8 @@ def _fits(tree: Any, columns: int) -> bool:
 
 def _boosting_is_sound(model: Any) -> bool:
     """Its columns are numbers as they came: no node asks for categories, and none are encoded before."""
+    if "_predictors" not in vars(model):
+        return True  # what others are copied from is not fitted
     predictors = [predictor for stage in model._predictors for predictor in stage]  # noqa: SLF001 - nowhere else
     plain = model._preprocessor is None  # noqa: SLF001
     return plain and all(_predictor_fits(predictor.nodes, model.n_features_in_) for predictor in predictors)
@@ -127,6 +136,8 @@ def _lead_on(
 
 
 def _neighbours_are_sound(model: Any) -> bool:
+    if "_fit_X" not in vars(model):
+        return True  # as above
     X, y = model._fit_X, model._y  # noqa: SLF001 - nowhere else
     return bool(y.ndim == 1 and X.shape == (len(y), model.n_features_in_) and model.n_samples_fit_ == len(y))
 
@@ -134,6 +145,6 @@ def _neighbours_are_sound(model: Any) -> bool:
 _CHECKS: Mapping[type, Callable[[Any], bool]] = {
     **dict.fromkeys(_TREES, _tree_is_sound),
     **dict.fromkeys(_FORESTS, _forest_is_sound),
-    HistGradientBoostingClassifier: _boosting_is_sound,
-    KNeighborsClassifier: _neighbours_are_sound,
+    **dict.fromkeys(_BOOSTED, _boosting_is_sound),
+    **dict.fromkeys(_NEIGHBOURS, _neighbours_are_sound),
 }
