@@ -19,9 +19,9 @@ from service.actions.versions import serve
 from service.catalog.parameters import with_names
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import classes_of, task_of
+from service.db.queries import autolabels, rankings
 from service.db.queries import classes as queries
 from service.db.queries import examples as example_queries
-from service.db.queries import rankings
 from service.db.tables import Pool, Project
 from service.errors import ConflictError, FieldError, InvalidRequestError
 from service.queue.messages import QueryMessage
@@ -67,6 +67,7 @@ def change(
     project.task = {**project.task, "classes": new}
     _relabel(session, project, names, now=now)
     goals.renamed(project, names)
+    autolabels.rename(session, project.id, names)
     rankings.forget(session, project.id)  # they name the classes of before
     rankings.take_back(session, project.id)
     _rename_questions(session, project, names)

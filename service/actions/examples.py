@@ -125,10 +125,11 @@ def _content_hash(project: Project, example: Example) -> bytes:
 def delete(session: Session, project_id: str, example_id: str, *, now: datetime, share: int) -> None:
     """Remove an example; its labels stay in the history, and its row becomes a hole."""
     project, pool = projects.lock(session, project_id)
-    (known,) = queries.find(session, project_id, [_example(session, project_id, example_id).example_id]).values()
+    found = queries.find(session, project_id, [_example(session, project_id, example_id).example_id])
+    known = found[example_id]
     moves = Moves()
     recorder = Recorder(session, project, pool, now=now, moves=moves)
-    recorder.forget(labels.of_examples(session, project_id, [example_id]).get(example_id, []), known)
+    recorder.forget(labels.of_examples(session, project_id, [example_id]).get(example_id, []), found)
     moves.add(known.row, value=False)
     pool.examples -= 1
     pool.loose_vectors -= queries.drop_vectors(session, project_id, [known.row])

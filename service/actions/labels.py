@@ -256,7 +256,7 @@ def delete(session: Session, project_id: str, label_id: str, *, now: datetime, s
     label = queries.get(session, project_id, label_id)
     if label is None:
         raise NotFoundError("There is no such label.")
-    (known,) = example_queries.find(session, project_id, [label.example_id]).values()
+    known = example_queries.find(session, project_id, [label.example_id])
     recorder = Recorder(session, project, pool, now=now)
     recorder.forget([label], known)
     recorder.finish()

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import candidates, classes, featurizations, goals, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
+from service.catalog.sources import learns_from
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import annotators
 from service.db.queries import projects as queries
@@ -110,6 +111,7 @@ def change(
     if features is not None:
         featurizations.request(session, project, features, now=now, share=share)
     overlap, truth = project.annotation["overlap"], truth_of(project)
+    learn_from = learns_from(project.retraining)
     project.version, project.updated_at = project.version + 1, now
     for section, value in changes.items():
         setattr(project, section, value)
@@ -122,6 +124,8 @@ def change(
     if {"query", "estimator"} & changes.keys() or renamed or merged:
         _check_query(project, pointer="/query/strategy" if "query" in changes else "/estimator/params/committee")
     session.flush()
+    if learns_from(project.retraining) != learn_from:
+        trainings.truth_changed(session, project, now=now, share=share)
     if project.annotation["overlap"] != overlap:
         candidates.reconsider(session, pool, before=overlap, overlap=project.annotation["overlap"])
     if truth_of(project) != truth:

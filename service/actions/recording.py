@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from service.actions.candidates import Moves, is_candidate, is_out
 from service.actions.label_rows import Answer
 from service.actions.programs import Programs
+from service.catalog.sources import is_learnt, learns_from
 from service.db.many import together
 from service.db.queries import examples as example_queries
 from service.db.queries import labels as queries
@@ -83,6 +84,7 @@ class Recorder:
         self._now = now
         self._moves = moves or Moves()
         self._gained = _Gained()
+        self._learn_from = learns_from(project.retraining)
         self._programs = Programs(session, project.id) if pool.programs else None
 
     def add(self, parts: Sequence[Part]) -> None:
@@ -120,15 +122,16 @@ class Recorder:
         self._gained.give(self._pool)
         self._moves.write(self._session, self._pool)
 
-    def forget(self, labels: Sequence[Any], known: Known) -> None:
-        """Remove labels of one example; they stay in the history."""
+    def forget(self, labels: Sequence[Any], known: Mapping[str, Known]) -> None:
+        """Remove labels of some examples; they stay in the history."""
         queries.keep(self._session, labels, replaced_at=self._now)
         queries.remove(self._session, self._project_id, [label.id for label in labels])
-        standing = _Standing(known, known.label_count, known.skip_count)
+        standings = {key: _Standing(found, found.label_count, found.skip_count) for key, found in known.items()}
         for label in labels:
+            standing = standings[label.example_id]
             self._shift(standing, label, -1)
-            self._gained.label_generation += trains(known.split) and not label.skip
-        self._settle([standing])
+            self._gained.label_generation += trains(standing.known.split) and not label.skip and self._teaches(label)
+        self._settle(standings.values())
 
     def _without_bad(
         self, parts: Sequence[Part], known: dict[str, Known], current: Mapping[tuple[str, str], Any]
@@ -156,13 +159,16 @@ class Recorder:
         if old is not None:
             self._shift(standing, old, -1)
         self._shift(standing, answer, 1)
-        if not trains(standing.known.split):
+        if not trains(standing.known.split) or not (self._teaches(answer) or (old and self._teaches(old))):
             return
         if old is None:
             self._gained.label_generation += not answer.skip
         else:
             says_else = (old.value, old.skip) != (answer.value, answer.skip)
             self._gained.label_generation += says_else or _decides_tie(answer, old, standing)
+
+    def _teaches(self, label: Any) -> bool:
+        return is_learnt(self._learn_from, label.source, label.annotator)
 
     def _shift(self, standing: _Standing, label: Any, by: int) -> None:
         if label.skip:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from service.catalog.sources import OF_MODELS
 from service.errors import FieldError
 from service.telemetry import conceal
 
@@ -48,8 +49,8 @@ class ExampleRow(msgspec.Struct, forbid_unknown_fields=True):
     def problem(self) -> FieldError | None:
         """The first problem of the decoded row."""
         problem = name_problem("/id", self.id, code="invalid_id")
-        if problem is None and self.annotator is not UNSET:
-            problem = name_problem("/annotator", self.annotator)
+        if problem is None:
+            problem = _annotator_problem(self.annotator)
         if problem is None and self.group is not None:
             problem = name_problem("/group", self.group)
         if problem is None and self.label is not UNSET:
@@ -80,8 +81,8 @@ class LabelRow(msgspec.Struct, forbid_unknown_fields=True):
     def problem(self) -> FieldError | None:
         """The first problem of the decoded row."""
         problem = name_problem("/example_id", self.example_id, code="invalid_id")
-        if problem is None and self.annotator is not UNSET:
-            problem = name_problem("/annotator", self.annotator)
+        if problem is None:
+            problem = _annotator_problem(self.annotator)
         if problem is None and self.batch_id is not UNSET:
             problem = name_problem("/batch_id", self.batch_id)
         if problem is None and self.labeled_at is not UNSET:
@@ -180,6 +181,14 @@ def name_problem(pointer: str, value: str, *, code: str = "invalid_text") -> Fie
     if _CONTROL.search(value):
         return FieldError(pointer, code, "Control characters are not allowed.")
     return None
+
+
+def _annotator_problem(value: str | UnsetType) -> FieldError | None:
+    if value is UNSET:
+        return None
+    if value.startswith(OF_MODELS):
+        return FieldError("/annotator", "reserved_name", f"Names that begin with `{OF_MODELS}` are those of models.")
+    return name_problem("/annotator", value)
 
 
 def _answer_problem(row: LabelRow) -> FieldError | None:

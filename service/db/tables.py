@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -202,11 +202,19 @@ class StagedExample(Table):
     content: Mapped[dict[str, Any]]
 
 
+_AUTOMATED = text("source = 'automated'")
+
+
 class Label(Table):
     """One annotator's current answer for one example: a value, or a skip."""
 
     __tablename__ = "labels"
-    __table_args__ = (Index(None, "project_id", "example_id", "annotator", unique=True),)
+    __table_args__ = (
+        Index(None, "project_id", "example_id", "annotator", unique=True),
+        Index(
+            "ix_labels_automated", "project_id", "annotator", "id", sqlite_where=_AUTOMATED, postgresql_where=_AUTOMATED
+        ),
+    )
 
     # no foreign key: it costs a third of an insert, and labels are written only under the lock of their pool
     project_id: Mapped[str] = mapped_column(string(40), primary_key=True)
@@ -220,6 +228,43 @@ class Label(Table):
     labeled_at: Mapped[datetime]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class Autolabel(Table):
+    """Labels that a model makes as a group; its id is their annotator."""
+
+    __tablename__ = "autolabels"
+    __table_args__ = (Index(None, "project_id", "id"),)
+
+    id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    job_id: Mapped[str]
+    revocation_job_id: Mapped[str | None] = mapped_column(default=None)
+    state: Mapped[str]  # queued | labelling | labelled | tried | refused | revoking | revoked
+    target_precision: Mapped[float]
+    confidence_level: Mapped[float]
+    audit_share: Mapped[float]
+    max_labels: Mapped[int | None]
+    dry_run: Mapped[bool]
+    model_version: Mapped[int | None] = mapped_column(default=None)
+    outcome: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    labels: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class AutolabelMark(Table):
+    """An example that a group leaves to people: to audit it, or as it has told what the model can do."""
+
+    __tablename__ = "autolabel_marks"
+    __table_args__ = (Index(None, "project_id", "kind"),)
+
+    autolabel_id: Mapped[str] = mapped_column(ForeignKey("autolabels.id", ondelete="CASCADE"), primary_key=True)
+    example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
+    project_id: Mapped[str] = mapped_column(string(40))
+    row: Mapped[int]
+    kind: Mapped[str]  # audit: the group would have labelled it | tested: it told the precision, above the threshold
+    value: Mapped[str]  # what the model says
 
 
 class LabelHistory(Table):

@@ -14,7 +14,17 @@ INTERACTIVE, TRAINING, MAINTENANCE = "interactive", "training", "maintenance"
 QUEUES = (INTERACTIVE, TRAINING, MAINTENANCE)
 
 JobKind = Literal[
-    "query", "predict", "agreement", "export", "training", "measuring", "featurization", "merge", "deletion"
+    "query",
+    "predict",
+    "agreement",
+    "export",
+    "training",
+    "measuring",
+    "featurization",
+    "autolabel",
+    "revocation",
+    "merge",
+    "deletion",
 ]
 
 QUEUE_OF_KIND = {
@@ -25,6 +35,8 @@ QUEUE_OF_KIND = {
     "training": TRAINING,
     "measuring": TRAINING,
     "featurization": MAINTENANCE,
+    "autolabel": TRAINING,
+    "revocation": MAINTENANCE,
     "merge": MAINTENANCE,
     "deletion": MAINTENANCE,
 }
@@ -138,6 +150,18 @@ class FeaturizationMessage(Message):
     features: dict[str, Any]
 
 
+class AutolabelMessage(Message):
+    """The serving model labels what it is sure enough of, as a group."""
+
+    autolabel_id: str
+
+
+class RevocationMessage(Message):
+    """The labels of a group go."""
+
+    autolabel_id: str
+
+
 class MergeMessage(Message):
     """Many loose vectors become one chunk."""
 
@@ -154,6 +178,8 @@ MESSAGE_OF_KIND: dict[str, type[Message]] = {
     "training": TrainingMessage,
     "measuring": MeasuringMessage,
     "featurization": FeaturizationMessage,
+    "autolabel": AutolabelMessage,
+    "revocation": RevocationMessage,
     "merge": MergeMessage,
     "deletion": DeletionMessage,
 }

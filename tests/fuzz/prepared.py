@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.stack import Client, filled
 
-DEEP = ("project", "job", "example", "label", "list", "webhook", "delivery", "key", "annotator")
+DEEP = ("project", "job", "example", "label", "list", "webhook", "delivery", "key", "annotator", "autolabel")
 BOUND_SCOPES = ["pool:write", "label:write", "query:run", "read"]
 
 
@@ -37,6 +37,9 @@ class Prepared:
         self.ids["annotator"] = [
             self._post(programs, {"name": name, "url": "https://tool.example.com/"}) for name in ("one", "two", "three")
         ]
+        made = self._http.post(f"/v1/projects/{self.project_id}/autolabels", json={"dry_run": True}).raise_for_status()
+        client.succeeded(made.json()["id"])
+        self.ids["autolabel"] = [made.json()["links"]["autolabel"].rpartition("/")[2]]
         own = [key["id"] for key in self._items("/v1/keys") if key["name"] != "spare"]
         bound = [self._key(project_id) for project_id in (self.project_id, other)]
         self.keys = {"bound": bound[0]["key"], "neighbour": bound[1]["key"]}

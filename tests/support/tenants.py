@@ -24,6 +24,7 @@ ABSENT = {
     "webhook_id": "whk_00000000000000000000000000",
     "delivery_id": "dlv_00000000000000000000000000",
     "annotator_id": "ann_00000000000000000000000000",
+    "autolabel_id": "aut_00000000000000000000000000",
 }
 
 
@@ -96,6 +97,11 @@ def tenant(api: Api, name: str, *, models: int) -> dict[str, str]:
     delivery = _made(api, f"/v1/webhooks/{webhook['id']}/test", {}, 202)
     program = {"name": f"{name}-program", "url": "https://receiver.example/label"}
     annotator = _made(api, f"{base}/annotators", program, 201)
+    autolabel_id = ABSENT["autolabel_id"]
+    if models:
+        made = _made(api, f"{base}/autolabels", {"dry_run": True}, 202)
+        autolabel_id = made["links"]["autolabel"].rpartition("/")[2]
+        run_job(api.runtime, made["id"])
     key = _made(api, "/v1/keys", {"name": name, "scopes": ["read"], "project_id": project_id}, 201)
     labels = api.http.get(f"{base}/labels").json()["items"]
     return {
@@ -109,6 +115,7 @@ def tenant(api: Api, name: str, *, models: int) -> dict[str, str]:
         "webhook_id": webhook["id"],
         "delivery_id": delivery["id"],
         "annotator_id": annotator["id"],
+        "autolabel_id": autolabel_id,
     }
 
 

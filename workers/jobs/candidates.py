@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.actions.batches import holder_of
 from service.catalog.strategies import reviews
-from service.db.queries import annotators, projects
+from service.db.queries import annotators, autolabels, projects
 from service.db.queries import candidates as queries
 from service.db.tables import Pool, Project
 from service.errors import DamagedObjectError
@@ -20,7 +20,9 @@ from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
 from workers.jobs.gold import share_of
+from workers.learning.groups import first_of_group
 from workers.learning.matrices import Rows
+from workers.learning.ties import shuffled
 
 _CHANGES_BEFORE_SNAPSHOT = 500
 
@@ -36,6 +38,7 @@ class Availability:
     changes: list[Change]
     unavailable: list[int]  # leased to others as often as overlap allows, or answered by this annotator
     own: list[int]  # leased to this annotator
+    audit: Sequence[int]  # left to people by self-labelling
     matching: Sequence[int] | None  # what the filter leaves
     priorities: NDArray[np.float64] | None  # by row; none: all are equal
     groups: NDArray[np.int64] | None  # codes by row; none: each row is by itself
@@ -52,6 +55,25 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         taken += queries.answered_rows(session, project.id, message.annotator or "")
     if message.annotator and message.program:
         taken += annotators.done_rows(session, project.id, message.annotator)
+    matching = queries.matching_rows(session, project.id, message.filter) if message.filter else None
+    return _availability(session, project, pool, unavailable=taken, own=own, matching=matching)
+
+
+def read_all(session: Session, context: JobContext, project: Project, pool: Pool) -> Availability:
+    """Read what the mask is made of for a job that labels by itself, and takes nothing that anybody holds."""
+    taken = [row for row, _ in queries.live_leases(session, project.id, context.now())]
+    return _availability(session, project, pool, unavailable=taken, own=[], matching=None)
+
+
+def _availability(
+    session: Session,
+    project: Project,
+    pool: Pool,
+    *,
+    unavailable: list[int],
+    own: list[int],
+    matching: Sequence[int] | None,
+) -> Availability:
     return Availability(
         rows=pool.next_row,
         priorities=_priorities(session, project.id, pool.next_row),
@@ -61,9 +83,10 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
         snapshot_rows=pool.snapshot_rows,
         sequence=pool.change_sequence,
         changes=[Change(*row) for row in queries.changes(session, project.id, after=pool.snapshot_sequence)],
-        unavailable=taken,
+        unavailable=unavailable,
         own=own,
-        matching=queries.matching_rows(session, project.id, message.filter) if message.filter else None,
+        audit=autolabels.marked_rows(session, project.id, kind="audit", unlabeled=True),
+        matching=matching,
     )
 
 
@@ -140,6 +163,26 @@ def for_query(found: Availability, base: NDArray[np.bool_]) -> tuple[NDArray[np.
         mask &= wanted
     own = np.array(found.own, dtype=np.int64)
     return mask, own[mask[own]]
+
+
+def audited(
+    found: Availability, mask: NDArray[np.bool_], own: Rows, message: QueryMessage, *, seed: int
+) -> tuple[NDArray[np.bool_], Rows]:
+    """The mask without the audit share, and the rows of it that come first: for people, up to half of a batch.
+
+    They are given in random order and never ranked, so that what people say of the first of them is unbiased as well.
+    """
+    rows = np.array(found.audit, dtype=np.int64)
+    rows = shuffled(np.unique(rows[mask[rows]]), seed, purpose="audit")
+    left = mask.copy()
+    left[rows] = False
+    if message.program:
+        return left, rows[:0]
+    rows = rows[~np.isin(rows, own)]
+    if found.groups is not None:
+        rows = rows[first_of_group(found.groups[rows])]
+    room = max(-(-message.k // 2), 2 * message.k - int(np.count_nonzero(left)))
+    return left, rows[:room]
 
 
 def mask_hash(mask: NDArray[np.bool_]) -> str:

@@ -76,7 +76,7 @@ def _read(session: Session, *, context: JobContext, version: int) -> Loaded:
     pool = project_queries.pool(session, project.id)
     seen = seen_next(session, context, project, pool)
     found = layout(session, context, pool, seen, [names.predictions, names.told])
-    return project, model, found, model_queries.answers(session, project.id, split="test")
+    return project, model, found, model_queries.answers(session, project.id, split="test", learn_from="people")
 
 
 def _measure(context: JobContext, loaded: Loaded) -> Figures:

@@ -14,6 +14,7 @@ from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import arrays_of
 from service.actions.projects import truth_of
 from service.catalog.parameters import with_codes
+from service.catalog.sources import LearnFrom, learns_from
 from service.catalog.strategies import STRATEGIES, reviews
 from service.catalog.tasks import Task, classes_of, task_of
 from service.db.queries import jobs as job_queries
@@ -115,6 +116,8 @@ def _rank(
     if reviews(message.strategy):
         return _review(context, message, loaded, base=base, held_out=held_out, features=features)
     mask, pinned = candidates.for_query(loaded.availability, base)
+    mask, audit = candidates.audited(loaded.availability, mask, pinned, message, seed=loaded.project.seed)
+    pinned = np.concatenate([pinned, audit])
     available = int(np.count_nonzero(mask))
     told, hidden = told_rows(context, loaded.model, loaded.layout), held_out
     if told is not None and _asks_uploaded(message, loaded.model):
@@ -129,6 +132,7 @@ def _rank(
         context,
         message,
         loaded,
+        audit=audit,
         mask=mask,
         pinned=pinned,
         held_out=held_out,
@@ -264,14 +268,17 @@ def _labelled(context: JobContext, loaded: Loaded, hidden: NDArray[np.bool_]) ->
 
     Most strategies never ask, and there may be a million of them.
     """
-    return cache(lambda: _read_labels(context, loaded, hidden)[1])
+    learn_from = learns_from(loaded.project.retraining)
+    return cache(lambda: _read_labels(context, loaded, hidden, learn_from)[1])
 
 
-def _read_labels(context: JobContext, loaded: Loaded, hidden: NDArray[np.bool_]) -> tuple[Gathered, Labelled]:
-    """All answers, and the labelled examples that models are trained on, by row."""
+def _read_labels(
+    context: JobContext, loaded: Loaded, hidden: NDArray[np.bool_], learn_from: LearnFrom | None = None
+) -> tuple[Gathered, Labelled]:
+    """All answers or those that models learn from, and the labelled examples that models are trained on, by row."""
     with context.read() as session:
         project = projects.get(session, context.project_id)  # classes may have been added meanwhile
-        answers = model_queries.answers(session, context.project_id)
+        answers = model_queries.answers(session, context.project_id, learn_from=learn_from)
     gathered = gather(answers, project.task)
     found = known_only(consensus(gathered, truth_of(loaded.project)), loaded.task, len(loaded.classes))
     found = found.only(~found.test & (found.rows < loaded.layout.rows))  # later ones are in no array yet
@@ -284,6 +291,7 @@ def _compose(
     message: QueryMessage,
     loaded: Loaded,
     *,
+    audit: NDArray[np.int64],
     mask: NDArray[np.bool_],
     pinned: NDArray[np.int64],
     held_out: NDArray[np.bool_],
@@ -326,7 +334,8 @@ def _compose(
             model=_opened(context, message, loaded, features),
         )
     )
-    ranked = gold.mixed_in(ranked_rows(chosen, shown, priorities=asked.priorities), questions, room, rng)
+    ranked = _audited(ranked_rows(chosen, shown, priorities=asked.priorities), audit)
+    ranked = gold.mixed_in(ranked, questions, room, rng)
     complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
     ranked = [*ranked[:room], *held[:share], *ranked[room:]]
     ranked += of_other_groups(held[share:], ranked, groups)
@@ -336,6 +345,12 @@ def _compose(
 def _answerable(questions: NDArray[np.int64], told: NDArray[np.bool_] | None) -> NDArray[np.int64]:
     """Without those of which a model of the client's own says nothing: they would be known by that."""
     return questions if told is None else questions[told[questions]]
+
+
+def _audited(ranked: list[Ranked], audit: NDArray[np.int64]) -> list[Ranked]:
+    """Say of which rows people shall tell whether a model is right, without what it says."""
+    rows = set(audit.tolist())
+    return [replace(one, strategy="audit", prediction=None) if one.row in rows else one for one in ranked]
 
 
 def _asked(

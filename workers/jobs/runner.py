@@ -38,7 +38,20 @@ from service.settings import Settings
 from service.storage.local import LocalObjects
 from service.storage.objects import ObjectNotFoundError, ObjectStore
 from service.telemetry import logger
-from workers.jobs import agreement, deletion, export, featurization, measuring, merge, plugins, predict, query, train
+from workers.jobs import (
+    agreement,
+    autolabel,
+    deletion,
+    export,
+    featurization,
+    measuring,
+    merge,
+    plugins,
+    predict,
+    query,
+    revocation,
+    train,
+)
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
@@ -53,6 +66,8 @@ JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "training": train.run,
     "measuring": measuring.run,
     "featurization": featurization.run,
+    "autolabel": autolabel.run,
+    "revocation": revocation.run,
     "merge": merge.run,
     "deletion": deletion.run,
 }

@@ -1,7 +1,7 @@
 """A training: the project's estimator on the labels of the moment, and how good the model is."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
 from service.actions.versions import serve
+from service.catalog.sources import learns_from
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
@@ -57,6 +58,7 @@ class Loaded:
     label_generation: int
     layout: Layout
     answers: list[Answer]
+    automated: Sequence[int]  # rows that no person has labelled: they measure nothing
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
     before: Before  # what the project's goal needs
     asked: bool  # whether somebody asked what the serving model says of the pool
@@ -74,7 +76,7 @@ class Parts:
 def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
-    parts = split(_consensus(loaded), loaded.project, loaded.layout.rows)
+    parts = split(_consensus(loaded), loaded.project, loaded.layout.rows, automated=loaded.automated)
     reason: str | None = "no_features"
     if has_features(loaded.project.features):
         reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
@@ -117,7 +119,8 @@ def _read(session: Session, context: JobContext) -> Loaded:
         project=project,
         label_generation=pool.label_generation,
         layout=found,
-        answers=model_queries.answers(session, project.id),
+        answers=model_queries.answers(session, project.id, learn_from=learns_from(project.retraining)),
+        automated=model_queries.automated_rows(session, project.id),
         background=_background_rows(session, pool),
         before=read(session, project),
         asked=bool(found.chunks[said]) and pool.pin is None,
@@ -128,13 +131,14 @@ def _consensus(loaded: Loaded) -> Labelled:
     return consensus(gather(loaded.answers, loaded.project.task), truth_of(loaded.project))
 
 
-def split(labelled: Labelled, project: Project, rows: int) -> Parts:
-    """Test rows and the held-out part measure; the rest trains."""
+def split(labelled: Labelled, project: Project, rows: int, *, automated: Sequence[int] = ()) -> Parts:
+    """Test rows and the held-out part measure, as far as people have labelled them; the rest trains."""
     held_out = holdout_mask(rows, project.holdout_fraction, project.seed)[labelled.rows] & ~labelled.test
+    by_people = ~np.isin(labelled.rows, np.array(automated, dtype=np.int64))
     return Parts(
         train=labelled.only(~labelled.test & ~held_out),
-        test=labelled.only(labelled.test),
-        holdout=labelled.only(held_out),
+        test=labelled.only(labelled.test & by_people),
+        holdout=labelled.only(held_out & by_people),
     )
 
 

@@ -46,6 +46,8 @@ class JobOut(Schema):
         }
         if job.kind == "query":
             links["batch"] = f"/v1/jobs/{job.id}/batch"
+        if job.kind in {"autolabel", "revocation"}:
+            links["autolabel"] = f"/v1/projects/{job.project_id}/autolabels/{job.payload['autolabel_id']}"
         if job.kind == "export":
             model = f"/v1/projects/{job.project_id}/models/{job.payload['version']}"
             links["artifact"] = f"{model}/artifact?format=onnx"

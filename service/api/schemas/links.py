@@ -10,7 +10,7 @@ _ANNOTATOR = ("getAnnotator", "changeAnnotator", "deleteAnnotator", "listCalls")
 _OF_PROJECT = (
     *("getProject", "changeProject", "deleteProject", "uploadExamples", "listExamples", "recordLabels", "listLabels"),
     *("createQuery", "createTraining", "createAgreement", "listModels", "listJobs", "getProgress"),
-    *("createAnnotator", "listAnnotators"),
+    *("createAnnotator", "listAnnotators", "createAutolabels", "listAutolabels"),
 )
 
 
@@ -44,6 +44,10 @@ _LINKS: Mapping[tuple[str, str], tuple[tuple[str, dict[str, str]], ...]] = {
     ("rotateKey", "201"): tuple(_named("key_id", "/id", "getKey", "revokeKey")),
     ("createAnnotator", "201"): tuple(_named("annotator_id", "/id", *_ANNOTATOR, **_PROJECT)),
     ("listAnnotators", "200"): tuple(_named("annotator_id", "/items/0/id", *_ANNOTATOR, **_PROJECT)),
+    ("createAutolabels", "202"): tuple(_named("job_id", "/id", *_JOB)),
+    ("listAutolabels", "200"): tuple(
+        _named("autolabel_id", "/items/0/id", "getAutolabels", "revokeAutolabels", **_PROJECT)
+    ),
     ("createWebhook", "201"): tuple(_named("webhook_id", "/id", *_WEBHOOK)),
     ("listWebhooks", "200"): tuple(_named("webhook_id", "/items/0/id", "getWebhook", "listDeliveries")),
     ("testWebhook", "202"): (

@@ -20,6 +20,7 @@ TAGS = [
     {"name": "examples", "description": "The pool: what can be labelled."},
     {"name": "labels", "description": "What annotators said."},
     {"name": "annotators", "description": "Programs that label: what they are sent, may spend and have answered."},
+    {"name": "autolabels", "description": "Labels that a model makes, as groups that can be taken back."},
     {"name": "queries", "description": "Which examples should be labelled next, and who holds them."},
     {"name": "models", "description": "Trainings, models, their metrics and predictions."},
     {"name": "jobs", "description": "Queued work, its progress and its end."},

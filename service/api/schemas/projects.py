@@ -141,6 +141,12 @@ class Retraining(Schema):
     every: int = Field(default=20, ge=1, le=1_000_000, description="Labels between trainings.")
     quiet_seconds: int = Field(default=0, ge=0, le=86_400, description="Wait until nobody labelled for so long.")
     idle_seconds: int = Field(default=60, ge=1, le=86_400, description="Train the rest after so long without labels.")
+    learn_from: Literal["people", "programs", "everything"] = Field(
+        default="programs",
+        description="Whose labels models learn from: `people`; those of `programs` as well (source `automated`); or "
+        "`everything`, with what models have labelled themselves (`autolabels`). A person's label of an example counts "
+        "alone. Metrics on test and held-out rows rest on people's labels, whatever this says.",
+    )
 
 
 class Annotation(Schema):

@@ -105,7 +105,10 @@ class LeaseNote(Schema):
 class Reason(Schema):
     """Why an example has its rank."""
 
-    strategy: str = Field(description="What ranked it: for `auto`, the part at work; `random` or `holdout` when drawn.")
+    strategy: str = Field(
+        description="What ranked it: for `auto`, the part at work; `random` or `holdout` when drawn; `audit` when a "
+        "model would have labelled it, and people shall tell whether it is right."
+    )
     value: float | None = Field(description="The strategy's own figure, such as the margin.")
     explore: bool = Field(description="Drawn at random, for honest metrics.")
     propensity: float | None = Field(description="With which probability a candidate was drawn; null: not at random.")

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, case, exists, false, func, or_, select, true
+from sqlalchemy.orm import Session, aliased
 
+from service.catalog.sources import OF_MODELS, LearnFrom
 from service.db.queries.examples import visible
-from service.db.tables import Example, Label, Model
+from service.db.tables import Example, Label, Model, Pool
 
 
 def get(session: Session, project_id: str, version: int) -> Model | None:
@@ -52,13 +53,17 @@ def curve(session: Session, project_id: str) -> Sequence[Model]:
     return session.scalars(select(Model).where(Model.project_id == project_id).order_by(Model.version)).all()
 
 
-def answers(session: Session, project_id: str, *, split: str | None = None) -> list[tuple[str, int, str, str, str]]:
-    """Every current label: example id, row, split, class and annotator; sorted by example id, older answers first.
+def answers(
+    session: Session, project_id: str, *, split: str | None = None, learn_from: LearnFrom | None = None
+) -> list[tuple[str, int, str, str, str]]:
+    """Current labels: example id, row, split, class and annotator; sorted by example id, older answers first.
 
     Args:
         session: In a transaction.
         project_id: Whose labels.
         split: Only those of its examples; left out: of all but gold questions, which teach nothing.
+        learn_from: Only those that models learn from, as the project says: of an example that a person has labelled
+            what people say.
     """
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = (
@@ -69,4 +74,36 @@ def answers(session: Session, project_id: str, *, split: str | None = None) -> l
         .order_by(Example.example_id, Label.labeled_at, Label.value)
     )
     query = query.where(Example.split != "gold" if split is None else Example.split == split)
+    if learn_from is not None and _has_automated(session, project_id):
+        query = query.where(or_(Label.source == "human", _learnt(learn_from) & ~_said_by_people()))
     return [(*answer[:3], answer.value, answer.annotator) for answer in session.execute(query) if answer.value]
+
+
+def automated_rows(session: Session, project_id: str) -> Sequence[int]:
+    """Rows of the examples that have labels, but none by a person."""
+    if not _has_automated(session, project_id):
+        return []
+    joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    query = select(Example.row).distinct().join(Label, joined).where(Example.project_id == project_id)
+    return session.scalars(query.where(Label.source == "automated", ~_said_by_people())).all()
+
+
+def _has_automated(session: Session, project_id: str) -> bool:
+    return session.execute(select(Pool.labels_automated).where(Pool.project_id == project_id)).scalar_one() > 0
+
+
+def _learnt(learn_from: LearnFrom) -> ColumnElement[bool]:
+    """Which automated labels models learn from."""
+    if learn_from == "everything":
+        return true()
+    return (
+        Label.annotator.not_like(OF_MODELS.replace("_", "\\_") + "%", escape="\\")
+        if learn_from == "programs"
+        else false()
+    )
+
+
+def _said_by_people() -> ColumnElement[bool]:
+    other = aliased(Label)
+    same = (other.project_id == Label.project_id) & (other.example_id == Label.example_id)
+    return exists().where(same, other.source == "human", other.skip.is_(False))

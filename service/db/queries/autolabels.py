@@ -1,0 +1,87 @@
+"""Groups of self-labelling, the examples that they leave to people, and what these say."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, case, delete, select, text, update
+from sqlalchemy.orm import Session
+
+from service.db.many import insert_many
+from service.db.queries.examples import visible
+from service.db.results import changed
+from service.db.tables import Autolabel, AutolabelMark, BatchItem, Example, Label
+
+_MARKS: Any = AutolabelMark.__table__
+_LABELS: Any = Label.__table__
+_LIVE = ("labelling", "labelled")
+_AUTOMATED = text("labels.source = 'automated'")  # as the index says it: a parameter would not match
+
+
+def get(session: Session, autolabel_id: str) -> Autolabel | None:
+    """The group, read anew."""
+    return session.get(Autolabel, autolabel_id, populate_existing=True)
+
+
+def page(session: Session, project_id: str, *, before: str | None, size: int) -> Sequence[Autolabel]:
+    """A project's groups, the newest first."""
+    query = select(Autolabel).where(Autolabel.project_id == project_id).order_by(Autolabel.id.desc()).limit(size)
+    return session.scalars(query.where(Autolabel.id < before) if before else query).all()
+
+
+def add_marks(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Leave examples to people."""
+    insert_many(session, _MARKS, rows)
+
+
+def forget_marks(session: Session, autolabel_id: str) -> None:
+    """Leave no example to people any more."""
+    changed(session, delete(AutolabelMark).where(AutolabelMark.autolabel_id == autolabel_id))
+
+
+def marked_rows(session: Session, project_id: str, *, kind: str, unlabeled: bool = False) -> Sequence[int]:
+    """Rows that are marked by a group whose labels stand, of examples that are still what they were."""
+    same = (Example.project_id == AutolabelMark.project_id) & (Example.example_id == AutolabelMark.example_id)
+    query = select(Example.row).join(AutolabelMark, same & (Example.row == AutolabelMark.row))
+    query = query.join(Autolabel, Autolabel.id == AutolabelMark.autolabel_id).where(Autolabel.state.in_(_LIVE))
+    query = query.where(AutolabelMark.project_id == project_id, AutolabelMark.kind == kind)
+    return session.scalars(query.where(Example.label_count == 0) if unlabeled else query).all()
+
+
+def rows_seen(session: Session, project_id: str) -> int:
+    """The high-water mark of the pool when the last group was made whose labels stand; 0 without any."""
+    query = select(Autolabel.outcome).where(Autolabel.project_id == project_id, Autolabel.state.in_(_LIVE))
+    return max((outcome["rows"] for outcome in session.scalars(query) if outcome), default=0)
+
+
+def rename(session: Session, project_id: str, names: dict[str, str]) -> None:
+    """Say the same by other names of classes."""
+    mine = update(AutolabelMark).where(AutolabelMark.project_id == project_id, AutolabelMark.value.in_(list(names)))
+    changed(session, mine.values(value=case(names, value=AutolabelMark.value)))
+
+
+def audit_answers(session: Session, autolabel_id: str) -> Sequence[Row[str, str, str]]:
+    """Example, what the model says and what a person says of each audited example, the oldest answer first."""
+    of_label = (Label.project_id == AutolabelMark.project_id) & (Label.example_id == AutolabelMark.example_id)
+    same = (Example.project_id == AutolabelMark.project_id) & (Example.example_id == AutolabelMark.example_id)
+    query = select(AutolabelMark.example_id, AutolabelMark.value, Label.value).join(Label, of_label)
+    query = query.join(Example, same & (Example.row == AutolabelMark.row))
+    query = query.where(AutolabelMark.autolabel_id == autolabel_id, AutolabelMark.kind == "audit")
+    query = query.where(Label.source == "human", Label.skip.is_(False))
+    return session.execute(query.order_by(Label.labeled_at, Label.id)).all()
+
+
+def labels(session: Session, project_id: str, autolabel_id: str, *, limit: int) -> Sequence[Row[Any]]:
+    """Some of the labels of a group."""
+    query = select(_LABELS).where(_LABELS.c.project_id == project_id, _LABELS.c.annotator == autolabel_id, _AUTOMATED)
+    return session.execute(query.order_by(_LABELS.c.id).limit(limit)).all()
+
+
+def drawn_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
+    """Rows that were drawn at random for a batch and labelled by a person after a time."""
+    same = (Example.project_id == Label.project_id) & (Example.example_id == Label.example_id)
+    of_item = (BatchItem.job_id == Label.batch_id) & (BatchItem.example_id == Label.example_id)
+    query = select(Example.row).distinct().join(Label, same).join(BatchItem, of_item)
+    query = query.where(Label.project_id == project_id, Label.source == "human", Label.skip.is_(False))
+    query = query.where(BatchItem.propensity.is_not(None), Example.split == "pool", visible(project_id))
+    return session.scalars(query.where(Label.created_at > after)).all()

@@ -1,0 +1,340 @@
+"""A self-labelling: the serving model labels what it is sure enough of, as unbiased rows tell.
+
+These are rows that people have labelled and no strategy has picked: test rows, the held-out part, and what was drawn at
+random since the model was trained. What an earlier group would have labelled of them no longer tells of what that group
+has left in the pool, so it is left out; where too few rows remain, only examples that were uploaded since are labelled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from service.actions import projects, trainings
+from service.actions.candidates import Moves
+from service.actions.label_rows import Answer
+from service.actions.predictions import arrays_of
+from service.actions.recording import Part, Recorded, Recorder
+from service.catalog.tasks import classes_of
+from service.db.queries import autolabels as queries
+from service.db.queries import candidates as candidate_queries
+from service.db.queries import models as model_queries
+from service.db.queries import projects as project_queries
+from service.db.tables import Autolabel, Model, Pool, Project
+from service.errors import ConflictError, GleanerError, ProjectPausedError
+from service.queue.messages import AutolabelMessage
+from workers.jobs import candidates
+from workers.jobs.candidates import Availability
+from workers.jobs.context import JobContext
+from workers.jobs.features import fill_features
+from workers.jobs.holdout import holdout_mask
+from workers.jobs.labels import consensus, gather, known_only
+from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, seen_then
+from workers.jobs.revocation import remove
+from workers.jobs.serving import predictions_reader, told_rows
+from workers.learning.matrices import ChunkReader, Rows, numbers, occupied
+from workers.learning.self_labelling import Certified, certify, fewest_rows
+from workers.learning.ties import random_subset
+
+_SLICE = 2_000
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a self-labelling needs, of one generation of chunk lists."""
+
+    group: Autolabel
+    project: Project
+    model: Model
+    layout: Layout
+    availability: Availability
+    answers: list[tuple[str, int, str, str, str]]
+    drawn: Sequence[int]
+    tested: Sequence[int]
+    seen: int  # rows below it were before an earlier group
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Unbiased rows with a label [n], where they are from, and what the model says of them."""
+
+    rows: Rows
+    ids: Sequence[str]
+    sources: dict[str, int]
+    scores: NDArray[np.float32]
+    said: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Rows that are labelled and rows that are left to people, with what the model says."""
+
+    rows: Rows
+    said: NDArray[np.int64]
+    audit: Rows
+    audit_said: NDArray[np.int64]
+
+
+def run(context: JobContext) -> None:
+    """Choose the threshold, then label in short transactions. A run that was lost is undone and begun anew."""
+    message = context.claim.message
+    assert isinstance(message, AutolabelMessage)  # noqa: S101 - the kind of the job says so
+    remove(context, message.autolabel_id)
+    loaded = pin_then_read(context, lambda session: _read(session, context, message.autolabel_id))
+    base = candidates.base_mask(loaded.availability, context.objects)
+    held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
+    P, told = _predictions(context, loaded)
+    evidence = _evidence(loaded, P, held_out, told, but=loaded.tested)
+    pool = np.flatnonzero(_free(loaded, base, told) & ~held_out)
+    scope = "pool"
+    if loaded.seen and evidence.rows.size < fewest_rows(loaded.group.target_precision, loaded.group.confidence_level):
+        evidence = _evidence(loaded, P, held_out, told, but=())
+        scope, pool = "new", pool[pool >= loaded.seen]
+    scores, said = _scored(context, P, pool)
+    outcome: dict[str, Any] = {"evidence": evidence.sources, "scope": scope, "rows": loaded.layout.rows}
+    found = _certified(loaded.group, evidence, scores, outcome)
+    if found is None:
+        _end(context, loaded, outcome, state="refused")
+        return
+    chosen = _choose(loaded.group, found, pool, scores, said, outcome)
+    if loaded.group.dry_run:
+        _end(context, loaded, outcome, state="tried")
+        return
+    _begin(context, loaded, evidence, found, chosen, outcome)
+    for start in range(0, chosen.rows.size, _SLICE):
+        context.progress.tell(start, chosen.rows.size, "labelling")
+        part = slice(start, start + _SLICE)
+        label_some(context, loaded, chosen.rows[part], chosen.said[part])
+    _end(context, loaded, outcome, state="labelled")
+
+
+def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
+    project = projects.get(session, context.project_id)
+    pool = project_queries.pool(session, project.id)
+    model = model_queries.get(session, project.id, pool.model_version)
+    group = queries.get(session, autolabel_id)
+    if model is None or group is None:
+        raise ConflictError("There is no model any more that could label.")
+    # a client's own model may have learnt anything since; of a trained one it is known what it has not seen
+    drawn = queries.drawn_rows(session, project.id, after=model.created_at) if model.name is None else []
+    return Loaded(
+        group=group,
+        project=project,
+        model=model,
+        layout=layout(session, context, pool, seen_then(session, context, project, pool, model), arrays_of(model)),
+        availability=candidates.read_all(session, context, project, pool),
+        answers=model_queries.answers(session, project.id, learn_from="people"),
+        drawn=drawn,
+        tested=queries.marked_rows(session, project.id, kind="tested"),
+        seen=queries.rows_seen(session, project.id),
+    )
+
+
+def _predictions(context: JobContext, loaded: Loaded) -> tuple[ChunkReader, NDArray[np.bool_] | None]:
+    features = None
+    if has_features(loaded.layout.features):
+        fill_features(context, loaded.layout, model=loaded.model)
+        features = features_reader(context, loaded.layout)
+    P = predictions_reader(context, loaded.model, "classification", loaded.layout, features)
+    if P is None:
+        raise ConflictError("There is no model any more that could label.")
+    return P, told_rows(context, loaded.model, loaded.layout)
+
+
+def _evidence(
+    loaded: Loaded,
+    P: ChunkReader,
+    held_out: NDArray[np.bool_],
+    told: NDArray[np.bool_] | None,
+    *,
+    but: Sequence[int],
+) -> Evidence:
+    """The unbiased rows, but some."""
+    gathered = gather(loaded.answers, loaded.project.task)
+    labelled = known_only(consensus(gathered, "majority"), "classification", len(classes_of(loaded.project.task)))
+    labelled = labelled.only(labelled.rows < loaded.layout.rows)
+    held = held_out[labelled.rows] & ~labelled.test
+    drawn = np.isin(labelled.rows, np.array(loaded.drawn, dtype=np.int64)) & ~held & ~labelled.test
+    usable = ~np.isin(labelled.rows, np.array(but, dtype=np.int64))
+    if told is not None:
+        usable &= told[labelled.rows]
+    sources = {
+        name: int(np.count_nonzero(which & usable))
+        for name, which in (("test", labelled.test), ("holdout", held), ("random", drawn))
+    }
+    chosen = labelled.only((labelled.test | held | drawn) & usable)
+    said = numbers(np.asarray(P.take(chosen.rows)))
+    classes = said.argmax(axis=1).astype(np.int64)
+    ids = [gathered.ids[place] for place in chosen.places.tolist()]
+    return Evidence(chosen.rows, ids, sources, said.max(axis=1, initial=0.0), classes, classes == chosen.y)
+
+
+def _free(loaded: Loaded, base: NDArray[np.bool_], told: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Candidates that nobody holds, and that no other group has left to people."""
+    free = base.copy()
+    free[np.array(loaded.availability.unavailable, dtype=np.int64)] = False
+    free[np.array(loaded.availability.audit, dtype=np.int64)] = False
+    return free if told is None else free & told
+
+
+def _scored(context: JobContext, P: ChunkReader, rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The probability of the best class of some rows, ascending, and which class that is; block by block."""
+    scores = np.empty(rows.size, dtype=np.float32)
+    said = np.empty(rows.size, dtype=np.int64)
+    done = 0
+    blocks = occupied(rows, P.rows)
+    for number, (start, stop, some) in enumerate(blocks):
+        context.progress.tell(number, len(blocks), "scoring")
+        block = numbers(np.asarray(P.read(start, stop)))[some - start]
+        part = slice(done, done + some.size)
+        scores[part], said[part] = block.max(axis=1), block.argmax(axis=1)
+        done += some.size
+    return scores, said
+
+
+def _certified(
+    group: Autolabel, evidence: Evidence, pool: NDArray[np.float32], outcome: dict[str, Any]
+) -> Certified | None:
+    """The threshold; without one the outcome tells why."""
+    target, level = group.target_precision, group.confidence_level
+    needed, n = fewest_rows(target, level), evidence.rows.size
+    found = None
+    if n < needed:
+        code = "too_few_unbiased_rows"
+        detail = (
+            f"{n} rows are unbiased and labelled by people; a precision of {target:g} at a confidence of {level:g} "
+            f"takes {needed} at least, all of them right. Label test rows, or set `holdout_fraction` or `explore`."
+        )
+    elif pool.size == 0:
+        code = "nothing_to_label"
+        detail = "No unlabelled example is free that the model says something of and the unbiased rows tell of."
+    else:
+        found = certify(evidence.scores, evidence.right, pool, target=target, level=level)
+        code = "target_not_met"
+        right = int(np.count_nonzero(evidence.right))
+        detail = (
+            f"No threshold shows a precision of {target:g} at a confidence of {level:g}. Of all {n} unbiased rows the "
+            f"model has {right} right. Label more of them, or improve the model."
+        )
+    if found is None:
+        outcome["refusal"] = {"code": code, "detail": detail}
+    return found
+
+
+def _choose(
+    group: Autolabel,
+    found: Certified,
+    pool: Rows,
+    scores: NDArray[np.float32],
+    said: NDArray[np.int64],
+    outcome: dict[str, Any],
+) -> Chosen:
+    """What is above the threshold, less the share that is drawn for people."""
+    seed = int.from_bytes(blake2b(group.id.encode(), digest_size=8).digest())
+    above = np.flatnonzero(scores >= found.threshold)
+    outcome["coverage"] = above.size / pool.size
+    audit = random_subset(above, int(np.ceil(group.audit_share * above.size)), seed, purpose="audit")
+    rest = np.setdiff1d(above, audit, assume_unique=True)
+    if group.max_labels is not None:
+        rest = random_subset(rest, group.max_labels, seed, purpose="most")
+    outcome["threshold"] = found.threshold
+    outcome["precision"] = {"value": found.right / found.n, "low": found.low, "high": found.high, "n": found.n}
+    outcome["audit"] = int(audit.size)
+    return Chosen(pool[rest], said[rest], pool[audit], said[audit])
+
+
+def _lock(session: Session, context: JobContext, loaded: Loaded) -> tuple[Project, Pool, Autolabel]:
+    """The project behind the lock of its pool, and the group.
+
+    Raises:
+        ProjectPausedError: the project is paused now.
+        GleanerError: the classes are other ones now.
+    """
+    project, pool = projects.lock(session, context.project_id)
+    if project.paused:
+        raise ProjectPausedError
+    group = queries.get(session, loaded.group.id)
+    if group is None or project.task != loaded.project.task:
+        raise GleanerError("The classes of the project were changed meanwhile. Revoke this group and ask again.")
+    return project, pool, group
+
+
+def _begin(
+    context: JobContext, loaded: Loaded, evidence: Evidence, found: Certified, chosen: Chosen, outcome: dict[str, Any]
+) -> None:
+    """Write how the group is made, and which examples it leaves to people."""
+    classes = loaded.model.classes
+    with context.fenced() as (session, _):
+        _, pool, group = _lock(session, context, loaded)
+        group.state, group.outcome, group.model_version = "labelling", outcome, loaded.model.version
+        group.labels = 0  # what a lost run had made was taken back
+        session.flush()
+        shared = {"autolabel_id": group.id, "project_id": group.project_id}
+        picks = candidate_queries.picks(session, group.project_id, chosen.audit.tolist())
+        audit = [
+            {**shared, "example_id": picks[row].example_id, "row": row, "kind": "audit", "value": classes[code]}
+            for row, code in zip(chosen.audit.tolist(), chosen.audit_said.tolist(), strict=True)
+            if row in picks and picks[row].label_count == 0
+        ]
+        tested = [
+            {**shared, "example_id": example_id, "row": row, "kind": "tested", "value": classes[code]}
+            for example_id, row, code, score in zip(
+                evidence.ids, evidence.rows.tolist(), evidence.said.tolist(), evidence.scores.tolist(), strict=True
+            )
+            if score >= found.threshold
+        ]
+        queries.add_marks(session, [*audit, *tested])
+        moves = Moves()
+        for mark in audit:
+            moves.add(mark["row"], value=True)  # so that prepared rankings are made anew
+        moves.write(session, pool)
+
+
+def label_some(context: JobContext, loaded: Loaded, rows: Rows, said: NDArray[np.int64]) -> None:
+    """Label those of some rows that nobody has labelled, skipped, deleted or leased meanwhile."""
+    with context.fenced() as (session, _):
+        project, pool, group = _lock(session, context, loaded)
+        listed = rows.tolist()
+        picks = candidate_queries.picks(session, project.id, listed)
+        held = {row for row, _ in candidate_queries.live_leases(session, project.id, context.now(), rows=listed)}
+        answers = [
+            _answer(group, picks[row].example_id, loaded.model.classes[code])
+            for row, code in zip(listed, said.tolist(), strict=True)
+            if row in picks and row not in held and not (picks[row].label_count or picks[row].skip_count)
+        ]
+        generation, recorded = pool.label_generation, Recorded()
+        recorder = Recorder(session, project, pool, now=context.now())
+        recorder.add([Part(answers, recorded)])
+        recorder.finish()
+        group.labels += recorded.created
+        session.flush()
+        if pool.label_generation != generation:
+            trainings.after_labels(session, project, pool, now=context.now(), share=context.share)
+
+
+def _answer(group: Autolabel, example_id: str, value: str) -> Answer:
+    return Answer(
+        line=0,
+        example_id=example_id,
+        value=value,
+        skip=False,
+        annotator=group.id,
+        source="automated",
+        batch_id=None,
+        labeled_at=None,
+    )
+
+
+def _end(context: JobContext, loaded: Loaded, outcome: dict[str, Any], *, state: str) -> None:
+    with context.fenced() as (session, _):
+        _, _, group = _lock(session, context, loaded)
+        group.state, group.outcome, group.finished_at = state, outcome, context.now()
+        group.model_version = loaded.model.version
+        session.flush()
+        result = {"autolabel_id": group.id, "state": state, "labels": group.labels, **outcome}
+        context.finish(session, result)
