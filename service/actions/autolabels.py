@@ -106,7 +106,7 @@ def audited(session: Session, group: Autolabel) -> Share | None:
     said: dict[str, list[str]] = {}
     ours: dict[str, str] = {}
     for example_id, value, answer in queries.audit_answers(session, group.id):
-        said.setdefault(example_id, []).append(answer)
+        said.setdefault(example_id, []).append(answer or "")
         ours[example_id] = value
     if not said:
         return None

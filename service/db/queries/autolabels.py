@@ -60,7 +60,7 @@ def rename(session: Session, project_id: str, names: dict[str, str]) -> None:
     changed(session, mine.values(value=case(names, value=AutolabelMark.value)))
 
 
-def audit_answers(session: Session, autolabel_id: str) -> Sequence[Row[str, str, str]]:
+def audit_answers(session: Session, autolabel_id: str) -> Sequence[Row[str, str, str | None]]:
     """Example, what the model says and what a person says of each audited example, the oldest answer first."""
     of_label = (Label.project_id == AutolabelMark.project_id) & (Label.example_id == AutolabelMark.example_id)
     same = (Example.project_id == AutolabelMark.project_id) & (Example.example_id == AutolabelMark.example_id)
