@@ -5,6 +5,7 @@ import pytest
 from tests.jobs.test_autolabels import WISH, ask, made, trained
 from tests.support.pools import add_examples
 from tests.support.runtime import Api
+from tests.support.working import drain
 
 
 def test_groups_are_listed_the_newest_first(api: Api) -> None:
@@ -63,3 +64,14 @@ def test_scopes(api: Api) -> None:
     assert api.http.delete(path, headers=api.key("read")).status_code == 403
     assert api.http.post(f"/v1/projects/{project_id}/autolabels", json={}, headers=api.key("read")).status_code == 403
     assert api.http.delete(path, headers=api.key("label:write")).status_code == 202
+
+
+def test_a_paused_project_labels_nothing(api: Api) -> None:
+    project_id = trained(api)
+    job = ask(api, project_id)
+    api.http.patch(f"/v1/projects/{project_id}", json={"paused": True}, headers={"If-Match": "*"})
+    answer = api.http.post(f"/v1/projects/{project_id}/autolabels", json=WISH)
+    assert answer.json()["type"].rpartition("/")[2] == "project-paused"
+    drain(api.runtime)
+    assert api.http.get(job["links"]["autolabel"]).json()["state"] == "failed"
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels"]["automated"] == 0

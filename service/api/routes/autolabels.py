@@ -20,6 +20,7 @@ from service.errors import (
     IdempotencyMismatchError,
     MalformedRequestError,
     NotFoundError,
+    ProjectPausedError,
 )
 
 router = APIRouter(prefix="/v1/projects/{project_id}/autolabels", tags=["autolabels"])
@@ -33,7 +34,7 @@ AutolabelId = Annotated[str, Path(description="Id of the group.", examples=["aut
     summary="Let the model label what it is sure of",
     status_code=202,
     response_model=JobOut,
-    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError, ProjectPausedError),
 )
 async def create_autolabels(
     project_id: ProjectId,
