@@ -56,13 +56,15 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
     if message.annotator and message.program:
         taken += annotators.done_rows(session, project.id, message.annotator)
     matching = queries.matching_rows(session, project.id, message.filter) if message.filter else None
-    return _availability(session, project, pool, unavailable=taken, own=own, matching=matching)
+    gold = _gold(session, project, message)
+    return _availability(session, project, pool, unavailable=taken, own=own, gold=gold, matching=matching)
 
 
 def read_all(session: Session, context: JobContext, project: Project, pool: Pool) -> Availability:
     """Read what the mask is made of for a job that labels by itself, and takes nothing that anybody holds."""
     taken = [row for row, _ in queries.live_leases(session, project.id, context.now())]
-    return _availability(session, project, pool, unavailable=taken, own=[], matching=None)
+    none = np.empty(0, dtype=np.int64)
+    return _availability(session, project, pool, unavailable=taken, own=[], gold=none, matching=None)
 
 
 def _availability(
@@ -72,13 +74,14 @@ def _availability(
     *,
     unavailable: list[int],
     own: list[int],
+    gold: Rows,
     matching: Sequence[int] | None,
 ) -> Availability:
     return Availability(
         rows=pool.next_row,
         priorities=_priorities(session, project.id, pool.next_row),
         groups=_groups(session, project.id, pool.next_row),
-        gold=_gold(session, project, message),
+        gold=gold,
         snapshot_key=pool.snapshot_key,
         snapshot_rows=pool.snapshot_rows,
         sequence=pool.change_sequence,
