@@ -36,8 +36,6 @@ class _Names(click.ParamType[list[str]]):
         for name in names:
             if name not in STRATEGIES:
                 self.fail(f"there is no strategy called {name!r}; there are {', '.join(STRATEGIES)}", param, ctx)
-            if needed := STRATEGIES[name].parameters.get("required"):
-                self.fail(f"{name!r} is not played: it has to be told {', '.join(needed)}", param, ctx)
         return names
 
 
@@ -53,6 +51,9 @@ class _Names(click.ParamType[list[str]]):
     default="random",
     show_default=True,
     help="`random`: 20 labelled examples, the same for all. `cold`: no label at all.",
+)
+@click.option(
+    "--find", is_flag=True, help="Find the rarest class: measure which share of the pool's examples of it is labelled."
 )
 @click.option(
     "--past-budget",
@@ -84,6 +85,7 @@ def efficiency(
         signal.signal(number, signal.default_int_handler)
     try:
         sets = [load(source) for source in files or NAMES]
+        _check_wishes(sets, choices["strategies"], find=choices["find"])
         params = json.loads(estimator_params)
         for name in {estimator or DEFAULT_ESTIMATORS[made.task] for made in sets}:
             resolve(ESTIMATORS[name].parameters, params)
@@ -96,6 +98,7 @@ def efficiency(
         seeds=choices["seeds"],
         budget=choices["budget"],
         cold=choices["start"] == "cold",
+        find=choices["find"],
         past=choices["past_budget"],
         estimator=estimator,
         estimator_params=json.dumps(params, sort_keys=True),
@@ -103,6 +106,15 @@ def efficiency(
     jobs = choices["jobs"] or len(os.sched_getaffinity(0))
     _measure(sets, files or NAMES, settings, Kept(path, fresh=choices["fresh"]), jobs=jobs, picture=picture)
     click.echo(f"Written to {path.absolute()} and {picture.absolute()}")
+
+
+def _check_wishes(sets: Sequence[LabelledSet], strategies: Sequence[str], *, find: bool) -> None:
+    for made in sets:
+        if find and made.task != "classification":
+            raise SetError(f"{made.name} has no one class an example, of which the rarest could be found (--find).")
+    for name in strategies:
+        if not find and "required" in STRATEGIES[name].parameters:
+            raise SetError(f"{name} looks for one class: play it with --find.")
 
 
 def _measure(

@@ -40,6 +40,7 @@ class Run:
     budget: int
     past: bool
     cold: bool
+    find: bool
     estimator: str | None
     estimator_params: str
 
@@ -60,7 +61,9 @@ def play(run: Run) -> Curve:
     choices: dict[str, Any] = {"estimator": estimator, "estimator_params": params}
     if run.strategy != FULL:
         choices["strategy"] = run.strategy
-    made = simulation(labelled, seed=run.seed, cold=run.cold, budget=run.budget, past=run.past, **choices)
+    made = simulation(
+        labelled, seed=run.seed, cold=run.cold, budget=run.budget, past=run.past, find=run.find, **choices
+    )
     if run.strategy == FULL:
         return [(len(made.y), full_score(made))]
     return simulate(made)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TABLE_WIDTH = 150
 
 _COLOURS = {"auto": "#0b6e4f", "margin": "#3b6fb6", BASELINE: "#b3541e"}
-_SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "r2": "R2"}
+_SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "r2": "R2", "found": "share found"}
 _COLUMNS = 4
 _PANEL_SIZE = (3.1, 2.4)
 

@@ -27,12 +27,13 @@ class Settings:
     seeds: int
     budget: int
     cold: bool
+    find: bool
     past: Literal["all", "random", "none"]
     estimator: str | None
     estimator_params: str
 
     def played(self, made: LabelledSet) -> tuple[str, ...]:
-        """Those of the strategies that serve the task of a set."""
+        """Those of the strategies that serve the task of a set; to find a class is a task of classification."""
         return tuple(name for name in self.strategies if made.task in STRATEGIES[name].tasks)
 
     def runs(self, source: str, made: LabelledSet) -> list[Run]:
@@ -50,6 +51,7 @@ class Settings:
             budget=self.budget,
             past=past,
             cold=self.cold,
+            find=self.find,
             estimator=self.estimator,
             estimator_params=self.estimator_params,
         )
@@ -97,7 +99,7 @@ def compare(made: LabelledSet, curves: Mapping[Run, Curve], settings: Settings) 
     rng = np.random.default_rng(0)
     return SetResult(
         name=made.name,
-        score=made.score,
+        score="found" if settings.find else made.score,
         pool=pool,
         classes=made.classes,
         budget=budget,

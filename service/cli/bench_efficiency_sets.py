@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.catalog.featurizers import FEATURIZERS
 from service.catalog.parameters import resolve
+from service.catalog.strategies import STRATEGIES
 from workers.learning import datasets
 from workers.learning.featurizers.tabular import SAMPLE, TabularEncoder
 from workers.learning.featurizers.text import featurize
@@ -176,18 +177,26 @@ def _as_json(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: bool, **choices: Any) -> Simulation:
+def simulation(
+    made: LabelledSet, *, seed: int, cold: bool, budget: int, past: bool, find: bool = False, **choices: Any
+) -> Simulation:
     """The loop of one seed.
 
     It starts from 20 rows drawn at random, 2 of each class where there are more than 10, and one of each class not
     drawn, or `cold`, without a label; 20 labels a batch, 5 where the pool has fewer than 700 rows. The same seed gives
-    every strategy the same start. `past` the budget it goes on to the pool's end, in growing steps.
+    every strategy the same start. `past` the budget it goes on to the pool's end, in growing steps. What is measured is
+    the score of the set, or, to `find` the rarest class, which share of it is labelled.
     """
     rng = np.random.default_rng(seed)
     test = made.test if made.test is not None else rng.permutation(len(made.y)) < int(_TEST_SHARE * len(made.y))
     pool = np.flatnonzero(~test)
     y = made.y[pool]
     small = pool.size < _SMALL_POOL
+    if find:
+        rarest = int(np.bincount(y, minlength=made.classes).argmin())
+        choices |= {"target": rarest}
+        if "target_class" in STRATEGIES[choices.get("strategy", "random")].parameters["properties"]:
+            choices |= {"params": {"target_class": rarest}}
     return Simulation(
         X=made.X[pool],
         y=y,
@@ -199,7 +208,7 @@ def simulation(made: LabelledSet, *, seed: int, cold: bool, budget: int, past: b
         batch=_SMALL_BATCH if small and not cold else _BATCH,
         budget=min(budget, pool.size),
         limit=pool.size if past else None,
-        score=made.score,
+        score="found" if find else made.score,
         seed=seed,
         text=made.text,
         **choices,

@@ -173,8 +173,26 @@ def test_a_strategy_is_played_where_it_serves_the_task(tmp_path: Path) -> None:
     ]
     assert [(told["strategy"], told["sets"]) for told in document["summary"]] == [("margin", 1), ("greedy_x", 1)]
     refused = CliRunner().invoke(bench, ["efficiency", "--strategies", "certainty"])
-    assert refused.exit_code == 2
-    assert "has to be told target_class" in refused.output
+    assert refused.exit_code == 1
+    assert "play it with --find" in refused.output
+
+
+def test_the_rarest_class_is_found(tmp_path: Path) -> None:
+    rare = write(tmp_path / "rare.parquet", **vectors(), label=["ab"[n % 12 == 0] for n in range(ROWS)])
+    number = write(tmp_path / "number.parquet", **vectors(), label=[n % 7 / 7 for n in range(ROWS)])
+    options = ["--find", "--strategies", "certainty", "--seeds", "1", "--budget", "72", "--past-budget", "none"]
+    out = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.svg")]
+    ran = CliRunner().invoke(bench, ["efficiency", str(rare), *options, *out])
+    assert ran.exit_code == 0, ran.output
+    (told,) = json.loads((tmp_path / "out.json").read_text())["sets"]
+    assert (told["score"], told["full"]) == ("found", 1.0)
+    for found in told["strategies"]:
+        shares = [share for _, share in found["curve"]]
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0  # the whole pool is labelled
+    refused = CliRunner().invoke(bench, ["efficiency", str(number), *options, *out])
+    assert refused.exit_code == 1
+    assert "no one class an example" in refused.output
 
 
 def result_of(name: str, gain: float, p: float, saving: float | None) -> SetResult:

@@ -23,7 +23,7 @@ from workers.learning.selection import rank
 from workers.learning.strategies.registry import needs_of
 from workers.learning.tasks import Task
 
-Score = Literal["accuracy", "macro_f1", "micro_f1", "r2"]
+Score = Literal["accuracy", "macro_f1", "micro_f1", "r2", "found"]
 
 GROWTH = 1.15
 """Past the budget, each training has this many times the labels of the one before."""
@@ -41,7 +41,8 @@ class Simulation:
         batch: labels between two trainings, which happen at multiples of it.
         budget: labels up to which they do.
         limit: labels up to which the loop then goes on, in growing steps; None: the budget.
-        score: what is measured on the test set.
+        score: what is measured on the test set; `found`: which share of the pool's examples of `target` is labelled.
+        target: the class to find.
         text: the features are term counts.
     """
 
@@ -60,6 +61,7 @@ class Simulation:
     estimator: str = "logistic_regression"
     estimator_params: Mapping[str, Any] = field(default_factory=dict)
     score: Score = "accuracy"
+    target: int | None = None
     seed: int = 0
     text: bool = False
 
@@ -132,6 +134,9 @@ def _train(simulation: Simulation, labelled: Rows) -> Trained | None:
 
 
 def _score(simulation: Simulation, model: Trained | None, labelled: Rows) -> float:
+    if simulation.score == "found":
+        wanted = simulation.y == simulation.target
+        return float(np.count_nonzero(wanted[labelled]) / np.count_nonzero(wanted))
     truth = simulation.y_test
     if model is None:
         guesses = np.broadcast_to(simulation.y[labelled[0]], truth.shape)
@@ -146,7 +151,7 @@ _GUESS: Mapping[Task, Callable[[NDArray[np.float32]], NDArray[Any]]] = {
     "regression": lambda P: P[:, 0],
 }
 
-_SCORE: Mapping[Score, Callable[[NDArray[Any], NDArray[Any]], float]] = {
+_SCORE: Mapping[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
     "accuracy": lambda truth, guesses: float(np.mean(guesses == truth)),
     "macro_f1": lambda truth, guesses: float(f1_score(truth, guesses, average="macro")),
     "micro_f1": lambda truth, guesses: float(f1_score(truth, guesses, average="micro", zero_division=0)),
