@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.bodies import counts
@@ -9,6 +10,8 @@ from tests.support.own_models import activate, own_model, predictions, said
 from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs import measuring
+from workers.learning import metrics
 
 
 def trained(api: Api, versions: int = 1, **changes: Any) -> str:
@@ -197,3 +200,31 @@ def test_classes_that_were_added_since_are_ones_that_a_model_of_the_clients_own_
     assert api.http.post(f"{path}/labels", json={"labels": labels}).status_code == 200
     drain(api.runtime)
     assert api.http.get(f"{path}/models/1").json()["metrics"]["accuracy"]["value"] == 0.75
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_model_of_the_clients_own_is_not_measured_by_classes_that_were_merged(
+    api: Api, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    project_id = trained(api, versions=0, task={"type": "classification", "classes": ["a", "b", "c"]})
+    path = f"/v1/projects/{project_id}"
+    rows = [{"id": f"t{n}", "vector": [0.0, n], "split": "test", "label": "abc"[n % 3]} for n in range(6)]
+    assert api.http.post(f"{path}/examples", json={"examples": rows}).status_code == 200
+    own_model(api, project_id, [{"id": f"t{n}", "probabilities": [0, 1, 0]} for n in range(6)])
+
+    def merge(*arguments: Any, **options: Any) -> Any:
+        if not merged:
+            changed = api.http.patch(path, json={"merge_classes": {"b": "c"}}, headers={"If-Match": "*"})
+            merged.append(changed.status_code)
+        return evaluate(*arguments, **options)
+
+    evaluate, merged = metrics.evaluate, list[int]()
+    if when == "before":
+        merge(np.eye(2, dtype=np.float32), np.arange(2), np.random.default_rng(0), task="classification")
+    else:
+        monkeypatch.setattr(measuring, "evaluate", merge)
+    drain(api.runtime)
+    assert merged == [200]
+    (job,) = api.http.get(f"{path}/jobs", params={"kind": "measuring"}).json()["items"]
+    assert (job["state"], job["result"]["reason"]) == ("succeeded", "classes_changed")
+    assert api.http.get(f"{path}/models/1").json()["metrics"] == {}

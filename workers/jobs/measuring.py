@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.actions import models, projects
 from service.actions.predictions import arrays_of
 from service.actions.projects import truth_of
-from service.catalog.tasks import Task, columns_of, task_of
+from service.catalog.tasks import Task, begins, classes_of, columns_of, task_of
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Model, Project
@@ -37,12 +37,21 @@ def run(context: JobContext) -> None:
     assert isinstance(message, MeasuringMessage)  # noqa: S101 - the kind of the job says so
     loaded = pin_then_read(context, partial(_read, context=context, version=message.version))
     context.progress.tell(0, 1, "measuring")
-    figures = _measure(context, loaded)
+    figures = _measure(context, loaded) if _fits(*loaded[:2]) else Figures()
     with context.fenced() as (session, _):
-        model = models.get(session, context.project_id, message.version)
-        model.metrics, model.by_class = figures.metrics, figures.by_class
+        project, _ = projects.lock(session, context.project_id)
+        model = models.get(session, project.id, message.version)
         reason = None if figures.metrics else "no_test_rows"
+        if _fits(project, model):
+            model.metrics, model.by_class = figures.metrics, figures.by_class
+        else:
+            reason = "classes_changed"
         context.finish(session, {"model": model_note(model), "reason": reason})
+
+
+def _fits(project: Project, model: Model) -> bool:
+    """Whether no class of the model was merged: its columns are no longer the project's then."""
+    return begins(classes_of(project.task), model.classes)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,6 @@ def _measure(context: JobContext, loaded: Loaded) -> Figures:
     if reader is None or not rows.size:
         return Figures()
     P = reader.take(rows.rows)
-    later = columns_of(task, project.task.get("classes", [])) - P.shape[1]  # classes that it does not know
+    later = columns_of(task, classes_of(project.task)) - P.shape[1]  # classes that it does not know
     P = np.pad(P, ((0, 0), (0, later)))
     return described(P, rows, task, np.random.default_rng([project.seed, model.version]), method="test")
