@@ -60,6 +60,7 @@ def _play(
             _disturb(cluster, history, faults, hits)
             history.add("calm")
             cluster.pause(2.0)  # with nothing going wrong, all must go well at once
+        cluster.wait_until_ready()  # on a busy machine a process that was killed last may not be back yet
         offers = _settle(cluster, http, scenes, history)
         for overlap, scene in scenes.items():
             write_down(http, scene, offer=offers[overlap])
