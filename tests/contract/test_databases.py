@@ -162,7 +162,7 @@ def test_labels_that_wait_for_another_overlap_count_by_it(api: Api) -> None:
         session.flush()
 
     while_locked(api.runtime, project_id, raise_overlap, lambda: add_labels(api, project_id, [0]))
-    assert sorted(item["example_id"] for item in batch(api, project_id, k=2)["items"]) == ["e0", "e1"]
+    assert sorted(item["example_id"] for item in batch(api, project_id, k=2, annotator="bob")["items"]) == ["e0", "e1"]
 
 
 def delete_project(session: Session, project_id: str) -> None:
