@@ -13,6 +13,7 @@ from service.actions import bulk, label_rows, projects, trainings
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.label_rows import Answer
 from service.actions.label_values import Labels, decode
+from service.actions.projects import gold_share_of
 from service.actions.recording import Part, Recorded, Recorder
 from service.actions.trainings import TrainingNote
 from service.catalog.tasks import Task, task_of
@@ -165,6 +166,8 @@ def _record(session: Session, request: BulkRequest, bodies: Sequence[_Checked]) 
     project, pool = projects.lock_as_read(session, bodies[0].project)
     records = [Recorded() for _ in bodies]
     note = record_waves(session, project, pool, _waves(bodies, records), now=now, share=request.share)
+    if gold_share_of(project):
+        note = replace(note, labels_until_next=None)  # an answer to a question would leave it as it is
     results: list[Submitted | None] = []
     for body, recorded in zip(bodies, records, strict=True):
         body.errors.add(recorded.errors)

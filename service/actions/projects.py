@@ -59,6 +59,12 @@ def truth_of(project: Project) -> str:
     return truth
 
 
+def gold_share_of(project: Project) -> float:
+    """Which share of a person's examples are gold questions."""
+    share: float = project.annotation.get("gold_share", 0.0)
+    return share
+
+
 def lock(session: Session, project_id: str) -> tuple[Project, Pool]:
     """An active project as it is behind the lock of its pool, and the pool: what changes the pool begins with this."""
     try:
@@ -173,7 +179,7 @@ def _check_truth(project: Project) -> None:
 
 def _check_gold(project: Project) -> None:
     """Refuse gold questions where an answer is seldom exactly right."""
-    if project.annotation.get("gold_share") and task_of(project.task) == "regression":
+    if gold_share_of(project) and task_of(project.task) == "regression":
         detail = "Gold questions are asked of classes: a number is seldom exactly right."
         bad = FieldError("/annotation/gold_share", "wrong_task", detail)
         raise InvalidRequestError(f"Gold questions do not suit the task. {detail}", errors=[bad])

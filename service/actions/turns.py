@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from service.actions import batches, jobs, projects, queries
+from service.actions.projects import gold_share_of
 from service.actions.queries import Wish
 from service.catalog.strategies import reviews
 from service.db.queries import batches as batch_queries
@@ -55,7 +56,7 @@ def take(session: Session, project_id: str, *, annotator: str | None, settings: 
         raise ProjectPausedError
     if annotator is not None:
         held = ranking_queries.own_lease(session, project_id, batches.holder_of("", annotator), now)
-        if held is not None and (document := _document(session, held)) is not None:
+        if held is not None and (document := _document(session, project, held)) is not None:
             return Turn(document)
     desk = _Desk(session, project, pool, annotator=annotator, settings=settings, now=now)
     return desk.give()
@@ -96,7 +97,7 @@ class _Desk:
             if asked is None and (self._is_stale(batch) or low):
                 self._ask(room=None)
             given = self._question(batch, free[0], [place for place in found if place.split == "gold"]) or free[0]
-            return Turn(_document(self._session, self._lease(batch, given)))
+            return Turn(_document(self._session, self._project, self._lease(batch, given)))
         if asked is not None:
             if asked.state == "failed":
                 raise JobNotSucceededError(f"The ranking could not be made: see /v1/jobs/{asked.id}.", headers=_LATER)
@@ -150,9 +151,8 @@ class _Desk:
 
     def _question(self, batch: Batch, instead: Place, gold: list[Place]) -> Place | None:
         """A gold question that comes before an example now and then: of each pair always the same one, so once."""
-        share: float = self._project.annotation.get("gold_share", 0.0)
         draws = _draws(batch.job_id, self._annotator or "", instead.example_id)
-        if not gold or self._annotator is None or draws.random() >= share:
+        if not gold or self._annotator is None or draws.random() >= gold_share_of(self._project):
             return None
         chosen = draws.choice(ranking_queries.questions(self._session, batch))
         return next((place for place in gold if place.example_id == chosen), None)
@@ -233,7 +233,7 @@ def _is_exhausted(batch: Batch) -> bool:
     return exhausted
 
 
-def _document(session: Session, lease: Lease) -> dict[str, Any] | None:
+def _document(session: Session, project: Project, lease: Lease) -> dict[str, Any] | None:
     """What is told of a leased example: its item and what its batch says of itself; none if either is gone."""
     batch = batch_queries.get(session, lease.job_id)
     example = example_queries.get(session, lease.project_id, lease.example_id)
@@ -245,4 +245,6 @@ def _document(session: Session, lease: Lease) -> dict[str, Any] | None:
         return None
     data = orjson.loads(example.data) if example.data else None
     promise = {"annotator": lease.annotator, "expires_at": lease.expires_at}
+    if gold_share_of(project):
+        item |= {"rank": None, "score": None, "reason": None}  # of a question they are those of another place
     return {**body, **item, "data": data, "lease": promise}

@@ -10,7 +10,7 @@ from tests.support.bodies import examples, label, upload
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs.gold import mixed_in
+from workers.jobs.gold import by_place, mixed_in
 
 
 def questions(count: int, answer: str = "a") -> list[dict[str, Any]]:
@@ -53,8 +53,30 @@ def test_nothing_in_a_batch_tells_which_they_are(api: Api, strategy: str) -> Non
     }
     assert len(shapes) == 1
     scores = [item["score"] for item in found["items"]]
-    assert scores == sorted(scores, reverse=True)
+    assert np.diff(scores) == pytest.approx(np.full(7, scores[1] - scores[0]), abs=1e-6)  # no ties, no two sizes of steps
+    assert scores[0] > scores[1]
+    assert [item["reason"]["value"] for item in found["items"]] == [None] * 8
     assert "gold" not in str(found).replace("gold_share", "")
+
+
+def test_a_filter_holds_for_them_too(api: Api) -> None:
+    project_id = gold_project(api)
+    rows = [{"id": f"f{n}", "vector": vector_of(n), "data": {"n": 1}} for n in range(6)]
+    upload(api, project_id, rows)
+    found = batch(api, project_id, k=6, annotator="ann", filter={"n": 1})
+    assert {item["data"]["n"] for item in found["items"]} == {1}
+    assert asked(found) == {"g1"}
+
+
+def test_beside_what_models_leave_to_people_they_look_like_that() -> None:
+    rows = [ranked(100, prediction={"label": "a"}), ranked(0, strategy="audit"), ranked(1, strategy="audit")]
+    mixed = mixed_in(rows, np.array([100]), 3, np.random.default_rng(0))
+    assert {(one.strategy, one.explore, one.propensity, one.prediction is None) for one in mixed} == {
+        ("audit", False, None, True)
+    }
+    drawn = [ranked(100), *(ranked(n, strategy="random", explore=True, propensity=0.1) for n in range(2))]
+    mixed = mixed_in(drawn, np.array([100]), 3, np.random.default_rng(0))
+    assert {(one.strategy, one.explore, one.propensity) for one in mixed} == {("random", True, 0.1)}
 
 
 def test_everybody_answers_each_once(api: Api) -> None:
@@ -78,7 +100,7 @@ def test_no_model_learns_them_and_they_start_no_training(api: Api) -> None:
     project_id = api.project(retraining={"first_at": 4, "every": 4}, annotation=annotation)
     add_examples(api, project_id, 20)
     upload(api, project_id, questions(6))
-    assert answer(api, project_id, {f"g{n}" for n in range(6)}, "ann", "b")["training"]["labels_until_next"] == 4
+    assert answer(api, project_id, {f"g{n}" for n in range(6)}, "ann", "b")["training"]["labels_until_next"] is None
     add_labels(api, project_id, range(4))
     drain(api.runtime)
     model = api.http.get(f"/v1/projects/{project_id}/models/1").json()
@@ -111,6 +133,7 @@ def test_one_at_a_time_they_come_now_and_then_and_once(api: Api, overlap: int) -
             drain(api.runtime)
         item = found.json()
         assert item["lease"]["annotator"] == "ann"
+        assert (item["rank"], item["score"], item["reason"]) == (None, None, None)
         given.append(item["example_id"])
         answer(api, project_id, {item["example_id"]}, "ann")
     assert len(set(given)) == 24
@@ -177,18 +200,19 @@ def test_a_question_without_its_answer_is_a_row_error(api: Api) -> None:
     assert [bad["pointer"] for bad in refused.json()["errors"]] == ["/annotation/gold_share"]
 
 
-def test_places_are_drawn_and_figures_borrowed() -> None:
-    def ranked(row: int, score: float, value: float) -> Ranked:
-        return Ranked(row, score, value, "margin", explore=False, propensity=None, prediction=None, priority=0.0)
+def ranked(row: int, *, score: float = 1.0, value: float = np.nan, strategy: str = "margin", **more: Any) -> Ranked:
+    fields = {"explore": False, "propensity": None, "prediction": None, "priority": 0.0, **more}
+    return Ranked(row, score, value, strategy, **fields)
 
-    rows = [ranked(100, 1.0, np.nan), *(ranked(n, 1 - n / 10, n / 10) for n in range(6))]
+
+def test_places_are_drawn_and_scores_are_of_the_place() -> None:
+    rows = [ranked(100), *(ranked(n, score=1 - n / 10, value=n / 10) for n in range(6))]
     seen = set()
     for seed in range(40):
-        mixed = mixed_in(rows, np.array([100]), 4, np.random.default_rng(seed))
+        mixed = by_place(mixed_in(rows, np.array([100]), 4, np.random.default_rng(seed)))
         assert [one.row for one in mixed if one.row != 100] == list(range(6))
-        place = [one.row for one in mixed].index(100)
-        seen.add(place)
-        assert mixed[place].score == mixed[max(place - 1, 0) if place else 1].score
-        assert not np.isnan(mixed[place].value)
+        seen.add([one.row for one in mixed].index(100))
+        assert [one.score for one in mixed] == pytest.approx(np.linspace(1, 1 / 7, 7))
+        assert np.isnan([one.value for one in mixed]).all()
     assert seen == {0, 1, 2, 3}
     assert mixed_in(rows[:1], np.array([100]), 4, np.random.default_rng(0)) == []

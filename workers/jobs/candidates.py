@@ -19,7 +19,7 @@ from service.queue.messages import QueryMessage
 from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
-from workers.jobs.gold import share_of
+from workers.jobs.gold import are_asked
 from workers.learning.groups import first_of_group
 from workers.learning.matrices import Rows
 from workers.learning.ties import shuffled
@@ -56,7 +56,7 @@ def read(session: Session, context: JobContext, project: Project, pool: Pool, me
     if message.annotator and message.program:
         taken += annotators.done_rows(session, project.id, message.annotator)
     matching = queries.matching_rows(session, project.id, message.filter) if message.filter else None
-    gold = _gold(session, project, message)
+    gold = _gold(session, project, message, matching)
     return _availability(session, project, pool, unavailable=taken, own=own, gold=gold, matching=matching)
 
 
@@ -93,12 +93,11 @@ def _availability(
     )
 
 
-def _gold(session: Session, project: Project, message: QueryMessage) -> Rows:
-    """Programs, and batches that are for nobody by name, are asked none."""
-    asked = message.prepared or (message.annotator is not None and not message.program)
-    if not asked or not share_of(project) or reviews(message.strategy):
+def _gold(session: Session, project: Project, message: QueryMessage, matching: Sequence[int] | None) -> Rows:
+    if not are_asked(project, message):
         return np.empty(0, dtype=np.int64)
-    return np.array(queries.gold_rows(session, project.id, message.annotator), dtype=np.int64)
+    rows = np.array(queries.gold_rows(session, project.id, message.annotator), dtype=np.int64)
+    return rows if matching is None else rows[np.isin(rows, np.array(matching, dtype=np.int64))]
 
 
 def _priorities(session: Session, project_id: str, rows: int) -> NDArray[np.float64] | None:

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.actions.batches import Ranked
+from service.actions.projects import gold_share_of
+from service.catalog.strategies import reviews
 from service.db.tables import Project
 from service.queue.messages import QueryMessage
 from workers.learning.matrices import Rows
 
 
-def share_of(project: Project) -> float:
-    """Which share of an annotator's batches are gold questions."""
-    share: float = project.annotation.get("gold_share", 0.0)
-    return share
+def are_asked(project: Project, message: QueryMessage) -> bool:
+    """Whether a batch may have questions: programs, and batches that are for nobody by name, are asked none."""
+    asked = message.prepared or (message.annotator is not None and not message.program)
+    return asked and gold_share_of(project) > 0 and not reviews(message.strategy)
 
 
 def chosen(gold: Rows, own: Rows, message: QueryMessage, *, share: float, room: int, rng: np.random.Generator) -> Rows:
@@ -35,7 +37,7 @@ def chosen(gold: Rows, own: Rows, message: QueryMessage, *, share: float, room: 
 def mixed_in(
     ranked: Sequence[Ranked], questions: NDArray[np.int64], room: int, rng: np.random.Generator
 ) -> list[Ranked]:
-    """The questions at random places of the batch, with the figures of what follows; never more than others.
+    """The questions at random places of the batch, as what stands before them; never more than others.
 
     Args:
         ranked: the questions anywhere among them, best first.
@@ -51,7 +53,7 @@ def mixed_in(
     size = min(len(others), room - len(gold)) + len(gold)
     places = set(rng.choice(size, len(gold), replace=False).tolist())
     left, waiting = iter(others), iter(gold)
-    mixed, like = [], others[0]
+    mixed, like = [], next((one for one in others if not one.explore), others[0])
     for place in range(size):
         if place in places:
             mixed.append(_alike(next(waiting), like))
@@ -63,5 +65,16 @@ def mixed_in(
 
 def _alike(question: Ranked, other: Ranked) -> Ranked:
     """A question that stands where another example could."""
-    value = other.value if math.isnan(question.value) else question.value
-    return replace(question, score=other.score, value=value, priority=other.priority)
+    return replace(
+        question,
+        strategy=other.strategy,
+        explore=other.explore,
+        propensity=other.propensity,
+        priority=other.priority,
+        prediction=None if other.prediction is None else question.prediction,
+    )
+
+
+def by_place(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """All of a ranking with scores of their places, and without the strategy's figures: a question's own would tell."""
+    return [replace(one, score=1 - place / len(ranked), value=math.nan) for place, one in enumerate(ranked)]

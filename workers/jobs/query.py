@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from service.actions import batches, events, projects
 from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import arrays_of
-from service.actions.projects import truth_of
+from service.actions.projects import gold_share_of, truth_of
 from service.catalog.parameters import with_codes
 from service.catalog.sources import LearnFrom, learns_from
 from service.catalog.strategies import STRATEGIES, reviews
@@ -320,7 +320,7 @@ def _compose(
         _answerable(loaded.availability.gold, told),
         np.array(loaded.availability.own, dtype=np.int64),
         message,
-        share=gold.share_of(loaded.project),
+        share=gold_share_of(loaded.project),
         room=room,
         rng=rng,
     )
@@ -339,6 +339,8 @@ def _compose(
     complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
     ranked = [*ranked[:room], *held[:share], *ranked[room:]]
     ranked += of_other_groups(held[share:], ranked, groups)
+    if gold.are_asked(loaded.project, message):
+        ranked = gold.by_place(ranked)
     return ranked, replace(chosen, group_mates=chosen.group_mates + mates), complete
 
 

@@ -17,7 +17,9 @@ class TrainingNoteOut(Schema):
     """What the labels led to."""
 
     job_id: str | None = Field(description="The training that these labels started, or that waits already.")
-    labels_until_next: int | None = Field(description="How many more labels start one; null: only on request.")
+    labels_until_next: int | None = Field(
+        description="How many more labels start one; null: only on request, or gold questions are asked."
+    )
 
 
 class LabelsAnswer(BulkAnswer):

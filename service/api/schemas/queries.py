@@ -109,7 +109,9 @@ class Reason(Schema):
         description="What ranked it: for `auto`, the part at work; `random` or `holdout` when drawn; `audit` when a "
         "model would have labelled it, and people shall tell whether it is right."
     )
-    value: float | None = Field(description="The strategy's own figure, such as the margin.")
+    value: float | None = Field(
+        description="The strategy's own figure, such as the margin; null where gold questions are asked."
+    )
     explore: bool = Field(description="Drawn at random, for honest metrics.")
     propensity: float | None = Field(description="With which probability a candidate was drawn; null: not at random.")
     priority: float | None = Field(
@@ -135,14 +137,12 @@ class NumberPrediction(Schema):
 Prediction = ClassPrediction | NumberPrediction
 
 
-class Item(Schema):
-    """A ranked example."""
+class _Shown(Schema):
+    """An example, and what is said of it."""
 
-    rank: int
     example_id: str
-    score: float | None = Field(description="Higher: label sooner.")
+    score: float | None = Field(description="Higher: label sooner. Where gold questions are asked: of the rank alone.")
     data: dict[str, Any] | None = None
-    reason: Reason
     prediction: Prediction | None = Field(
         description="Of the serving model; with `label_errors`, of models that were trained without the example; with "
         "`disputed`, none."
@@ -155,6 +155,13 @@ class Item(Schema):
         description="With `label_errors`: the class that the other labels suggest; null when they are too few. With "
         "`disputed`: the most probable one when annotators are weighed (Dawid and Skene 1979).",
     )
+
+
+class Item(_Shown):
+    """A ranked example."""
+
+    rank: int
+    reason: Reason
 
 
 class BatchNote(Schema):
@@ -176,8 +183,14 @@ class BatchOut(BatchNote):
     items: list[Item]
 
 
-class NextOut(BatchNote, Item):
-    """The example to label now, with what its ranking says of itself; `job_id` is the `batch_id` of its label."""
+class NextOut(BatchNote, _Shown):
+    """The example to label now, with what its ranking says of itself; `job_id` is the `batch_id` of its label.
+
+    Where gold questions are asked, `rank`, `score` and `reason` are null, as a question comes at no place of its own.
+    """
+
+    rank: int | None
+    reason: Reason | None
 
 
 class RenewIn(Schema):
