@@ -6,6 +6,7 @@ examples. It holds what is leased too: that comes back to others when it is not 
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,13 +91,15 @@ class _Desk:
         ranking = self._ranking
         asked = self._asked()
         batch = batch_queries.get(self._session, ranking.job_id) if ranking.job_id else None
-        found = self._free(batch) if batch is not None else []
-        free = [place for place in found if place.split != "gold"]
+        places = ranking_queries.places(self._session, batch) if batch is not None else []
+        found = self._free(batch, places) if batch is not None else []
+        free, gold = ([place for place in found if (place.split == "gold") is asks] for asks in (False, True))
         if batch is not None and free:
-            low = len(free) <= min(_LOW, batch.size // 2) and not self._is_whole(batch)
+            others = batch.size - sum(place.split == "gold" for place in places)
+            low = len(free) <= min(_LOW, others // 2) and not self._is_whole(batch)
             if asked is None and (self._is_stale(batch) or low):
                 self._ask(room=None)
-            given = self._question(batch, free[0], [place for place in found if place.split == "gold"]) or free[0]
+            given = self._question(batch, free[0], gold) or free[0]
             return Turn(_document(self._session, self._project, self._lease(batch, given)))
         if asked is not None:
             if asked.state == "failed":
@@ -132,9 +135,8 @@ class _Desk:
             return None
         return job
 
-    def _free(self, batch: Batch) -> list[Place]:
+    def _free(self, batch: Batch, places: Sequence[Place]) -> list[Place]:
         """What of a ranking can be given to the annotator now, best first."""
-        places = ranking_queries.places(self._session, batch)
         leases = candidates.live_leases(self._session, self._project.id, self._now, rows=[one.row for one in places])
         held = Counter(row for row, _ in leases)
         own = {row for row, holder in leases if holder == batches.holder_of(batch.job_id, self._annotator)}

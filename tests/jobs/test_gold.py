@@ -53,7 +53,9 @@ def test_nothing_in_a_batch_tells_which_they_are(api: Api, strategy: str) -> Non
     }
     assert len(shapes) == 1
     scores = [item["score"] for item in found["items"]]
-    assert np.diff(scores) == pytest.approx(np.full(7, scores[1] - scores[0]), abs=1e-6)  # no ties, no two sizes of steps
+    assert np.diff(scores) == pytest.approx(
+        np.full(7, scores[1] - scores[0]), abs=1e-6
+    )  # no ties, no two sizes of steps
     assert scores[0] > scores[1]
     assert [item["reason"]["value"] for item in found["items"]] == [None] * 8
     assert "gold" not in str(found).replace("gold_share", "")
@@ -141,6 +143,20 @@ def test_one_at_a_time_they_come_now_and_then_and_once(api: Api, overlap: int) -
     assert 2 <= len(gold) <= 8
     nameless = [api.http.get(path).json().get("example_id", "e") for _ in range(4)] if overlap == 1 else []
     assert all(example_id.startswith("e") for example_id in nameless)
+
+
+def test_many_of_them_do_not_have_the_pool_ranked_again_and_again(api: Api) -> None:
+    project_id = gold_project(api, 60, share=0.1, pool=150)
+    path = f"/v1/projects/{project_id}/next"
+    assert api.http.get(path, params={"annotator": "ann"}).status_code == 202
+    drain(api.runtime)
+    for _ in range(3):
+        item = api.http.get(path, params={"annotator": "ann"}).json()
+        answer(api, project_id, {item["example_id"]}, "ann")
+        drain(api.runtime)
+    (job,) = api.http.get(f"/v1/projects/{project_id}/jobs?kind=query").json()["items"]
+    ranked = api.http.get(f"/v1/jobs/{job['id']}/batch").json()
+    assert 10 <= len(asked(ranked)) <= 22  # twice the share
 
 
 def test_where_nothing_is_left_nothing_is_asked(api: Api) -> None:

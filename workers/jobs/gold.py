@@ -14,6 +14,8 @@ from service.db.tables import Project
 from service.queue.messages import QueryMessage
 from workers.learning.matrices import Rows
 
+_FEWEST_PREPARED = 10
+
 
 def are_asked(project: Project, message: QueryMessage) -> bool:
     """Whether a batch may have questions: programs, and batches that are for nobody by name, are asked none."""
@@ -24,11 +26,13 @@ def are_asked(project: Project, message: QueryMessage) -> bool:
 def chosen(gold: Rows, own: Rows, message: QueryMessage, *, share: float, room: int, rng: np.random.Generator) -> Rows:
     """The rows of the questions for a batch: those that were promised already, then others drawn at random.
 
-    Of a ranking that is prepared for everybody half, as each annotator is given some of them only.
+    Of a ranking that is prepared for everybody twice the share, as each annotator is given some of them only.
     """
     if not share or gold.size == 0:
         return gold[:0]
-    wanted = message.k // 2 if message.prepared else int(share * message.k + rng.random())
+    wanted = int(share * message.k + rng.random())
+    if message.prepared:
+        wanted = min(max(2 * wanted, _FEWEST_PREPARED), message.k // 2)
     promised = np.isin(gold, own)
     count = min(max(wanted, int(np.count_nonzero(promised))), room, gold.size)
     return np.concatenate([gold[promised], rng.permutation(gold[~promised])])[:count]
