@@ -10,7 +10,7 @@ from service.db.tables import Project
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs.estimates import Before, estimate
+from workers.jobs.estimates import Before, Found, estimate
 from workers.jobs.labels import Labelled
 
 FIND = {"find": "b", "recall": 0.5}
@@ -72,6 +72,40 @@ def test_a_class_is_found_by_the_held_out_share(api: Api) -> None:
     assert [event["event"] for event in events] == ["stopping.suggested"]  # once
 
 
+def test_seeds_that_came_with_labels_are_found_and_not_drawn(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False}, holdout_fraction=0.5, goal=FIND)
+    add_examples(api, project_id, 120)
+    add_labels(api, project_id, [1, 2, *range(3, 60, 2)])  # all of the class but 30, and one other
+    label_batches(api, project_id, 1)
+    train(api, project_id)
+    told = progress(api, project_id)["recall"]
+    assert told["drawn"] == 10
+    assert told["found"] >= 30 + told["positives"]
+    assert told["remaining"]["low"] <= 60 - told["found"] <= told["remaining"]["high"]
+    # 31 seeds are not what the 89 others are like
+    assert told["recall"]["value"] == pytest.approx(
+        told["found"] / (30 + max(round(told["positives"] / 10 * 89), told["found"] - 30))
+    )
+
+
+def test_what_a_strategy_picked_before_more_was_held_out_is_no_sample(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False}, goal={**REACH, "at_least": 0.01})
+    add_examples(api, project_id, 120)
+    label_batches(api, project_id, 2)
+    patch(api, project_id, holdout_fraction=0.5)
+    label_batches(api, project_id, 1)
+    train(api, project_id)
+    (rule,) = progress(api, project_id)["stopping"]["rules"]
+    assert rule["met"] is False
+    accuracy = api.http.get(f"/v1/projects/{project_id}/models/1").json()["metrics"]["accuracy"]
+    assert (accuracy["method"], accuracy["biased"], accuracy["n"]) == ("holdout", True, 10)
+    patch(api, project_id, goal=FIND)
+    train(api, project_id)
+    told = progress(api, project_id)
+    assert (told["recall"]["reason"], told["recall"]["recall"]) == ("holdout_picked", None)
+    assert [rule["met"] for rule in told["stopping"]["rules"]] == [False]
+
+
 def test_without_a_random_share_nobody_can_tell(api: Api) -> None:
     project_id = api.project(retraining={"automatic": False}, goal=FIND)
     add_examples(api, project_id, 30)
@@ -101,13 +135,11 @@ def test_only_points_that_were_measured_alike_make_a_curve() -> None:
     points = [(n, measured(0.95 - n**-0.5)) for n in range(20, 140, 20)]
     biased = [(n, measured(0.5, method="cross_validation")) for n in range(10, 60, 10)]
     project = Project(task={"type": "classification", "classes": ["a", "b"]}, goal=REACH, holdout_fraction=0.0)
-    nothing = labelled(0)
     made = estimate(
         project,
         Before([*biased, *points]),
         {"accuracy": measured(0.95 - 140**-0.5)},
-        train=labelled(140),
-        holdout=nothing,
+        Found(labelled(140), labelled(0), None),
         rng=np.random.default_rng(0),
     )
     assert made is not None

@@ -31,7 +31,7 @@ from workers.jobs import candidates
 from workers.jobs.candidates import Availability
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
-from workers.jobs.holdout import holdout_mask
+from workers.jobs.holdout import Picked, holdout_mask, read_picked
 from workers.jobs.labels import consensus, gather, known_only
 from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, seen_then
 from workers.jobs.revocation import remove
@@ -54,6 +54,7 @@ class Loaded:
     availability: Availability
     answers: list[tuple[str, int, str, str, str]]
     drawn: Sequence[int]
+    picked: Picked
     tested: Sequence[int]
     seen: int  # rows below it were before an earlier group
 
@@ -130,6 +131,7 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
         availability=candidates.read_all(session, context, project, pool),
         answers=model_queries.answers(session, project.id, learn_from="people"),
         drawn=drawn,
+        picked=read_picked(session, project),
         tested=queries.marked_rows(session, project.id, kind="tested"),
         seen=queries.rows_seen(session, project.id),
     )
@@ -158,7 +160,7 @@ def _evidence(
     gathered = gather(loaded.answers, loaded.project.task)
     labelled = known_only(consensus(gathered, "majority"), "classification", len(classes_of(loaded.project.task)))
     labelled = labelled.only(labelled.rows < loaded.layout.rows)
-    held = held_out[labelled.rows] & ~labelled.test
+    held = held_out[labelled.rows] & ~labelled.test & ~np.isin(labelled.rows, loaded.picked.otherwise)
     drawn = np.isin(labelled.rows, np.array(loaded.drawn, dtype=np.int64)) & ~held & ~labelled.test
     usable = ~np.isin(labelled.rows, np.array(but, dtype=np.int64))
     if told is not None:

@@ -14,6 +14,7 @@ from service.catalog.tasks import classes_of
 from service.db.queries import examples as example_queries
 from service.db.queries import models as model_queries
 from service.db.tables import Model, Project
+from workers.jobs.holdout import Picked
 from workers.jobs.labels import Labelled
 from workers.learning.forecast import Curve, forecast
 from workers.learning.metric import Z
@@ -35,6 +36,36 @@ class Before:
     pool: int = 0
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The labelled examples that were drawn at random out of the held-out part, and what they do not stand for.
+
+    Attributes:
+        drawn: the sample.
+        unasked: examples that were labelled without being asked for, in the held-out part and out of it: none of them
+            could be drawn, and the sample tells of the others.
+    """
+
+    drawn: Labelled
+    unasked: Sequence[Labelled]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The labelled examples: what was learnt, what was held out, and the sample; None: strategies picked of it, too."""
+
+    train: Labelled
+    holdout: Labelled
+    sample: Sample | None
+
+
+def sample_of(train: Labelled, holdout: Labelled, picked: Picked) -> Sample:
+    """The sample, out of what people have labelled."""
+    asked = np.concatenate([picked.drawn, picked.otherwise])
+    unasked = [part.only(~np.isin(part.rows, asked)) for part in (train, holdout)]
+    return Sample(holdout.only(np.isin(holdout.rows, picked.drawn)), unasked)
+
+
 def read(session: Session, project: Project) -> Before:
     """Read what the goal needs."""
     goal = goal_of(project)
@@ -51,9 +82,8 @@ def estimate(
     project: Project,
     before: Before,
     metrics: Mapping[str, _Metric],
+    labelled: Found,
     *,
-    train: Labelled,
-    holdout: Labelled,
     rng: np.random.Generator,
 ) -> dict[str, Any] | None:
     """What a model keeps of how far the goal is; None without one.
@@ -62,8 +92,7 @@ def estimate(
         project: whose goal it is.
         before: what was read.
         metrics: of the model that is new.
-        train: the labelled examples that it learnt.
-        holdout: those that were held out.
+        labelled: the labelled examples that it learnt, and those that were held out.
         rng: for the interval of the forecast.
     """
     goal = goal_of(project)
@@ -72,27 +101,34 @@ def estimate(
     made: dict[str, Any] = {"goal": goal, "recall": None, "labels_left": None, "rules": []}
     if "metric" in goal:
         metric = metrics[goal["metric"]]
-        made["labels_left"] = _labels_left(goal, [*before.points, (train.size, metric)], rng)
+        made["labels_left"] = _labels_left(goal, [*before.points, (labelled.train.size, metric)], rng)
         made["rules"].append(_metric_rule(goal, metric))
     if "find" in goal:
         code = classes_of(project.task).index(goal["find"])
-        found, drawn = (_count(part, code) for part in (train, holdout))
-        counted = Counted(
-            pool=before.pool,
-            unlabelled=max(before.pool - train.size - holdout.size, 0),
-            found=found + drawn,
-            drawn=holdout.size,
-            positives=drawn,
-        )
+        counted = _counted(before.pool, labelled, code)
         told = estimate_recall(counted)
-        made["recall"] = _recall(project, counted, told)
-        made["rules"].append(_recall_rule(goal, told))
+        made["recall"] = _recall(project, labelled, counted, told)
+        made["rules"].append(_recall_rule(goal, labelled, told))
     return made
 
 
 def rules_met(estimates: Mapping[str, Any] | None) -> set[str]:
     """The stopping rules that are met, as a model keeps them."""
     return {rule["name"] for rule in (estimates or {}).get("rules", []) if rule["met"]}
+
+
+def _counted(pool: int, labelled: Found, code: int) -> Counted:
+    """What was found of a class; without a sample nothing counts as drawn."""
+    parts = (labelled.train, labelled.holdout)
+    unasked = labelled.sample.unasked if labelled.sample else ()
+    return Counted(
+        pool=pool - sum(part.size for part in unasked),
+        unlabelled=max(pool - sum(part.size for part in parts), 0),
+        found=sum(_count(part, code) for part in parts),
+        drawn=labelled.sample.drawn.size if labelled.sample else 0,
+        positives=_count(labelled.sample.drawn, code) if labelled.sample else 0,
+        unasked=sum(_count(part, code) for part in unasked),
+    )
 
 
 def _count(labelled: Labelled, code: int) -> int:
@@ -137,17 +173,20 @@ def _metric_rule(goal: Mapping[str, Any], metric: _Metric) -> dict[str, Any]:
     }
 
 
-def _recall(project: Project, counted: Counted, told: RecallEstimate | None) -> dict[str, Any]:
+def _recall(project: Project, labelled: Found, counted: Counted, told: RecallEstimate | None) -> dict[str, Any]:
     note = {"found": counted.found, "drawn": counted.drawn, "positives": counted.positives}
     if told is None:
         reason = "nothing_drawn" if project.holdout_fraction else "no_holdout"
+        reason = reason if labelled.sample else "holdout_picked"
         return {**note, "recall": None, "remaining": None, "reason": reason}
     return {**note, "recall": asdict(told.recall), "remaining": asdict(told.remaining), "reason": None}
 
 
-def _recall_rule(goal: Mapping[str, Any], told: RecallEstimate | None) -> dict[str, Any]:
+def _recall_rule(goal: Mapping[str, Any], labelled: Found, told: RecallEstimate | None) -> dict[str, Any]:
     wanted = goal.get("recall", RECALL)
     explanation = "No labelled example was drawn at random: set `holdout_fraction`."
+    if labelled.sample is None:
+        explanation = "Strategies picked some of the held-out part, before `holdout_fraction` was what it is."
     if told is not None:
         explanation = f"With 95 % confidence at least {told.at_least:.1%} of the class are found."
     return {

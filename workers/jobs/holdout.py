@@ -1,13 +1,47 @@
-"""The part of a pool that is only drawn from at random, and never trained on."""
+"""The part of a pool that is only drawn from at random, and never trained on.
+
+What a strategy has picked of it, when less or nothing was held out, is no part of that sample.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from service.actions.batches import Ranked
+from service.db.queries.models import picked_rows
+from service.db.tables import Project
 from workers.learning.groups import first_of_group
+from workers.learning.matrices import Rows
+from workers.learning.query import no_rows
 from workers.learning.ties import tie_keys
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Rows of labelled examples that batches asked for; others were labelled without, whatever is held out.
+
+    Attributes:
+        drawn: at random.
+        otherwise: by a strategy.
+    """
+
+    drawn: Rows = field(default_factory=no_rows)
+    otherwise: Rows = field(default_factory=no_rows)
+
+
+def read_picked(session: Session, project: Project) -> Picked:
+    """Read how labelled examples were picked; nothing where no part is held out, as nobody asks then."""
+    if not project.holdout_fraction:
+        return Picked()
+    found = picked_rows(session, project.id)
+    rows, drawn = (
+        np.array([row for row, _ in found], dtype=np.int64),
+        np.array([one for _, one in found], dtype=np.bool_),
+    )
+    return Picked(rows[drawn], rows[~drawn])
 
 
 def holdout_mask(rows: int, fraction: float, seed: int) -> NDArray[np.bool_]:

@@ -62,9 +62,11 @@ class Figures:
     by_class: dict[str, Any] = field(default_factory=dict)
 
 
-def described(P: NDArray[Any], rows: Labelled, task: Task, rng: np.random.Generator, *, method: str) -> Figures:
+def described(
+    P: NDArray[Any], rows: Labelled, task: Task, rng: np.random.Generator, *, method: str, biased: bool = False
+) -> Figures:
     """Measure predictions of labelled rows."""
-    note = {"method": method, "biased": method == "cross_validation"}
+    note = {"method": method, "biased": biased}
 
     def told(metric: Metric | None) -> dict[str, Any] | None:
         return None if metric is None else {**asdict(metric), **note}

@@ -21,10 +21,10 @@ from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
 from service.storage.artifacts import committee_key, model_encoder_key
 from workers.jobs.context import JobContext
-from workers.jobs.estimates import Before, estimate, read, rules_met
+from workers.jobs.estimates import Before, Found, estimate, read, rules_met, sample_of
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
-from workers.jobs.holdout import holdout_mask
+from workers.jobs.holdout import Picked, holdout_mask, read_picked
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.measuring import Figures, described
 from workers.jobs.model_files import ModelFiles, model_files
@@ -48,6 +48,7 @@ from workers.learning.metrics import cross_validated_probabilities
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
 _STEPS = 4
+_NONE = Picked()
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Loaded:
     answers: list[Answer]
     automated: Sequence[int]  # rows that no person has labelled: they measure nothing
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
+    picked: Picked
     before: Before  # what the project's goal needs
     asked: bool  # whether somebody asked what the serving model says of the pool
 
@@ -71,12 +73,15 @@ class Parts:
     train: Labelled
     test: Labelled
     holdout: Labelled
+    spoilt: int  # how many of the held-out part a strategy has picked
 
 
 def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
-    parts = split(_consensus(loaded), loaded.project, loaded.layout.rows, automated=loaded.automated)
+    parts = split(
+        _consensus(loaded), loaded.project, loaded.layout.rows, automated=loaded.automated, picked=loaded.picked
+    )
     reason: str | None = "no_features"
     if has_features(loaded.project.features):
         reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
@@ -122,6 +127,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
         answers=model_queries.answers(session, project.id, learn_from=learns_from(project.retraining)),
         automated=model_queries.automated_rows(session, project.id),
         background=_background_rows(session, pool),
+        picked=read_picked(session, project),
         before=read(session, project),
         asked=bool(found.chunks[said]) and pool.pin is None,
     )
@@ -131,14 +137,21 @@ def _consensus(loaded: Loaded) -> Labelled:
     return consensus(gather(loaded.answers, loaded.project.task), truth_of(loaded.project))
 
 
-def split(labelled: Labelled, project: Project, rows: int, *, automated: Sequence[int] = ()) -> Parts:
-    """Test rows and the held-out part measure, as far as people have labelled them; the rest trains."""
+def split(
+    labelled: Labelled, project: Project, rows: int, *, automated: Sequence[int] = (), picked: Picked = _NONE
+) -> Parts:
+    """Test rows and the held-out part measure, as far as people have labelled them; the rest trains.
+
+    What a strategy picked before it was held out does neither.
+    """
     held_out = holdout_mask(rows, project.holdout_fraction, project.seed)[labelled.rows] & ~labelled.test
     by_people = ~np.isin(labelled.rows, np.array(automated, dtype=np.int64))
+    otherwise = np.isin(labelled.rows, picked.otherwise)
     return Parts(
         train=labelled.only(~labelled.test & ~held_out),
         test=labelled.only(labelled.test & by_people),
-        holdout=labelled.only(held_out & by_people),
+        holdout=labelled.only(held_out & by_people & ~otherwise),
+        spoilt=int(np.count_nonzero(held_out & otherwise)),
     )
 
 
@@ -190,10 +203,12 @@ def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: Chu
     rng = np.random.default_rng(request.seed)
     for method, rows in (("test", parts.test), ("holdout", parts.holdout)):
         if rows.size:
-            return described(model.predictions(reader.take(rows.rows)), rows, request.task, rng, method=method)
+            P = model.predictions(reader.take(rows.rows))
+            biased = method == "holdout" and parts.spoilt > 0
+            return described(P, rows, request.task, rng, method=method, biased=biased)
     same = replace(request, params={**request.params, **model.hyper_parameters})
     P = cross_validated_probabilities(same, _FOLDS)
-    return described(P, parts.train, request.task, rng, method="cross_validation")
+    return described(P, parts.train, request.task, rng, method="cross_validation", biased=True)
 
 
 def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
@@ -207,7 +222,10 @@ def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
 def _figures(loaded: Loaded, request: TrainingRequest, parts: Parts, measured: Figures) -> dict[str, Any]:
     """How good the model is, and how far the project's goals are."""
     rng = np.random.default_rng(request.seed)
-    far = estimate(loaded.project, loaded.before, measured.metrics, train=parts.train, holdout=parts.holdout, rng=rng)
+    people = ~np.isin(parts.train.rows, np.array(loaded.automated, dtype=np.int64))
+    sample = None if parts.spoilt else sample_of(parts.train.only(people), parts.holdout, loaded.picked)
+    found = Found(parts.train, parts.holdout, sample)
+    far = estimate(loaded.project, loaded.before, measured.metrics, found, rng=rng)
     return {"metrics": measured.metrics, "by_class": measured.by_class, "estimates": far}
 
 

@@ -20,11 +20,12 @@ class Counted:
     """What was counted of one class.
 
     Attributes:
-        pool: examples in all.
+        pool: examples that the sample stands for.
         unlabelled: those without a label.
         found: labelled examples of the class, those of the sample included.
         drawn: the labelled sample.
         positives: those of the class in it.
+        unasked: how many of the found are not of the pool: they were labelled whatever would be drawn.
     """
 
     pool: int
@@ -32,6 +33,7 @@ class Counted:
     found: int
     drawn: int
     positives: int
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,17 @@ def estimate_recall(counted: Counted) -> RecallEstimate | None:
     """
     if counted.drawn == 0:
         return None
-    known, most = counted.found, counted.found + counted.unlabelled
+    known = counted.found - counted.unasked
+    most = known + counted.unlabelled
     share = counted.positives / counted.drawn
     total = min(max(round(share * counted.pool), known), most)
     low, high = _fewest(counted, known, most, _TAIL), _most(counted, known, most, _TAIL)
     low, high = min(low, total), max(high, total)
     bound = _most(counted, known, most, _ONE_TAIL)
     return RecallEstimate(
-        recall=Range(_share(known, total), _share(known, high), _share(known, low)),
+        recall=Range(*(_share(counted.found, one + counted.unasked) for one in (total, high, low))),
         remaining=Range(float(total - known), float(low - known), float(high - known)),
-        at_least=_share(known, bound),
+        at_least=_share(counted.found, bound + counted.unasked),
     )
 
 

@@ -42,12 +42,13 @@ class Recall(Schema):
     find: str
     target: float
     found: int | None = Field(description="Labelled examples of the class.")
-    drawn: int | None = Field(description="Labelled examples of the held-out share.")
+    drawn: int | None = Field(description="Labelled examples of the held-out share that were drawn at random.")
     positives: int | None = Field(description="Those of the class among them.")
     recall: Range | None
     remaining: Range | None = Field(description="Examples of the class that have no label yet.")
-    reason: Literal["no_holdout", "nothing_drawn", "not_estimated"] | None = Field(
-        description="Why there is no estimate. `not_estimated`: no training has ended since the goal was set."
+    reason: Literal["no_holdout", "nothing_drawn", "holdout_picked", "not_estimated"] | None = Field(
+        description="Why there is no estimate. `holdout_picked`: strategies picked some of the held-out part, before "
+        "`holdout_fraction` was what it is. `not_estimated`: no training has ended since the goal was set."
     )
 
     @classmethod

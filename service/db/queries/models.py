@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, aliased
 
 from service.catalog.sources import OF_MODELS, LearnFrom
 from service.db.queries.examples import visible
-from service.db.tables import Example, Label, Model, Pool
+from service.db.tables import Batch, BatchItem, Example, Label, Model, Pool
 
 
 def get(session: Session, project_id: str, version: int) -> Model | None:
@@ -86,6 +86,20 @@ def automated_rows(session: Session, project_id: str) -> Sequence[int]:
     joined = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     query = select(Example.row).distinct().join(Label, joined).where(Example.project_id == project_id)
     return session.scalars(query.where(Label.source == "automated", ~_said_by_people())).all()
+
+
+def picked_rows(session: Session, project_id: str) -> Sequence[Row[int, bool]]:
+    """Rows of the labelled examples that batches brought before their first label, and whether any drew them at random.
+
+    What is not among them was labelled without having been asked for.
+    """
+    said = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
+    earlier = exists().where(said, Label.created_at < Batch.created_at)
+    drawn = func.max(case((BatchItem.propensity.is_not(None), 1), else_=0)) == 1
+    query = select(Example.row, drawn).join(BatchItem, BatchItem.example_id == Example.example_id)
+    query = query.join(Batch, (Batch.job_id == BatchItem.job_id) & (Batch.project_id == Example.project_id))
+    query = query.where(Example.project_id == project_id, Example.label_count > 0, ~earlier)
+    return session.execute(query.group_by(Example.row)).all()
 
 
 def _has_automated(session: Session, project_id: str) -> bool:
