@@ -10,7 +10,7 @@ from service.db.tables import Project
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs.estimates import Before, Found, estimate
+from workers.jobs.estimates import Before, Found, estimate, newly_met
 from workers.jobs.labels import Labelled
 
 FIND = {"find": "b", "recall": 0.5}
@@ -166,6 +166,16 @@ def test_figures_by_cross_validation_are_called_biased_and_meet_no_rule(api: Api
     assert (found["labels_left"]["biased"], found["labels_left"]["reason"]) == (True, "reached")
     (rule,) = found["stopping"]["rules"]
     assert (rule["name"], rule["met"], rule["value"] > 0.1) == ("metric_reached", False, True)
+
+
+def test_a_rule_that_is_met_for_another_goal_is_told_again() -> None:
+    def kept(at_least: float, *, met: bool = True) -> dict[str, Any]:
+        return {"goal": {**REACH, "at_least": at_least}, "rules": [{"name": "metric_reached", "met": met}]}
+
+    assert newly_met(kept(0.9), kept(0.5)) == {"metric_reached"}
+    assert newly_met(kept(0.9), kept(0.9)) == set()
+    assert newly_met(kept(0.9), kept(0.9, met=False)) == newly_met(kept(0.9), None) == {"metric_reached"}
+    assert newly_met(None, kept(0.9)) == set()
 
 
 def test_another_goal_waits_for_the_next_training_and_a_class_keeps_its_goal(api: Api) -> None:

@@ -112,8 +112,16 @@ def estimate(
     return made
 
 
-def rules_met(estimates: Mapping[str, Any] | None) -> set[str]:
-    """The stopping rules that are met, as a model keeps them."""
+def newly_met(estimates: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> set[str]:
+    """The stopping rules that are met, as a model keeps them, and were not when the model before was made.
+
+    What another goal met says nothing of this one.
+    """
+    same = before if estimates and before and before["goal"] == estimates["goal"] else None
+    return _met(estimates) - _met(same)
+
+
+def _met(estimates: Mapping[str, Any] | None) -> set[str]:
     return {rule["name"] for rule in (estimates or {}).get("rules", []) if rule["met"]}
 
 

@@ -21,7 +21,7 @@ from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
 from service.storage.artifacts import committee_key, model_encoder_key
 from workers.jobs.context import JobContext
-from workers.jobs.estimates import Before, Found, estimate, read, rules_met, sample_of
+from workers.jobs.estimates import Before, Found, estimate, newly_met, read, sample_of
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
 from workers.jobs.holdout import Picked, holdout_mask, read_picked
@@ -249,7 +249,7 @@ def _store(
             return
         version = model_queries.newest(session, context.project_id) + 1
         before = model_queries.newest_trained(session, context.project_id)
-        stopping = bool(rules_met(figures["estimates"]) - rules_met(before.estimates if before else None))
+        stopping = bool(newly_met(figures["estimates"], before.estimates if before else None))
         record = Model(
             project_id=context.project_id,
             version=version,
