@@ -13,7 +13,6 @@ from service.actions import arrays, labels, predictions, projects, trainings
 from service.actions.bulk import Transaction
 from service.actions.candidates import Moves, is_out
 from service.actions.example_rows import dimensions_of
-from service.actions.label_values import decode
 from service.actions.recording import Recorder
 from service.catalog.tasks import Task, task_of
 from service.codecs.rows import ExampleRow, content_hash
@@ -114,11 +113,8 @@ def change(
 def _content_hash(project: Project, example: Example) -> bytes:
     """As if it had been uploaded as it is now: an upload of what it was before is a change."""
     data = UNSET if example.data is None else orjson.loads(example.data)
-    answer = UNSET if example.gold is None else decode(task_of(project.task), example.gold)
     split: Any = example.split  # the column holds the splits only
-    row = ExampleRow(
-        example.example_id, data=data, label=answer, split=split, group=example.group, priority=example.priority
-    )
+    row = ExampleRow(example.example_id, data=data, split=split, group=example.group, priority=example.priority)
     return content_hash(row, example.features_hash if dimensions_of(project) is not None else None)
 
 

@@ -164,7 +164,7 @@ class _Staging:
             self._insert([row for row, is_new in zip(rows, new, strict=True) if is_new], session, project, now=now)
             for i, row in enumerate(rows):
                 if not new[i]:
-                    same = known[row.id].content_hash == row.content_hash
+                    same = known[row.id].is_as(row.content_hash, row.gold)
                     self._stage(session, row, len(self._is_new) + i, same=same)
             session.flush()
         self._is_new.extend(new)

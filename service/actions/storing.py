@@ -40,7 +40,9 @@ class Store:
         self._check_published(known)
         placed = [(row, known.get(row.id), vectors[i] if vectors else None) for i, row in enumerate(rows)]
         new = [(row, vector) for row, old, vector in placed if old is None]
-        changed = [(row, old, vector) for row, old, vector in placed if old and old.content_hash != row.content_hash]
+        changed = [
+            (row, old, vector) for row, old, vector in placed if old and not old.is_as(row.content_hash, row.gold)
+        ]
         self._create(new)
         self._move([(row, old, vector) for row, old, vector in changed if old.features_hash != row.features_hash])
         self._edit([(row, old) for row, old, _ in changed if old.features_hash == row.features_hash])

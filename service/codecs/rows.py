@@ -137,15 +137,13 @@ class RowKind(Generic[Row]):
 
 
 def content_hash(row: ExampleRow, vector_hash: bytes | None) -> bytes:
-    """Hash of all that makes an uploaded example what it is (its label is a label, not content, unless it is gold).
+    """Hash of all that makes an uploaded example what it is (its label is a label, not content).
 
     Args:
         row: The example.
         vector_hash: The `features_hash` of its vector, when it has one.
     """
     content: list[Any] = [row.data if row.data is not UNSET else None, row.split, row.group, row.priority]
-    if row.split == "gold":
-        content.append(row.label)
     digest = blake2b(_encode_sorted(content), digest_size=HASH_BYTES)
     if vector_hash is not None:
         # JSON text holds no NUL, so the border between content and vector is unambiguous

@@ -187,6 +187,21 @@ def test_another_right_answer_is_a_change(api: Api) -> None:
     assert (shown["split"], [one["annotator"] for one in shown["labels"]]) == ("gold", ["ann"])
 
 
+def test_a_right_answer_is_corrected_after_classes_were_renamed(api: Api) -> None:
+    project_id = gold_project(api, 2)
+    swapped = {"rename_classes": {"a": "b", "b": "a"}}
+    assert api.http.patch(f"/v1/projects/{project_id}", json=swapped, headers={"If-Match": "*"}).status_code == 200
+    assert upload(api, project_id, questions(2, "b")).json()["unchanged"] == 2
+    assert upload(api, project_id, questions(2, "a")).json()["updated"] == 2
+    large = [*({"id": f"e{n}", "vector": vector_of(n)} for n in range(1_200)), *questions(2, "b")]
+    assert upload(api, project_id, large).json()["updated"] == 2
+    answer(api, project_id, {"g0", "g1"}, "ann", "b")
+    job_id = api.http.post(f"/v1/projects/{project_id}/agreement").json()["id"]
+    drain(api.runtime)
+    (told,) = api.http.get(f"/v1/jobs/{job_id}").json()["result"]["gold"]
+    assert told["accuracy"]["value"] == 1.0
+
+
 def test_large_uploads_hold_them_too(api: Api) -> None:
     project_id = gold_project(api, 1)
     rows = [{"id": f"e{n}", "vector": vector_of(n)} for n in range(1_200)]

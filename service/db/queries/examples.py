@@ -31,6 +31,11 @@ class Known(NamedTuple):
     label_count: int
     skip_count: int
     upload_id: str | None
+    gold: str | None
+
+    def is_as(self, content_hash: bytes, gold: str | None) -> bool:
+        """Whether it has that content and, if it is a gold question, that right answer, by the class names of now."""
+        return self.content_hash == content_hash and self.gold == gold
 
 
 _KNOWN = [getattr(Example, name) for name in Known._fields]
