@@ -125,7 +125,7 @@ def _still_free(
     reviewed = reviews(message.strategy)
     several = overlap > 1 or any(pick.split == "gold" for pick in found.values())
     answered = (
-        set(candidates.answered_rows(session, job.project_id, message.annotator or ""))
+        set(candidates.answered_rows(session, job.project_id, message.annotator or "", rows=rows))
         if several and not reviewed
         else set()
     )

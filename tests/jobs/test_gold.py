@@ -1,11 +1,13 @@
 """Gold questions: mixed in unseen, answered once by everybody, never learnt."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from service.actions.batches import Ranked
+from service.db.queries import candidates
 from tests.support.bodies import examples, label, upload
 from tests.support.pools import add_examples, add_labels, batch, vector_of
 from tests.support.runtime import Api
@@ -157,6 +159,22 @@ def test_many_of_them_do_not_have_the_pool_ranked_again_and_again(api: Api) -> N
     (job,) = api.http.get(f"/v1/projects/{project_id}/jobs?kind=query").json()["items"]
     ranked = api.http.get(f"/v1/jobs/{job['id']}/batch").json()
     assert 10 <= len(asked(ranked)) <= 22  # twice the share
+
+
+def test_only_answers_to_what_is_ranked_are_read_under_the_lock(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = gold_project(api)
+    add_labels(api, project_id, range(20))
+    read: list[Sequence[int]] = []
+    answered_rows = candidates.answered_rows
+
+    def watched(*args: Any, **kwargs: Any) -> Sequence[int]:
+        read.append(answered_rows(*args, **kwargs))
+        return read[-1]
+
+    monkeypatch.setattr(candidates, "answered_rows", watched)
+    assert api.http.get(f"/v1/projects/{project_id}/next").status_code == 202
+    drain(api.runtime)
+    assert read == [[]]  # none of the 20 is ranked
 
 
 def test_where_nothing_is_left_nothing_is_asked(api: Api) -> None:

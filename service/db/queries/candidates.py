@@ -63,12 +63,15 @@ def groups(session: Session, project_id: str) -> Sequence[str]:
     return session.scalars(query.group_by(Example.group)).all()
 
 
-def answered_rows(session: Session, project_id: str, annotator: str) -> Sequence[int]:
-    """Rows that an annotator has labelled or skipped; the empty name: whoever told none."""
+def answered_rows(
+    session: Session, project_id: str, annotator: str, *, rows: Sequence[int] | None = None
+) -> Sequence[int]:
+    """Rows that an annotator has labelled or skipped, of some or of all; the empty name: whoever told none."""
     query = select(Example.row).join(
         Label, (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     )
-    return session.scalars(query.where(Label.project_id == project_id, Label.annotator == annotator)).all()
+    query = query.where(Label.project_id == project_id, Label.annotator == annotator)
+    return session.scalars(query if rows is None else query.where(among(session, Example.row, rows))).all()
 
 
 def gold_rows(session: Session, project_id: str, annotator: str | None) -> Sequence[int]:
