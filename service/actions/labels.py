@@ -227,6 +227,7 @@ class LabelView:
 
     task: Task
     label: Label
+    split: str  # of its example
     strategy: str | None
     seed: int | None
     model_version: int | None

@@ -1,5 +1,7 @@
 """Gold questions: mixed in unseen, answered once by everybody, never learnt."""
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -230,6 +232,18 @@ def test_large_uploads_hold_them_too(api: Api) -> None:
     drain(api.runtime)
     (told,) = api.http.get(f"/v1/jobs/{job_id}").json()["result"]["gold"]
     assert (told["accuracy"]["value"], told["accuracy"]["n"]) == (1.0, 2)
+
+
+def test_exports_of_labels_tell_what_teaches_nothing(api: Api) -> None:
+    project_id = gold_project(api, 1)
+    add_labels(api, project_id, [0])
+    answer(api, project_id, {"g0"}, "ann")
+    upload(api, project_id, [{"id": "t0", "vector": vector_of(0), "split": "test", "label": "a"}])
+    path = f"/v1/projects/{project_id}/labels"
+    told = {"e0": "pool", "g0": "gold", "t0": "test"}
+    assert {one["example_id"]: one["split"] for one in api.http.get(path).json()["items"]} == told
+    table = csv.DictReader(io.StringIO(api.http.get(path, headers={"Accept": "text/csv"}).text))
+    assert {one["example_id"]: one["split"] for one in table} == told
 
 
 def test_a_question_without_its_answer_is_a_row_error(api: Api) -> None:

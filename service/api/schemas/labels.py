@@ -40,6 +40,9 @@ class LabelOut(Schema):
 
     id: str
     example_id: str
+    split: Literal["pool", "test", "gold"] = Field(
+        description="Of its example: models learn of `pool`, `test` measures them, and `gold` measures annotators."
+    )
     label: LabelValue | None = Field(description="A class, a list of classes or a number; null for a skip.")
     skip: bool
     annotator: str | None
@@ -65,6 +68,7 @@ def as_row(view: LabelView) -> dict[str, Any]:
     return {
         "id": label.id,
         "example_id": label.example_id,
+        "split": view.split,
         "label": view.value,
         "skip": label.skip,
         "annotator": label.annotator or None,
@@ -88,6 +92,7 @@ def columns(task: Task) -> tuple[Column, ...]:
     return (
         Column("id"),
         Column("example_id"),
+        Column("split"),
         Column("label", _LABELS[task]),
         Column("skip", "boolean"),
         *map(Column, ("annotator", "source", "batch_id")),

@@ -85,9 +85,10 @@ def _visible(project_id: str) -> Any:
 
 
 def page(session: Session, project_id: str, *, after: str, size: int) -> Sequence[Row[Any]]:
-    """Labels in order of creation with what their batch knows: (label, batch or none, propensity)."""
+    """Labels in order of creation with what their batch knows: (label, split, batch or none, propensity)."""
     of_item = and_(BatchItem.job_id == Label.batch_id, BatchItem.example_id == Label.example_id)
-    query = _visible(project_id).add_columns(Batch.strategy, Batch.seed, Batch.model_version, BatchItem.propensity)
+    query = _visible(project_id).add_columns(Example.split)
+    query = query.add_columns(Batch.strategy, Batch.seed, Batch.model_version, BatchItem.propensity)
     query = query.outerjoin(Batch, Batch.job_id == Label.batch_id).outerjoin(BatchItem, of_item)
     found: Sequence[Row[Any]] = session.execute(query.where(Label.id > after).order_by(Label.id).limit(size)).all()
     return found
