@@ -1,6 +1,6 @@
 """From the rows of an upload to rows that can be stored: checked against the project, hashed, spooled."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.actions.bulk import RowErrors, RowSpool
 from service.actions.contents import Content, content_of
 from service.actions.label_values import Labels
+from service.actions.programs import OF_PROGRAM
 from service.codecs.blocks import Block
 from service.codecs.rows import ExampleRow, content_hash, features_hash
 from service.db.tables import Project
@@ -54,16 +55,20 @@ def read(
     project: Project,
     labels: Labels,
     *,
+    programs: Collection[str],
     spool: RowSpool[StoredRow],
     vectors: ChunkWriter | None,
     errors: RowErrors,
 ) -> Found:
-    """Spool the good rows, their vectors apart, and gather what is wrong with the others."""
+    """Spool the good rows, their vectors apart, and gather what is wrong with the others.
+
+    No label comes with an example under the name of one of the `programs`.
+    """
     content = content_of(project)
     body = Found()
     for block in blocks:
         body.received += block.received
-        found = [_problem(row, content, labels) for row in block.rows]
+        found = [_problem(row, content, labels, programs) for row in block.rows]
         matrix = block.vectors
         if any(found):
             bad = [
@@ -85,9 +90,11 @@ def read(
     return body
 
 
-def _problem(row: ExampleRow, content: Content, labels: Labels) -> FieldError | None:
+def _problem(row: ExampleRow, content: Content, labels: Labels, programs: Collection[str]) -> FieldError | None:
     problem = content.problem(None if row.data is UNSET else row.data)
-    return problem if problem is not None or row.label is UNSET else labels.problem(row.label)
+    if problem is not None or row.label is UNSET:
+        return problem
+    return OF_PROGRAM if row.annotator in programs else labels.problem(row.label)
 
 
 def _stored(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from service.actions import bulk, label_rows, projects, trainings
+from service.actions import bulk, label_rows, programs, projects, trainings
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.label_rows import Answer
 from service.actions.label_values import Labels, decode
@@ -212,7 +212,7 @@ def record_waves(
 ) -> TrainingNote:
     """Record answers, then apply the retraining policy once; the pool is locked."""
     generation = pool.label_generation
-    recorder = Recorder(session, project, pool, now=now)
+    recorder = Recorder(session, project, pool, now=now, programs=programs.heard(session, pool))
     for wave in waves:
         recorder.add(wave)
     recorder.finish()

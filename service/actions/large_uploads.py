@@ -23,7 +23,7 @@ from service.actions.bulk import BulkRequest, Outcome, RowSpool
 from service.actions.candidates import is_candidate
 from service.actions.example_rows import StoredRow
 from service.actions.recording import trains
-from service.actions.storing import Store, new_example
+from service.actions.storing import Store, check_annotators, new_example
 from service.db.queries import examples as queries
 from service.db.queries import labels as label_queries
 from service.db.queries import uploads as upload_queries
@@ -157,6 +157,7 @@ class _Staging:
             now = self._request.clock()
             project, pool, _ = _held(session, self._hold)
             pool.upload_until = _until(self._request)
+            check_annotators(session, pool, rows)
             # nobody else can have hidden examples, so a pool without visible ones need not be asked
             ids = [row.id for row in rows] if pool.examples else []
             known = queries.find(session, project.id, ids, hidden=True)

@@ -1,19 +1,26 @@
 """What programs may say: only of what they were given, as what it is, within their budgets, until they are stopped."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from service.actions.label_rows import Answer
 from service.db.queries import annotators as queries
-from service.db.tables import Annotator
+from service.db.tables import Annotator, Pool
 from service.errors import FieldError
 
 _STOPPED = FieldError("/annotator", "annotator_stopped", "This program was stopped: nothing more is taken from it.")
 _SOURCE = FieldError("/source", "not_automated", "What a program says has the source `automated`.")
 _NOT_GIVEN = FieldError("/example_id", "not_given", "This program was not sent this example in the batch `batch_id`.")
 _USED_UP = FieldError("/annotator", "budget_used_up", "This program has as many labels as it may (`max_labels`).")
+OF_PROGRAM = FieldError("/annotator", "name_of_program", "This name is a program's, whose labels come by its batches.")
+"""What keeps a label that comes with an example from being stored."""
+
+
+def names(session: Session, project_id: str) -> Collection[str]:
+    """What the programs of a project are called."""
+    return queries.named(session, project_id).keys()
 
 
 class Programs:
@@ -55,6 +62,11 @@ class Programs:
         program = self._by_name.get(answer.annotator)
         if program is not None and not answer.skip:
             program.labels_used += 1
+
+
+def heard(session: Session, pool: Pool) -> Programs | None:
+    """The programs of a project, for answers that may be theirs; none: it has none."""
+    return Programs(session, pool.project_id) if pool.programs else None
 
 
 def _repeats(answer: Answer, old: Any) -> bool:

@@ -72,10 +72,20 @@ class _Standing:
 
 
 class Recorder:
-    """Records answers in one transaction; the pool is locked. `finish` writes what is gathered over all of them."""
+    """Records answers in one transaction; the pool is locked. `finish` writes what is gathered over all of them.
+
+    Of `programs` it takes what they may say; without them, answers are those of nobody else, or were checked before.
+    """
 
     def __init__(
-        self, session: Session, project: Project, pool: Pool, *, now: datetime, moves: Moves | None = None
+        self,
+        session: Session,
+        project: Project,
+        pool: Pool,
+        *,
+        now: datetime,
+        moves: Moves | None = None,
+        programs: Programs | None = None,
     ) -> None:
         self._session = session
         self._project_id = project.id
@@ -85,7 +95,7 @@ class Recorder:
         self._moves = moves or Moves()
         self._gained = _Gained()
         self._learn_from = learns_from(project.retraining)
-        self._programs = Programs(session, project.id) if pool.programs else None
+        self._programs = programs
 
     def add(self, parts: Sequence[Part]) -> None:
         """Record some answers; no two of all are of one annotator for one example."""

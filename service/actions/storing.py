@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import arrays, trainings
+from service.actions import arrays, programs, trainings
 from service.actions.bulk import Outcome
 from service.actions.candidates import Moves, is_candidate
 from service.actions.example_rows import StoredRow
@@ -15,7 +15,7 @@ from service.actions.recording import Part, Recorded, Recorder, trains
 from service.db.queries import examples as queries
 from service.db.queries.examples import Known, New
 from service.db.tables import Pool, Project
-from service.errors import UnavailableError
+from service.errors import ConflictError, UnavailableError
 
 # loose vectors make reading slow; a merge turns them into a chunk
 _MERGE_AT = 2000
@@ -130,6 +130,17 @@ class Store:
     def _is_candidate(self, split: str, old: Known) -> bool:
         overlap: int = self._project.annotation["overlap"]
         return is_candidate(split=split, label_count=old.label_count, skip_count=old.skip_count, overlap=overlap)
+
+
+def check_annotators(session: Session, pool: Pool, rows: Sequence[StoredRow]) -> None:
+    """See that the labels of checked rows are still nobody's who is a program; the pool is locked.
+
+    Raises:
+        ConflictError: a program took the name of an annotator meanwhile.
+    """
+    annotators = {row.annotator for row in rows if row.label is not None}
+    if pool.programs and not annotators.isdisjoint(programs.names(session, pool.project_id)):
+        raise ConflictError("A program took the name of an annotator meanwhile. Send the request again.")
 
 
 def new_example(row: StoredRow, number: int, *, label_count: int = 0) -> New:

@@ -5,13 +5,13 @@ from contextlib import nullcontext
 
 from sqlalchemy.orm import Session
 
-from service.actions import bulk, example_rows, large_uploads, projects
+from service.actions import bulk, example_rows, large_uploads, programs, projects
 from service.actions.bulk import BulkRequest, Outcome, RowErrors, RowSpool
 from service.actions.contents import content_of
 from service.actions.example_rows import StoredRow
 from service.actions.fields import add_fields
 from service.actions.label_values import Labels
-from service.actions.storing import Store
+from service.actions.storing import Store, check_annotators
 from service.codecs.bodies import column_types, decode_examples
 from service.codecs.csv_types import ColumnType
 from service.db.queries import projects as project_queries
@@ -28,6 +28,7 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
     """Check a body of examples and store it; `keep` is called in the transaction that makes it visible."""
     with request.read() as session:
         project = projects.get(session, request.project_id)
+        taken = programs.names(session, project.id)
     dimensions = example_rows.dimensions_of(project)
     with (
         RowErrors(request.objects) as errors,
@@ -44,7 +45,7 @@ def submit(request: BulkRequest, *, keep: Callable[[Session, Outcome], None]) ->
             types=types,
         )
         labels = Labels(project.task, textual=request.media.format == "csv")
-        found = example_rows.read(blocks, project, labels, spool=spool, vectors=vectors, errors=errors)
+        found = example_rows.read(blocks, project, labels, programs=taken, spool=spool, vectors=vectors, errors=errors)
         if errors.count and request.mode == "atomic":
             raise bulk.reject(request, errors, received=found.received)
         errors.put(request.project_id)
@@ -85,6 +86,7 @@ def _store_small(
         done = 0
         for rows in spool.frames():
             packed = [] if vectors is None else [one.tobytes() for one in vectors.block(done, done + len(rows))]
+            check_annotators(session, pool, rows)
             store.add(rows, packed)
             done += len(rows)
         return complete(session, store.finish(share=request.share))
