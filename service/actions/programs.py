@@ -51,17 +51,22 @@ class Programs:
             return _SOURCE
         if (program.id, answer.batch_id, answer.example_id) not in self._given:
             return _NOT_GIVEN
-        if old is None and not answer.skip:
+        if _is_new(answer, old):
             self._taken[program.id] = self._taken.get(program.id, 0) + 1
             if self._taken[program.id] > _left(program):
                 return _USED_UP
         return None
 
-    def count(self, answer: Answer) -> None:
-        """Count a new label against the budget of its program."""
+    def count(self, answer: Answer, old: Any) -> None:
+        """Count what was recorded, if it is a new label, against the budget of its program."""
         program = self._by_name.get(answer.annotator)
-        if program is not None and not answer.skip:
+        if program is not None and _is_new(answer, old):
             program.labels_used += 1
+
+
+def _is_new(answer: Answer, old: Any) -> bool:
+    """Whether a program labels what it has not labelled so far; it may have skipped it."""
+    return not answer.skip and (old is None or old.skip)
 
 
 def heard(session: Session, pool: Pool) -> Programs | None:

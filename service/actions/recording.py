@@ -118,8 +118,8 @@ class Recorder:
             setattr(recorded, change, getattr(recorded, change) + 1)
             if change != "unchanged":
                 self._count(answer, old, standing)
-                if self._programs is not None and change == "created":
-                    self._programs.count(answer)
+                if self._programs is not None:
+                    self._programs.count(answer, old)
             elif _decides_tie(answer, old, standing):
                 self._gained.label_generation += 1
         with together(self._session):

@@ -19,6 +19,7 @@ from service.db.queries import deliveries
 from service.db.tables import Annotator
 from service.dispatcher.timers import tasks
 from tests.dispatcher.receivers import Received, hurry, receiver, run, sending, until
+from tests.support.bodies import counts
 from tests.support.pools import add_examples, ask
 from tests.support.programs import (
     answered,
@@ -432,6 +433,21 @@ def test_a_budget_of_labels_is_never_exceeded(api: Api) -> None:
     assert api.http.patch(path_of(made), json={"state": "active"}).status_code == 409
     more = api.http.patch(path_of(made), json={"state": "active", "max_labels": 8})
     assert (more.status_code, more.json()["state"]) == (200, "active")
+
+
+def test_a_label_in_place_of_a_skip_counts(api: Api) -> None:
+    project_id, made = project_with_program(api, max_labels=3, batch_size=3)
+    first = next_parcel(api)
+    answered(api, first, orjson.dumps({"labels": [{"example_id": one, "skip": True} for one in ids_in(first)]}))
+    second = next_parcel(api)
+    assert shown(api, made)["labels_used"] == 0
+    instead = post_labels(api, project_id, later_rows(first, ids_in(first)[:2])).json()
+    assert (instead["updated"], shown(api, made)["labels_used"]) == (2, 2)
+    answered(api, second, b"", status=202)
+    more = post_labels(api, project_id, [*later_rows(second), *later_rows(first)], params={"mode": "partial"}).json()
+    assert (more["created"] + more["updated"], more["unchanged"], more["rejected"]) == (1, 2, 3)
+    assert {error["code"] for error in more["errors"]} == {"budget_used_up"}
+    assert (shown(api, made)["labels_used"], counts(api, project_id)["labels"]["automated"]) == (3, 3)
 
 
 def test_a_budget_of_cost_stops_it(api: Api) -> None:
