@@ -15,6 +15,7 @@ from service.actions.deliveries import Outcome, Parcel
 from service.actions.label_rows import Answer
 from service.actions.label_values import Labels
 from service.actions.recording import Part, Recorded
+from service.codecs.row_errors import explain_type
 from service.codecs.rows import Label
 from service.db.queries import annotators as queries
 from service.db.queries import batches as batch_queries
@@ -170,7 +171,9 @@ def _decoded(body: bytes | None) -> _Labels:
     try:
         said = msgspec.json.decode(body, type=_Labels)
     except msgspec.ValidationError as error:
-        raise _FailedError("garbage", f"The answer is no body of labels: {error}") from error
+        problem = explain_type(error)
+        at = f" at {problem.pointer}" if problem.pointer else ""
+        raise _FailedError("garbage", f"The answer is no body of labels{at}: {problem.detail}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _FailedError("garbage", "The answer is not JSON.") from error
     if not 0 <= said.cost <= MOST_COST:

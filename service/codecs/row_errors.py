@@ -37,7 +37,7 @@ def explain_type(error: msgspec.ValidationError) -> FieldError:
     message = str(error)
     path = _PATH.search(message)
     steps = [step["field"] or step["index"] for step in _STEP.finditer(path["path"])] if path else []
-    field = _FIELD.match(message)
+    field = _FIELD.match(message[: path.start()] if path else message)
     pointer = pointer_to(*steps, *([field["name"]] if field else []))
     for start, code, detail in _MEANINGS:
         if message.startswith(start):

@@ -301,6 +301,8 @@ GARBAGE: dict[str, Callable[[Parcel], bytes | None]] = {
     "a list": lambda p: orjson.dumps([right(one) for one in ids_in(p)]),
     "deep": lambda _: b"[" * 100_000,
     "another field": lambda p: labels_for(p, note="hi"),
+    "NUL in a field's name": lambda p: labels_for(p, **{"no\0te": 1}),
+    "endless field's name": lambda p: labels_for(p, **{"x" * 1_000_000: 1}),
     "another field of a row": lambda p: _labels([{**right(ids_in(p)[0]), "source": "human"}]),
     "unknown class": lambda p: _labels([{"example_id": ids_in(p)[0], "label": "c"}]),
     "a number": lambda p: _labels([{"example_id": ids_in(p)[0], "label": 1}]),
@@ -320,11 +322,20 @@ def test_garbage_is_told_and_stores_nothing(api: Api, kind: str) -> None:
     answered(api, parcel, GARBAGE[kind](parcel))
     (call,) = calls_of(api, made)
     assert (call["state"], call["failure"], call["labels"]) == ("failed", "garbage", 0), call
-    assert call["detail"]
+    assert 0 < len(call["detail"]) < 200
+    assert call["detail"].isprintable()
     assert labels_of(api, project_id) == []
     now = shown(api, made)
     assert (now["failures"], now["labels_used"], now["cost_used"]) == (1, 0, 0)
     assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["examples"]["leased"] == 0
+
+
+def test_garbage_is_told_where_it_is(api: Api) -> None:
+    _, made = project_with_program(api)
+    parcel = next_parcel(api)
+    answered(api, parcel, _labels([right(ids_in(parcel)[0]), {**right(ids_in(parcel)[1]), "source": "human"}]))
+    (call,) = calls_of(api, made)
+    assert call["detail"] == "The answer is no body of labels at /labels/1/source: There is no such field."
 
 
 def test_one_example_it_was_not_given_spoils_its_answer(api: Api) -> None:
