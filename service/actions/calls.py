@@ -20,6 +20,7 @@ from service.db.queries import batches as batch_queries
 from service.db.queries import deliveries as delivery_queries
 from service.db.queries import jobs as job_queries
 from service.db.queries import rankings
+from service.db.queries import webhooks as webhook_queries
 from service.db.tables import Annotator, AnnotatorCall, Batch, Job, Pool, Project
 from service.db.types import new_id
 from service.errors import ConflictError, GleanerError, NotFoundError, TooManyRequestsError, UnavailableError
@@ -72,6 +73,7 @@ def stop(session: Session, project: Project, annotator: Annotator, *, reason: St
     call = annotator_queries.open_call(session, annotator.id)
     if call is not None:
         _cancel_query(session, call, now=now)
+    webhook_queries.lock_all(session, project.id)  # before the delivery of the call, as others do; its own may change
     data = {"project_id": project.id, "job_id": None, "model": None, "annotator": told}
     events.emit(session, "annotator.stopped", project_id=project.id, data=data, now=now)
     if call is not None:

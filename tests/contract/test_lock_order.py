@@ -20,6 +20,7 @@ from service.actions.deliveries import Outcome, Parcel
 from service.api.deps.runtime import utc_now
 from service.catalog.events import REQUEST
 from service.db.queries import projects as project_queries
+from service.db.queries import webhooks as webhook_queries
 from service.db.session import Database
 from service.dispatcher.timers import tasks
 from service.queue.memory import MemoryQueue
@@ -176,8 +177,19 @@ class Crowd:
         base = f"/v1/projects/{rng.choice(self.projects)}/annotators"
         for program in self.post(rng, base, method="GET")["items"]:
             changes = {"state": rng.choice(["active", "active", "stopped"]), "max_labels": rng.randint(1, 1000)}
+            if rng.random() < 0.5:
+                changes["url"] = f"{programs.URL}/{rng.randrange(9)}"
             self.post(rng, f"{base}/{program['id']}", changes, method="PATCH")
         return True
+
+    def replace(self, rng: random.Random) -> bool:
+        """Have another program in place of one."""
+        time.sleep(rng.random())  # each is to be sent something
+        base = f"/v1/projects/{rng.choice(self.projects)}/annotators"
+        found = self.post(rng, base, method="GET")["items"]
+        gone = [self.post(rng, f"{base}/{program['id']}", method="DELETE") for program in found]
+        new = {"name": programs.NAME, "url": programs.URL, "batch_size": 5}
+        return self.post(rng, base, new) is not None and any(one is not None for one in gone)
 
     def work(self, rng: random.Random) -> bool:
         ring = self.taken()
@@ -246,6 +258,31 @@ def count_deadlocks(database: Database) -> list[BaseException]:
     return found
 
 
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_program_is_stopped_while_its_batch_is_given_back(api: Api, method: str) -> None:
+    project_id, program = programs.project_with_program(api)
+    parcel = programs.next_parcel(api)
+    body = {"state": "stopped", "url": f"{programs.URL}/2"} if method == "PATCH" else None
+    database, now = api.runtime.database, utc_now()
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            webhook_queries.lock(session, {parcel.webhook_id})
+            stopping = pool.submit(api.http.request, method, programs.path_of(program), json=body)
+            wait_for_a_waiter(database)
+            deliveries.give_back(session, [parcel], now=now)
+        assert stopping.result().is_success
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["examples"]["leased"] == 0
+
+
+def wait_for_a_waiter(database: Database) -> None:
+    """Until a transaction waits for a lock that another one has."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    count = 0
+    while not count:
+        with database.read() as session:
+            count = session.execute(text(waiting)).scalar_one()
+
+
 def test_many_at_once_meet_no_deadlock(api: Api) -> None:
     projects = [made(api), made(api)]
     hooks = [subscribe(api, owner) for owner in (None, *projects, None, *projects)]
@@ -271,6 +308,7 @@ def test_many_at_once_meet_no_deadlock(api: Api) -> None:
         crowd.send,
         crowd.send,
         crowd.steer,
+        crowd.replace,
         crowd.work,
         crowd.work,
         crowd.work,
