@@ -154,17 +154,64 @@ def test_rows_that_a_strategy_picked_prove_nothing(api: Api) -> None:
 
 def test_what_was_drawn_at_random_since_the_model_counts_until_a_model_has_learnt_it(api: Api) -> None:
     project_id = trained(api, test=0)
-    drawn = batch(api, project_id, k=30, explore=1.0)
-    rows = [
-        {"example_id": item["example_id"], "label": "ab"[int(item["example_id"][1:]) % 2], "batch_id": drawn["job_id"]}
-        for item in drawn["items"]
-    ]
-    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
+    answer_drawn(api, project_id)
     found = made(api, project_id)
     assert (found["state"], found["evidence"]) == ("labelled", {"test": 0, "holdout": 0, "random": 30})
     revoke(api, found)
     train(api, project_id)
     assert made(api, project_id)["evidence"]["random"] == 0
+
+
+def answer_drawn(api: Api, project_id: str, **asked: Any) -> None:
+    """Have thirty examples that were drawn at random labelled."""
+    drawn = batch(api, project_id, k=30, explore=1.0, annotator="bob", **asked)
+    shared = {"batch_id": drawn["job_id"], "annotator": "bob"}
+    ids = [item["example_id"] for item in drawn["items"]]
+    rows = [{"example_id": one, "label": "ab"[int(one[1:]) % 2], **shared} for one in ids]
+    assert len(rows) == 30
+    assert api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows}).status_code == 200
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_the_model_has_learnt_from_others_proves_nothing(api: Api, *, deleted: bool) -> None:
+    """Those that are drawn had a label before the model, which was taken back since or stays beside the new one."""
+    project_id = trained(api, examples=60, test=0, annotation={"overlap": 2})
+    add_labels(api, project_id, range(20, 60))
+    train(api, project_id)
+    for label in labels(api, project_id) if deleted else ():
+        assert api.http.delete(f"/v1/projects/{project_id}/labels/{label.id}").status_code == 204
+    answer_drawn(api, project_id)
+    assert made(api, project_id)["evidence"]["random"] == 0
+
+
+def test_what_was_drawn_from_a_part_of_the_pool_proves_nothing(api: Api) -> None:
+    project_id = trained(api, test=0)
+    rows = [{"id": f"x{n}", "vector": vector_of(n), "data": {"kind": "easy"}} for n in range(40)]
+    api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows})
+    answer_drawn(api, project_id, filter={"kind": "easy"})
+    assert made(api, project_id)["evidence"]["random"] == 0
+
+
+def test_what_is_held_out_since_a_training_proves_nothing(api: Api) -> None:
+    project_id = trained(api, test=0)
+    add_labels(api, project_id, range(20, 150))
+    train(api, project_id)
+    change = {"holdout_fraction": 0.5}
+    patched = api.http.patch(f"/v1/projects/{project_id}", json=change, headers={"If-Match": "*"})
+    assert patched.status_code == 200
+    assert made(api, project_id)["evidence"]["holdout"] == 0
+    train(api, project_id)
+    assert made(api, project_id)["evidence"]["holdout"] > 50
+
+
+def test_test_rows_that_were_trained_on_prove_nothing(api: Api) -> None:
+    """Until a model is trained without them."""
+    project_id = trained(api, test=30)
+    moved = [{"id": f"e{n}", "vector": vector_of(n), "split": "test"} for n in range(5)]
+    assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": moved}).json()["updated"] == 5
+    assert made(api, project_id, dry_run=True)["evidence"]["test"] == 30
+    train(api, project_id)
+    assert made(api, project_id, dry_run=True)["evidence"]["test"] == 35
 
 
 def test_held_out_rows_prove_and_are_not_labelled(api: Api) -> None:

@@ -57,6 +57,7 @@ class Loaded:
     picked: Picked
     tested: Sequence[int]
     seen: int  # rows below it were before an earlier group
+    learnt: Sequence[int]  # test rows that the model may have learnt, as they may have been none then
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,13 @@ def run(context: JobContext) -> None:
     loaded = pin_then_read(context, lambda session: _read(session, context, message.autolabel_id))
     base = candidates.base_mask(loaded.availability, context.objects)
     held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
+    unlearnt = holdout_mask(base.size, _held_from(loaded), loaded.project.seed)
     P, told = _predictions(context, loaded)
-    evidence = _evidence(loaded, P, held_out, told, but=loaded.tested)
+    evidence = _evidence(loaded, P, unlearnt, told, but=[*loaded.tested, *loaded.learnt])
     pool = np.flatnonzero(_free(loaded, base, told) & ~held_out)
     scope = "pool"
     if loaded.seen and evidence.rows.size < fewest_rows(loaded.group.target_precision, loaded.group.confidence_level):
-        evidence = _evidence(loaded, P, held_out, told, but=())
+        evidence = _evidence(loaded, P, unlearnt, told, but=loaded.learnt)
         scope, pool = "new", pool[pool >= loaded.seen]
     scores, said = _scored(context, P, pool)
     outcome: dict[str, Any] = {"evidence": evidence.sources, "scope": scope, "rows": loaded.layout.rows}
@@ -114,6 +116,12 @@ def run(context: JobContext) -> None:
     _end(context, loaded, outcome, state="labelled")
 
 
+def _held_from(loaded: Loaded) -> float:
+    """The fraction that was held out from the model, too: what is held out since a training may have been learnt."""
+    fraction, model = loaded.project.holdout_fraction, loaded.model
+    return fraction if model.name is not None else min(fraction, model.estimator.get("holdout_fraction", 0.0))
+
+
 def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)
@@ -122,7 +130,9 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     if model is None or group is None:
         raise ConflictError("There is no model any more that could label.")
     # a client's own model may have learnt anything since; of a trained one it is known what it has not seen
-    drawn = queries.drawn_rows(session, project.id, after=model.created_at) if model.name is None else []
+    trained_here = model.name is None
+    drawn = queries.drawn_rows(session, project.id, after=model.created_at) if trained_here else []
+    learnt = queries.changed_test_rows(session, project.id, after=model.created_at) if trained_here else []
     return Loaded(
         group=group,
         project=project,
@@ -134,6 +144,7 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
         picked=read_picked(session, project),
         tested=queries.marked_rows(session, project.id, kind="tested"),
         seen=queries.rows_seen(session, project.id),
+        learnt=learnt,
     )
 
 

@@ -98,6 +98,7 @@ def run(context: JobContext) -> None:
         **loaded.project.estimator,
         "chosen": dict(model.hyper_parameters),
         "seed": request.seed,
+        "holdout_fraction": loaded.project.holdout_fraction,
         "features": {"array": loaded.layout.array, "definition": loaded.layout.features},
     }
     if encoder is not None:

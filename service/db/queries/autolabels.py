@@ -1,16 +1,17 @@
 """Groups of self-labelling, the examples that they leave to people, and what these say."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, case, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.db.many import insert_many
+from service.db.many import among, insert_many
 from service.db.queries.examples import visible
 from service.db.results import changed
-from service.db.tables import Autolabel, AutolabelMark, BatchItem, Example, Label
+from service.db.tables import Autolabel, AutolabelMark, BatchItem, Example, Job, Label, LabelHistory
 
 _MARKS: Any = AutolabelMark.__table__
 _LABELS: Any = Label.__table__
@@ -78,10 +79,38 @@ def labels(session: Session, project_id: str, autolabel_id: str, *, limit: int) 
 
 
 def drawn_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
-    """Rows that were drawn at random for a batch and labelled by a person after a time."""
+    """Rows that were drawn at random out of the whole pool, and labelled by a person after a time, by nobody before."""
     same = (Example.project_id == Label.project_id) & (Example.example_id == Label.example_id)
     of_item = (BatchItem.job_id == Label.batch_id) & (BatchItem.example_id == Label.example_id)
-    query = select(Example.row).distinct().join(Label, same).join(BatchItem, of_item)
+    query = select(Example.example_id, Example.row, BatchItem.job_id).join(Label, same).join(BatchItem, of_item)
     query = query.where(Label.project_id == project_id, Label.source == "human", Label.skip.is_(False))
     query = query.where(BatchItem.propensity.is_not(None), Example.split == "pool", visible(project_id))
-    return session.scalars(query.where(Label.created_at > after)).all()
+    drawn = session.execute(query.where(Label.created_at > after)).all()
+    filtered = _filtered(session, {one.job_id for one in drawn})
+    rows = {one.example_id: one.row for one in drawn if one.job_id not in filtered}
+    learnt = _labelled_before(session, project_id, list(rows), after)
+    return [row for example_id, row in rows.items() if example_id not in learnt]
+
+
+def _filtered(session: Session, job_ids: AbstractSet[str]) -> set[str]:
+    """Which queries asked for a part of the pool only."""
+    asked = session.execute(select(Job.id, Job.payload).where(among(session, Job.id, list(job_ids))))
+    return {job_id for job_id, payload in asked if payload.get("filter")}
+
+
+def _labelled_before(session: Session, project_id: str, ids: Sequence[str], time: datetime) -> set[str]:
+    """Which examples had a label until a time, whatever became of it."""
+    found: set[str] = set()
+    for table, at in ((Label, Label.created_at), (LabelHistory, LabelHistory.labeled_at)):
+        query = select(table.example_id).where(table.project_id == project_id, table.skip.is_(False), at <= time)
+        found.update(session.scalars(query.where(among(session, table.example_id, ids))))
+    return found
+
+
+def changed_test_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
+    """Rows of test examples that were labelled before a time and changed after it: they may have been of the pool."""
+    same = (Example.project_id == Label.project_id) & (Example.example_id == Label.example_id)
+    query = select(Example.row).distinct().join(Label, same).where(Example.project_id == project_id)
+    return session.scalars(
+        query.where(Example.split == "test", Example.updated_at > after, Label.created_at <= after)
+    ).all()
