@@ -405,6 +405,41 @@ def test_a_lost_run_is_undone_and_done_again(api: Api, monkeypatch: pytest.Monke
     assert counts(api, project_id)["labels"]["automated"] == found["labels"] > 50
 
 
+def test_a_lost_run_leaves_nothing_to_one_that_refuses(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = trained(api)
+    job = ask(api, project_id)
+
+    def lose(*_: Any, **__: Any) -> None:
+        raise OSError("the disk went away")
+
+    with monkeypatch.context() as lost:
+        lost.setattr(autolabel, "_end", lose)
+        drain(api.runtime)
+    assert group(api, job)["labels"] > 0
+    for n in range(50):
+        assert api.http.delete(f"/v1/projects/{project_id}/examples/t{n}").status_code == 204
+    with api.runtime.write() as session:
+        jobs.ring_again(session, jobs.get(session, job["id"]), now=utc_now())
+    drain(api.runtime)
+    found = group(api, job)
+    assert (found["state"], found["labels"], counts(api, project_id)["labels"]["automated"]) == ("refused", 0, 0)
+    assert found["refusal"]["code"] == "too_few_unbiased_rows"
+
+
+def test_a_question_that_came_of_an_example_meanwhile_is_left_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = trained(api)
+    begin = autolabel._begin  # noqa: SLF001 - what happens at that moment
+    asked = [{"id": f"e{n}", "vector": vector_of(n), "split": "gold", "label": "a"} for n in range(20, 200)]
+
+    def meanwhile(*args: Any) -> None:
+        api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": asked}).raise_for_status()
+        begin(*args)
+
+    monkeypatch.setattr(autolabel, "_begin", meanwhile)
+    assert made(api, project_id)["labels"] == 0
+    assert (marks(api, "audit"), counts(api, project_id)["labels"]["automated"]) == ([], 0)
+
+
 def test_revoking_stops_what_still_labels(api: Api) -> None:
     project_id = trained(api)
     job = ask(api, project_id)

@@ -24,6 +24,7 @@ from service.db.queries import autolabels as queries
 from service.db.queries import candidates as candidate_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
+from service.db.queries.candidates import Pick
 from service.db.tables import Autolabel, Model, Pool, Project
 from service.errors import ConflictError, GleanerError, ProjectPausedError
 from service.queue.messages import AutolabelMessage
@@ -86,7 +87,7 @@ def run(context: JobContext) -> None:
     """Choose the threshold, then label in short transactions. A run that was lost is undone and begun anew."""
     message = context.claim.message
     assert isinstance(message, AutolabelMessage)  # noqa: S101 - the kind of the job says so
-    remove(context, message.autolabel_id)
+    _undo(context, message.autolabel_id)
     loaded = pin_then_read(context, lambda session: _read(session, context, message.autolabel_id))
     base = candidates.base_mask(loaded.availability, context.objects)
     held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
@@ -114,6 +115,17 @@ def run(context: JobContext) -> None:
         part = slice(start, start + _SLICE)
         label_some(context, loaded, chosen.rows[part], chosen.said[part])
     _end(context, loaded, outcome, state="labelled")
+
+
+def _undo(context: JobContext, autolabel_id: str) -> None:
+    """Take back what a lost run has left, and what it has told."""
+    remove(context, autolabel_id)
+    with context.fenced() as (session, _):
+        projects.lock(session, context.project_id)
+        group = queries.get(session, autolabel_id)
+        if group is not None:
+            group.state, group.outcome, group.labels = "queued", None, 0
+        session.flush()
 
 
 def _held_from(loaded: Loaded) -> float:
@@ -285,14 +297,13 @@ def _begin(
     with context.fenced() as (session, _):
         _, pool, group = _lock(session, context, loaded)
         group.state, group.outcome, group.model_version = "labelling", outcome, loaded.model.version
-        group.labels = 0  # what a lost run had made was taken back
         session.flush()
         shared = {"autolabel_id": group.id, "project_id": group.project_id}
         picks = candidate_queries.picks(session, group.project_id, chosen.audit.tolist())
         audit = [
             {**shared, "example_id": picks[row].example_id, "row": row, "kind": "audit", "value": classes[code]}
             for row, code in zip(chosen.audit.tolist(), chosen.audit_said.tolist(), strict=True)
-            if row in picks and picks[row].label_count == 0
+            if row in picks and picks[row].split == "pool" and picks[row].label_count == 0
         ]
         tested = [
             {**shared, "example_id": example_id, "row": row, "kind": "tested", "value": classes[code]}
@@ -318,7 +329,7 @@ def label_some(context: JobContext, loaded: Loaded, rows: Rows, said: NDArray[np
         answers = [
             _answer(group, picks[row].example_id, loaded.model.classes[code])
             for row, code in zip(listed, said.tolist(), strict=True)
-            if row in picks and row not in held and not (picks[row].label_count or picks[row].skip_count)
+            if row in picks and row not in held and _is_untouched(picks[row])
         ]
         generation, recorded = pool.label_generation, Recorded()
         recorder = Recorder(session, project, pool, now=context.now())
@@ -328,6 +339,11 @@ def label_some(context: JobContext, loaded: Loaded, rows: Rows, said: NDArray[np
         session.flush()
         if pool.label_generation != generation:
             trainings.after_labels(session, project, pool, now=context.now(), share=context.share)
+
+
+def _is_untouched(pick: Pick) -> bool:
+    """Whether an example is still one of the pool that nobody has answered."""
+    return pick.split == "pool" and not (pick.label_count or pick.skip_count)
 
 
 def _answer(group: Autolabel, example_id: str, value: str) -> Answer:
