@@ -235,7 +235,12 @@ def preload(settings: Settings) -> Any:
 def _work(settings: Settings, queues: Sequence[str]) -> bool:
     """Work until told to stop (True) or until something fails (False); RQ logs what."""
     worker: GleanerWorker | None = None
-    connection = Redis.from_url(settings.queue_url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
+    connection = Redis.from_url(
+        settings.queue_url,
+        socket_connect_timeout=1.0,
+        socket_timeout=2 * HEARTBEAT_SECONDS,  # longer than RQ blocks: an idle queue is no silent server
+        retry=Retry(NoBackoff(), 0),
+    )
     try:
         remove_misshapen(connection, queues)
         worker = GleanerWorker(

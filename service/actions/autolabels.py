@@ -55,7 +55,7 @@ def ask(session: Session, project_id: str, wish: dict[str, Any], *, now: datetim
     if task_of(project.task) != "classification":
         raise UnsupportedFeatureError("Models label themselves where an example has one class.")
     if not pool.model_version:
-        raise ConflictError("There is no model yet that could label.")
+        raise ConflictError("There is no model yet that could label. Train one, or activate a version of your own.")
     newest = next(iter(queries.page(session, project.id, before=None, size=1)), None)
     if newest is not None and _job_state(session, newest.job_id) in job_queries.UNFINISHED:
         raise ConflictError(f"Another self-labelling has not ended: see /v1/jobs/{newest.job_id}.")

@@ -247,6 +247,7 @@ def _document(session: Session, project: Project, lease: Lease) -> dict[str, Any
         return None
     data = orjson.loads(example.data) if example.data else None
     promise = {"annotator": lease.annotator, "expires_at": lease.expires_at}
+    item["exhausted"] = False  # the end of all is told by an answer without an example
     if gold_share_of(project):
         item |= {"rank": None, "score": None, "reason": None}  # of a question they are those of another place
     return {**body, **item, "data": data, "lease": promise}

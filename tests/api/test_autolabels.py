@@ -63,7 +63,19 @@ def test_scopes(api: Api) -> None:
     assert api.http.get(path, headers=api.key("read")).status_code == 200
     assert api.http.delete(path, headers=api.key("read")).status_code == 403
     assert api.http.post(f"/v1/projects/{project_id}/autolabels", json={}, headers=api.key("read")).status_code == 403
-    assert api.http.delete(path, headers=api.key("label:write")).status_code == 202
+    assert api.http.delete(path, headers=api.key("label:write")).status_code == 403  # an annotator's key
+    assert api.http.delete(path, headers=api.key("project:write")).status_code == 202
+
+
+def test_names_of_groups_are_nobody_elses(api: Api) -> None:
+    path = f"/v1/projects/{api.project()}"
+    program = {"name": "aut_x", "url": "https://example.com/"}
+    for answer in (
+        api.http.post(f"{path}/annotators", json=program),
+        api.http.post(f"{path}/queries", json={"k": 1, "annotator": "aut_x"}),
+        api.http.get(f"{path}/next?annotator=aut_x"),
+    ):
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "reserved_name")
 
 
 def test_a_paused_project_labels_nothing(api: Api) -> None:

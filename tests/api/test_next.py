@@ -57,8 +57,9 @@ def test_the_first_to_ask_is_told_when_to_come_back_and_then_gets_the_best(api: 
     assert item["example_id"] == ranked["items"][0]["example_id"]
     assert item["data"] == {"text": f"text {item['example_id'][1:]}"}
     assert item["lease"]["annotator"] == "alice"
-    for name in ("project_id", "created_at", "strategy", "model", "pool", "exhausted"):
+    for name in ("project_id", "created_at", "strategy", "model", "pool"):
         assert item[name] == ranked[name]
+    assert item["exhausted"] is False  # the end is a 204
     assert item["reason"] == ranked["items"][0]["reason"]
 
 

@@ -119,3 +119,12 @@ def test_cross_validation_of_two_rows() -> None:
     np.testing.assert_array_equal(cross_validated_probabilities(request, 5), [[0, 1], [1, 0]])
     with pytest.raises(ValueError, match="at least two rows"):
         cross_validated_probabilities(TrainingRequest(X=X[:1], y=np.array([0]), classes=["x", "y"]), 5)
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy"])
+def test_few_rows_that_are_all_right_are_no_proof(name: str) -> None:
+    """Resampling them sees no errors: the interval is as wide as that of the accuracy."""
+    P = np.eye(2, dtype=np.float32)
+    found = evaluate(P, np.arange(2), np.random.default_rng(0), task="classification")
+    assert found[name].value == 1.0
+    assert found[name].low == found["accuracy"].low < 0.5

@@ -140,7 +140,7 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     model = model_queries.get(session, project.id, pool.model_version)
     group = queries.get(session, autolabel_id)
     if model is None or group is None:
-        raise ConflictError("There is no model any more that could label.")
+        raise ConflictError("There is no model any more that could label. Train one, or activate a version.")
     # a client's own model may have learnt anything since; of a trained one it is known what it has not seen
     trained_here = model.name is None
     drawn = queries.drawn_rows(session, project.id, after=model.created_at) if trained_here else []
@@ -167,7 +167,7 @@ def _predictions(context: JobContext, loaded: Loaded) -> tuple[ChunkReader, NDAr
         features = features_reader(context, loaded.layout)
     P = predictions_reader(context, loaded.model, "classification", loaded.layout, features)
     if P is None:
-        raise ConflictError("There is no model any more that could label.")
+        raise ConflictError("There is no model any more that could label. Train one, or activate a version.")
     return P, told_rows(context, loaded.model, loaded.layout)
 
 
@@ -232,8 +232,9 @@ def _certified(
     if n < needed:
         code = "too_few_unbiased_rows"
         detail = (
-            f"{n} rows are unbiased and labelled by people; a precision of {target:g} at a confidence of {level:g} "
-            f"takes {needed} at least, all of them right. Label test rows, or set `holdout_fraction` or `explore`."
+            f"{n} rows are unbiased, labelled by people and predicted by the model; a precision of {target:g} at a "
+            f"confidence of {level:g} takes {needed} at least, all of them right. Label test rows (and predict them, "
+            "if the model is your own), or set `holdout_fraction` or `explore`."
         )
     elif pool.size == 0:
         code = "nothing_to_label"

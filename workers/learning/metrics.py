@@ -12,7 +12,7 @@ from workers.learning.calibration import expected_calibration_error
 from workers.learning.estimators.folds import stratified_folds
 from workers.learning.estimators.training import TrainingRequest, learn, nothing_to_learn, tolerant, train
 from workers.learning.matrices import Rows
-from workers.learning.metric import Metric, Z, wilson_interval
+from workers.learning.metric import Metric, Z, flawless, wilson_interval
 from workers.learning.metrics_of_labels import evaluate_labels
 from workers.learning.metrics_of_numbers import evaluate_numbers
 from workers.learning.parallel import Parallel
@@ -126,10 +126,11 @@ def _over_classes(
     present = np.union1d(truth, guess)
     hits = _per_class(draws * (truth == guess), truth, present)
     actual, claimed = _per_class(draws, truth, present), _per_class(draws, guess, present)
-    return {
+    made = {
         "macro_f1": _resampled(_mean_ratio(2 * hits, actual + claimed), y.size),
         "balanced_accuracy": _resampled(_mean_ratio(hits, actual), y.size),
     }
+    return {name: flawless(metric) if np.array_equal(truth, guess) else metric for name, metric in made.items()}
 
 
 def _mean_ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.metric import Metric, wilson_interval
+from workers.learning.metric import Metric, flawless, wilson_interval
 from workers.learning.resampling import bootstrap_interval
 
 THRESHOLD = 0.5
@@ -40,9 +40,10 @@ def evaluate_labels(P: NDArray[np.float32], Y: NDArray[np.int64], rng: np.random
         return np.asarray(sums[:, 0] / n)
 
     together = np.column_stack([hits.sum(axis=1), either.sum(axis=1)])
+    told = flawless if exact == n else lambda metric: metric
     return {
-        "micro_f1": Metric(*bootstrap_interval(together, micro, rng), n),
-        "macro_f1": Metric(*bootstrap_interval(np.hstack([hits, either]), macro, rng), n),
+        "micro_f1": told(Metric(*bootstrap_interval(together, micro, rng), n)),
+        "macro_f1": told(Metric(*bootstrap_interval(np.hstack([hits, either]), macro, rng), n)),
         "subset_accuracy": Metric(exact / n, *wilson_interval(exact, n), n),
         "log_loss": Metric(*bootstrap_interval(losses, mean, rng), n),
     }

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.actions import autolabels
 from service.actions.jobs import Room
-from service.api.deps.callers import LabelWriter, Reader
+from service.api.deps.callers import ProjectWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading
@@ -39,7 +39,7 @@ AutolabelId = Annotated[str, Path(description="Id of the group.", examples=["aut
 async def create_autolabels(
     project_id: ProjectId,
     body: AutolabelIn,
-    _: LabelWriter,
+    _: ProjectWriter,
     writing: Writing,
     request: Request,
     prefer: Prefer = None,
@@ -102,7 +102,7 @@ def get_autolabels(project_id: ProjectId, autolabel_id: AutolabelId, _: Reader, 
     responses=responses(NotFoundError, ConflictError),
 )
 def revoke_autolabels(
-    project_id: ProjectId, autolabel_id: AutolabelId, _: LabelWriter, writing: Writing, held: Held, request: Request
+    project_id: ProjectId, autolabel_id: AutolabelId, _: ProjectWriter, writing: Writing, held: Held, request: Request
 ) -> Response:
     """A job removes all labels of the group, and none of people's; its examples can be picked again."""
     share = held.settings.jobs_in_queue_per_project

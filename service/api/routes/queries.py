@@ -15,7 +15,7 @@ from service.api.deps.parameters import JobId, Prefer, ProjectId
 from service.api.deps.runtime import Held, Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Name
+from service.api.schemas.base import AnnotatorName
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.queries import BatchOut, LeasesChanged, NextOut, QueryIn, ReleaseIn, RenewIn
 from service.db.tables import Batch, Job
@@ -118,7 +118,7 @@ async def get_next(
     _: QueryRunner,
     held: Held,
     request: Request,
-    annotator: Annotated[Name | None, Query(description="Who will label; gets the own open lease first.")] = None,
+    annotator: Annotated[AnnotatorName | None, Query(description="Who will label; gets own open leases first.")] = None,
     prefer: Prefer = None,
 ) -> Response:
     """An example from a prepared ranking, leased. The next ranking is made before this one is used up.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from service.actions.annotators import AnnotatorView
-from service.api.schemas.base import Patch, Schema, Text, Time, example
+from service.api.schemas.base import AnnotatorName, Patch, Schema, Time, example
 from service.api.schemas.webhooks import Url
 from service.db.tables import AnnotatorCall
 
@@ -33,7 +33,7 @@ class AnnotatorIn(Schema):
         }
     )
 
-    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,99}$")] = Field(
+    name: Annotated[AnnotatorName, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,99}$")] = Field(
         description="The `annotator` of its labels; no two of a project have one name."
     )
     kind: Literal["program"] = "program"

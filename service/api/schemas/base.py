@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from service.catalog.sources import OF_MODELS
 from service.codecs.rows import MAX_NAME_LENGTH, name_problem
 from service.errors import GleanerError, MalformedRequestError
 
@@ -72,12 +73,19 @@ def _row_name(text: str) -> str:
     return text
 
 
+def _name_of_nobody_else(text: str) -> str:
+    if text.startswith(OF_MODELS):
+        raise PydanticCustomError("reserved_name", f"Names that begin with `{OF_MODELS}` are those of models.")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 Scalar = Annotated[
     str | int | float | bool, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)
 ]  # one error for a wrong type, not one for each type of the union
 Data = Annotated[dict[str, Any], AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
+AnnotatorName = Annotated[Name, AfterValidator(_name_of_nobody_else)]
 RowName = Annotated[str, AfterValidator(_row_name), Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from service.actions.queries import Wish
-from service.api.schemas.base import Name, Scalar, Schema, Text, Time, example
+from service.api.schemas.base import AnnotatorName, Scalar, Schema, Text, Time, example
 
 
 class Candidates(Schema):
@@ -35,7 +35,7 @@ class QueryIn(Schema):
     k: int = Field(ge=1, description="How many examples.")
     strategy: Text | None = None
     params: dict[str, Any] | None = Field(default=None, max_length=50)
-    annotator: Name | None = Field(default=None, description="Who will label; gets own open leases first.")
+    annotator: AnnotatorName | None = Field(default=None, description="Who will label; gets own open leases first.")
     lease_seconds: int | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     filter: dict[Text, Scalar] | None = Field(
