@@ -106,6 +106,16 @@ def test_what_a_strategy_picked_before_more_was_held_out_is_no_sample(api: Api) 
     assert [rule["met"] for rule in told["stopping"]["rules"]] == [False]
 
 
+def test_what_is_drawn_of_a_part_of_the_pool_is_no_sample_of_it(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False}, holdout_fraction=0.5, goal=FIND)
+    rows = [{"id": f"e{n}", "vector": vector_of(n), "data": {"part": n % 3}} for n in range(90)]
+    assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).status_code == 200
+    found = batch(api, project_id, k=20, strategy="random", filter={"part": 1})
+    add_labels(api, project_id, [int(item["example_id"][1:]) for item in found["items"]])
+    train(api, project_id)
+    assert progress(api, project_id)["recall"]["reason"] == "holdout_picked"
+
+
 def test_without_a_random_share_nobody_can_tell(api: Api) -> None:
     project_id = api.project(retraining={"automatic": False}, goal=FIND)
     add_examples(api, project_id, 30)

@@ -194,7 +194,7 @@ def _recall_rule(goal: Mapping[str, Any], labelled: Found, told: RecallEstimate 
     wanted = goal.get("recall", RECALL)
     explanation = "No labelled example was drawn at random: set `holdout_fraction`."
     if labelled.sample is None:
-        explanation = "Strategies picked some of the held-out part, before `holdout_fraction` was what it is."
+        explanation = "A strategy or a filter picked some of the held-out part."
     if told is not None:
         explanation = f"With 95 % confidence at least {told.at_least:.1%} of the class are found."
     return {

@@ -25,7 +25,7 @@ class Picked:
 
     Attributes:
         drawn: at random.
-        otherwise: by a strategy.
+        otherwise: by a strategy, or at random out of what a filter left.
     """
 
     drawn: Rows = field(default_factory=no_rows)
@@ -38,8 +38,8 @@ def read_picked(session: Session, project: Project) -> Picked:
         return Picked()
     found = picked_rows(session, project.id)
     rows, drawn = (
-        np.array([row for row, _ in found], dtype=np.int64),
-        np.array([one for _, one in found], dtype=np.bool_),
+        np.array(list(found), dtype=np.int64),
+        np.array(list(found.values()), dtype=np.bool_),
     )
     return Picked(rows[drawn], rows[~drawn])
 

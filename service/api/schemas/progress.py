@@ -47,8 +47,9 @@ class Recall(Schema):
     recall: Range | None
     remaining: Range | None = Field(description="Examples of the class that have no label yet.")
     reason: Literal["no_holdout", "nothing_drawn", "holdout_picked", "not_estimated"] | None = Field(
-        description="Why there is no estimate. `holdout_picked`: strategies picked some of the held-out part, before "
-        "`holdout_fraction` was what it is. `not_estimated`: no training has ended since the goal was set."
+        description="Why there is no estimate. `holdout_picked`: a strategy or a filter picked some of the held-out "
+        "part, as it can before `holdout_fraction` is what it is. `not_estimated`: no training has ended since the "
+        "goal was set."
     )
 
     @classmethod

@@ -1,7 +1,6 @@
 """Groups of self-labelling, the examples that they leave to people, and what these say."""
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +8,10 @@ from sqlalchemy import Row, case, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from service.db.many import among, insert_many
+from service.db.queries.batches import filtered
 from service.db.queries.examples import visible
 from service.db.results import changed
-from service.db.tables import Autolabel, AutolabelMark, BatchItem, Example, Job, Label, LabelHistory
+from service.db.tables import Autolabel, AutolabelMark, BatchItem, Example, Label, LabelHistory
 
 _MARKS: Any = AutolabelMark.__table__
 _LABELS: Any = Label.__table__
@@ -86,16 +86,10 @@ def drawn_rows(session: Session, project_id: str, *, after: datetime) -> Sequenc
     query = query.where(Label.project_id == project_id, Label.source == "human", Label.skip.is_(False))
     query = query.where(BatchItem.propensity.is_not(None), Example.split == "pool", visible(project_id))
     drawn = session.execute(query.where(Label.created_at > after)).all()
-    filtered = _filtered(session, {one.job_id for one in drawn})
-    rows = {one.example_id: one.row for one in drawn if one.job_id not in filtered}
+    part = filtered(session, {one.job_id for one in drawn})
+    rows = {one.example_id: one.row for one in drawn if one.job_id not in part}
     learnt = _labelled_before(session, project_id, list(rows), after)
     return [row for example_id, row in rows.items() if example_id not in learnt]
-
-
-def _filtered(session: Session, job_ids: AbstractSet[str]) -> set[str]:
-    """Which queries asked for a part of the pool only."""
-    asked = session.execute(select(Job.id, Job.payload).where(among(session, Job.id, list(job_ids))))
-    return {job_id for job_id, payload in asked if payload.get("filter")}
 
 
 def _labelled_before(session: Session, project_id: str, ids: Sequence[str], time: datetime) -> set[str]:

@@ -1,14 +1,16 @@
 """Batches, their items and leases."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from service.db.many import among
 from service.db.results import changed
-from service.db.tables import Batch, BatchItem, Lease
+from service.db.tables import Batch, BatchItem, Job, Lease
 
 _IN = 500
 
@@ -55,3 +57,9 @@ def release(session: Session, job_id: str, example_ids: Sequence[str] | None) ->
 def item_ids(session: Session, job_id: str) -> set[str]:
     """The examples of a batch."""
     return set(session.scalars(select(BatchItem.example_id).where(BatchItem.job_id == job_id)))
+
+
+def filtered(session: Session, job_ids: AbstractSet[str]) -> set[str]:
+    """Which queries asked for a part of the pool only."""
+    asked = session.execute(select(Job.id, Job.payload).where(among(session, Job.id, list(job_ids))))
+    return {job_id for job_id, payload in asked if payload.get("filter")}

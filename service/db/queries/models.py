@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Row, case, exists, false, func, or_, selec
 from sqlalchemy.orm import Session, aliased
 
 from service.catalog.sources import OF_MODELS, LearnFrom
+from service.db.queries.batches import filtered
 from service.db.queries.examples import visible
 from service.db.tables import Batch, BatchItem, Example, Label, Model, Pool
 
@@ -88,18 +89,22 @@ def automated_rows(session: Session, project_id: str) -> Sequence[int]:
     return session.scalars(query.where(Label.source == "automated", ~_said_by_people())).all()
 
 
-def picked_rows(session: Session, project_id: str) -> Sequence[Row[int, bool]]:
+def picked_rows(session: Session, project_id: str) -> dict[int, bool]:
     """Rows of the labelled examples that batches brought before their first label, and whether any drew them at random.
 
-    What is not among them was labelled without having been asked for.
+    What is drawn out of a part of the pool only is picked. What is not among the rows was labelled without having been
+    asked for.
     """
     said = (Label.project_id == Example.project_id) & (Label.example_id == Example.example_id)
     earlier = exists().where(said, Label.created_at < Batch.created_at)
-    drawn = func.max(case((BatchItem.propensity.is_not(None), 1), else_=0)) == 1
-    query = select(Example.row, drawn).join(BatchItem, BatchItem.example_id == Example.example_id)
+    query = select(Example.row, BatchItem.job_id, BatchItem.propensity)
+    query = query.join(BatchItem, BatchItem.example_id == Example.example_id)
     query = query.join(Batch, (Batch.job_id == BatchItem.job_id) & (Batch.project_id == Example.project_id))
     query = query.where(Example.project_id == project_id, Example.label_count > 0, ~earlier)
-    return session.execute(query.group_by(Example.row)).all()
+    found = session.execute(query).all()
+    part = filtered(session, {one.job_id for one in found})
+    drawn = {one.row for one in found if one.propensity is not None and one.job_id not in part}
+    return {one.row: one.row in drawn for one in found}
 
 
 def _has_automated(session: Session, project_id: str) -> bool:
