@@ -182,15 +182,6 @@ class Crowd:
             self.post(rng, f"{base}/{program['id']}", changes, method="PATCH")
         return True
 
-    def replace(self, rng: random.Random) -> bool:
-        """Have another program in place of one."""
-        time.sleep(rng.random())  # each is to be sent something
-        base = f"/v1/projects/{rng.choice(self.projects)}/annotators"
-        found = self.post(rng, base, method="GET")["items"]
-        gone = [self.post(rng, f"{base}/{program['id']}", method="DELETE") for program in found]
-        new = {"name": programs.NAME, "url": programs.URL, "batch_size": 5}
-        return self.post(rng, base, new) is not None and any(one is not None for one in gone)
-
     def work(self, rng: random.Random) -> bool:
         ring = self.taken()
         if ring is not None and rng.random() < 0.6:
@@ -308,7 +299,6 @@ def test_many_at_once_meet_no_deadlock(api: Api) -> None:
         crowd.send,
         crowd.send,
         crowd.steer,
-        crowd.replace,
         crowd.work,
         crowd.work,
         crowd.work,
