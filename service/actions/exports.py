@@ -9,7 +9,7 @@ from service.catalog.estimators import ESTIMATORS
 from service.catalog.tasks import task_of
 from service.db.queries import jobs as queries
 from service.db.tables import Job, Model, Project
-from service.errors import FieldError, JobNotSucceededError, UnsupportedFeatureError
+from service.errors import FieldError, JobNotSucceededError, NotFoundError, UnsupportedFeatureError
 from service.queue.messages import ExportMessage
 
 KIND = "export"
@@ -56,10 +56,10 @@ def check_encoder(model: Model) -> None:
     """See that a model that was trained here has an encoder.
 
     Raises:
-        UnsupportedFeatureError: nothing was fitted to make its rows.
+        NotFoundError: nothing was fitted to make its rows.
     """
     if not has_encoder(model):
-        raise _unsupported("Only models of tables have an encoder; the card tells how the rows of others are made.")
+        raise NotFoundError("Only models of tables have an encoder; the card tells how the rows of others are made.")
 
 
 def ask(session: Session, project: Project, model: Model, *, now: datetime, share: int, room: jobs.Room) -> Job:

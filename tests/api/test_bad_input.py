@@ -255,3 +255,13 @@ def test_a_refused_body_frees_its_key(api: Api, project_id: str) -> None:
     bad = '{"example_id": "old", "label": "z"}'
     check_problem(api.http.post(path, content=bad, headers=headers), 422, "rows-rejected")
     assert api.http.post(path, content='{"example_id": "old", "label": "a"}', headers=headers).status_code == 200
+
+
+def test_five_point_nought_is_a_whole_number(api: Api) -> None:
+    """JSON has one kind of number."""
+    project_id = api.project(retraining={"first_at": 5.0}, seed=7.0)
+    made = api.http.get(f"/v1/projects/{project_id}").json()
+    assert (made["retraining"]["first_at"], made["seed"]) == (5, 7)
+    path = f"/v1/projects/{project_id}/queries"
+    assert api.http.post(path, json={"k": 5.0}).status_code == 202
+    assert api.http.post(path, json={"k": 5.5}).status_code == 422

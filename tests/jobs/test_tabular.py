@@ -92,8 +92,8 @@ def test_models_of_vectors_have_no_encoder(api: Api) -> None:
     api.http.post(f"/v1/projects/{project_id}/trainings")
     drain(api.runtime)
     refused = api.http.get(f"/v1/projects/{project_id}/models/1/artifact?format=encoder")
-    assert refused.status_code == 422
-    assert refused.json()["type"].endswith("/problems/unsupported-feature")
+    assert refused.status_code == 404
+    assert "Only models of tables have an encoder" in refused.json()["detail"]
 
 
 def planted_encoders() -> list[bytes]:

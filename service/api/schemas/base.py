@@ -7,7 +7,16 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -79,6 +88,12 @@ def _name_of_nobody_else(text: str) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """In JSON 5.0 is a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 Scalar = Annotated[
     str | int | float | bool, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)
@@ -86,7 +101,11 @@ Scalar = Annotated[
 Data = Annotated[dict[str, Any], AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 AnnotatorName = Annotated[Name, AfterValidator(_name_of_nobody_else)]
-RowName = Annotated[str, AfterValidator(_row_name), Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+RowName = Annotated[
+    str,
+    AfterValidator(_row_name),
+    Field(min_length=1, max_length=MAX_NAME_LENGTH, json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
+]
 Time = Annotated[datetime, Field(strict=False, description="RFC 3339, UTC.")]
 
 
