@@ -18,7 +18,7 @@ from service.db.queries import examples as example_queries
 from service.db.queries import jobs as job_queries
 from service.db.tables import Autolabel, Job, Pool, Project
 from service.db.types import new_id
-from service.errors import ConflictError, NotFoundError, ProjectPausedError, UnsupportedFeatureError
+from service.errors import ConflictError, NotFoundError, ProjectPausedError
 from service.queue.messages import AutolabelMessage, RevocationMessage
 
 
@@ -45,15 +45,15 @@ def ask(session: Session, project_id: str, wish: dict[str, Any], *, now: datetim
     """Queue a self-labelling.
 
     Raises:
-        UnsupportedFeatureError: labels of the project are not one class each.
-        ConflictError: no model serves, or another self-labelling has not ended.
+        ConflictError: labels of the project are not one class each, no model serves, or another self-labelling has not
+            ended.
         ProjectPausedError: the project is.
     """
     project, pool = projects.lock(session, project_id)
     if project.paused:
         raise ProjectPausedError
     if task_of(project.task) != "classification":
-        raise UnsupportedFeatureError("Models label themselves where an example has one class.")
+        raise ConflictError("Models label by themselves only in projects where an example has one class.")
     if not pool.model_version:
         raise ConflictError("There is no model yet that could label. Train one, or activate a version of your own.")
     newest = next(iter(queries.page(session, project.id, before=None, size=1)), None)

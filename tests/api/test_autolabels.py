@@ -53,7 +53,7 @@ def test_without_a_model_and_for_other_tasks_it_is_refused(api: Api) -> None:
     assert api.http.post(f"/v1/projects/{project_id}/autolabels", json={}).status_code == 409
     numbers = api.project(task={"type": "regression"})
     answer = api.http.post(f"/v1/projects/{numbers}/autolabels", json={})
-    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (422, "unsupported-feature")
+    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (409, "conflict")
 
 
 def test_scopes(api: Api) -> None:
