@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from service.actions.annotators import AnnotatorView
-from service.api.schemas.base import AnnotatorName, Patch, Schema, Time, Whole, example
+from service.api.schemas.base import AnnotatorName, Patch, Schema, Time, example
 from service.api.schemas.webhooks import Url
 from service.db.tables import AnnotatorCall
 
-BatchSize = Annotated[Whole, Field(ge=1, le=1000, description="Examples of a batch.")]
+BatchSize = Annotated[int, Field(ge=1, le=1000, description="Examples of a batch.")]
 LeaseSeconds = Annotated[
-    Whole, Field(ge=60, le=604_800, description="How long a batch is reserved for it: so long it may take to answer.")
+    int, Field(ge=60, le=604_800, description="How long a batch is reserved for it: so long it may take to answer.")
 ]
-MaxLabels = Annotated[Whole, Field(ge=1, le=10_000_000, description="So many labels stop it.")]
+MaxLabels = Annotated[int, Field(ge=1, le=10_000_000, description="So many labels stop it.")]
 MaxCost = Annotated[float, Field(gt=0, le=1e12, description="So many units of `cost`, as it tells them, stop it.")]
 State = Literal["active", "stopped"]
 Failure = Literal["timeout", "refused", "status", "garbage", "foreign_examples", "expired", "query"]

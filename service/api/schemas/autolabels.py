@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.actions.autolabels import AutolabelView
-from service.api.schemas.base import Schema, Time, Whole, example
+from service.api.schemas.base import Schema, Time, example
 
 
 class AutolabelIn(Schema):
@@ -22,7 +22,7 @@ class AutolabelIn(Schema):
     audit_share: float = Field(
         default=0.05, ge=0.0, le=0.5, description="Share of what could be labelled that is left to people, blindly."
     )
-    max_labels: Annotated[Whole, Field(ge=1, le=10_000_000)] | None = Field(
+    max_labels: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         default=None, description="Label so many of them at most, drawn at random."
     )
     dry_run: bool = Field(default=False, description="Tell what would be done, and do nothing.")

@@ -4,13 +4,12 @@ import base64
 import math
 import re
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -39,6 +38,23 @@ class Schema(BaseModel):
     def render(self) -> bytes:
         """The JSON answer."""
         return orjson.dumps(self.model_dump(mode="json"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, sent: Any) -> Any:
+        """In JSON 5.0 is a whole number."""
+        if not isinstance(sent, dict):
+            return sent
+        fields = cls.model_fields
+        found = {name for name, value in sent.items() if isinstance(value, float) and value.is_integer()}
+        whole = {name: int(sent[name]) for name in found if name in fields and _is_whole(fields[name].annotation)}
+        return {**sent, **whole} if whole else sent
+
+
+def _is_whole(annotation: Any) -> bool:
+    """Whether a type takes whole numbers and no others."""
+    parts = get_args(annotation)
+    return annotation is int or (any(map(_is_whole, parts)) and float not in parts)
 
 
 def _clean(text: str) -> str:
@@ -88,12 +104,6 @@ def _name_of_nobody_else(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> object:
-    """In JSON 5.0 is a whole number."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 Scalar = Annotated[
     str | int | float | bool, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 
-from service.api.schemas.base import Name, Schema, Text, Time, Whole
+from service.api.schemas.base import Name, Schema, Text, Time
 
 Scope = Literal["admin", "project:write", "pool:write", "label:write", "query:run", "read"]
 
@@ -54,7 +54,7 @@ class RotationIn(Schema):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
 
-    overlap_seconds: Whole = Field(default=3600, ge=0, le=2_592_000, description="How long the old key lives on.")
+    overlap_seconds: int = Field(default=3600, ge=0, le=2_592_000, description="How long the old key lives on.")
 
 
 class KeyOut(Schema):

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from service.actions.goals import goal_of
 from service.actions.projects import ProjectView
-from service.api.schemas.base import Name, Patch, Schema, Text, Time, Whole, example
+from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS, why_missing
 from service.catalog.parameters import resolve
@@ -75,7 +75,7 @@ class Features(Schema):
     type: Literal["vector", "text", "tabular", "none"] = Field(
         description="`tabular`: columns of a table, in `data`. `none`: ranked by predictions of your own model only."
     )
-    dimensions: Whole | None = Field(default=None, ge=1, le=100_000, description="Length of each `vector`.")
+    dimensions: int | None = Field(default=None, ge=1, le=100_000, description="Length of each `vector`.")
     field: Text | None = Field(
         default=None, min_length=1, max_length=200, description="The field of `data` for `text`."
     )
@@ -137,10 +137,10 @@ class Retraining(Schema):
     """When a training starts by itself."""
 
     automatic: bool = True
-    first_at: Whole = Field(default=10, ge=1, le=1_000_000, description="Labels before the first training.")
-    every: Whole = Field(default=20, ge=1, le=1_000_000, description="Labels between trainings.")
-    quiet_seconds: Whole = Field(default=0, ge=0, le=86_400, description="Wait until nobody labelled for so long.")
-    idle_seconds: Whole = Field(default=60, ge=1, le=86_400, description="Train the rest after so long without labels.")
+    first_at: int = Field(default=10, ge=1, le=1_000_000, description="Labels before the first training.")
+    every: int = Field(default=20, ge=1, le=1_000_000, description="Labels between trainings.")
+    quiet_seconds: int = Field(default=0, ge=0, le=86_400, description="Wait until nobody labelled for so long.")
+    idle_seconds: int = Field(default=60, ge=1, le=86_400, description="Train the rest after so long without labels.")
     learn_from: Literal["people", "programs", "everything"] = Field(
         default="programs",
         description="Whose labels models learn from: `people`; those of `programs` as well (source `automated`); or "
@@ -152,8 +152,8 @@ class Retraining(Schema):
 class Annotation(Schema):
     """How people label."""
 
-    overlap: Whole = Field(default=1, ge=1, le=100, description="Annotators for each example.")
-    lease_seconds: Whole = Field(default=1800, ge=0, le=604_800, description="How long a batch is reserved.")
+    overlap: int = Field(default=1, ge=1, le=100, description="Annotators for each example.")
+    lease_seconds: int = Field(default=1800, ge=0, le=604_800, description="How long a batch is reserved.")
     gold_share: float = Field(
         default=0.0,
         ge=0.0,
@@ -247,7 +247,7 @@ class ProjectIn(Schema):
     retraining: Retraining = Field(default_factory=Retraining)
     annotation: Annotation = Field(default_factory=Annotation)
     holdout_fraction: float = Field(default=0.0, ge=0.0, le=0.5, description="Share drawn to measure.")
-    seed: Whole = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     paused: bool = Field(default=False, description=_PAUSED)
     goal: Goal = Field(default_factory=Goal)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from service.actions.queries import Wish
-from service.api.schemas.base import AnnotatorName, Scalar, Schema, Text, Time, Whole, example
+from service.api.schemas.base import AnnotatorName, Scalar, Schema, Text, Time, example
 
 
 class Candidates(Schema):
@@ -13,7 +13,7 @@ class Candidates(Schema):
 
     strategy: Text = Field(description="A strategy that scores each example, such as `margin`.")
     params: dict[str, Any] | None = Field(default=None, max_length=50)
-    count: Whole = Field(ge=1, le=10_000_000, description="How many of the best are left.")
+    count: int = Field(ge=1, le=10_000_000, description="How many of the best are left.")
 
 
 class QueryIn(Schema):
@@ -32,12 +32,12 @@ class QueryIn(Schema):
         },
     )
 
-    k: Whole = Field(ge=1, description="How many examples.")
+    k: int = Field(ge=1, description="How many examples.")
     strategy: Text | None = None
     params: dict[str, Any] | None = Field(default=None, max_length=50)
     annotator: AnnotatorName | None = Field(default=None, description="Who will label; gets own open leases first.")
-    lease_seconds: Whole | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")
-    seed: Whole | None = Field(default=None, ge=0, lt=2**63)
+    lease_seconds: int | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
     filter: dict[Text, Scalar] | None = Field(
         default=None, min_length=1, max_length=20, description="Only examples whose `data` has these values."
     )
@@ -198,7 +198,7 @@ class RenewIn(Schema):
 
     model_config = example({"lease_seconds": 1800})
 
-    lease_seconds: Whole = Field(ge=1, le=604_800)
+    lease_seconds: int = Field(ge=1, le=604_800)
 
 
 class ReleaseIn(Schema):
