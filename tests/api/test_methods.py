@@ -6,7 +6,7 @@ def test_a_wrong_method_is_told_every_right_one(api: Api) -> None:
     for path, allowed in (
         (f"/v1/projects/{project_id}", "DELETE, GET, HEAD, PATCH"),
         (f"/v1/projects/{project_id}/examples", "GET, HEAD, POST"),
-        (f"/v1/projects/{project_id}/examples/a/b", "DELETE, GET, HEAD"),
+        (f"/v1/projects/{project_id}/examples/a/b", "DELETE, GET, HEAD, PATCH"),
         ("/livez", "GET, HEAD"),
     ):
         for method in ("OPTIONS", "PUT", "TRACE"):
