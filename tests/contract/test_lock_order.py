@@ -109,8 +109,9 @@ class Crowd:
         return self.post(rng, "/v1/projects/{p}", body, method="PATCH") is not None
 
     def take(self, rng: random.Random) -> bool:
+        """An example, or the job of the ranking that it will come from: both are written behind the pool's lock."""
         path = f"/v1/projects/{{p}}/next?annotator=ann{rng.randrange(20)}"
-        return "example_id" in (self.post(rng, path, method="GET") or {})
+        return not {"example_id", "kind"}.isdisjoint(self.post(rng, path, method="GET") or {})
 
     def repair(self, rng: random.Random) -> bool:
         """Count wrongly, and let it be put right."""

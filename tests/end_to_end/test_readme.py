@@ -52,6 +52,6 @@ def test_walk_with_curl(tmp_path: Path) -> None:
     assert "verified: training.succeeded model: 1" in walk.stdout
     assert '"predictions":[{"label":"above"' in walk.stdout
     assert "program stopped: budget_labels" in walk.stdout
-    assert "0 rows are unbiased and labelled by people" in walk.stdout
+    assert "0 rows are unbiased, labelled by people and predicted by the model" in walk.stdout
     # The texts have no word in common: which comes first is drawn.
     assert any(f"{{'text': '{text}'}}" in walk.stdout for text in TEXTS)
