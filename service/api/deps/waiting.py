@@ -83,7 +83,7 @@ async def accept_job(
         action,
         render=lambda job: JobOut.of(job, base),
         status=202,
-        headers=lambda job: {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"},
+        headers=where_to_ask,
     )
     if parse_wait(prefer) is None:
         return response
@@ -98,5 +98,10 @@ async def accept_job(
 
 def under_way(request: Request, job: Job, headers: Mapping[str, str]) -> Response:
     """`202` with a job whose result was asked for, and where to ask again."""
-    where = {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}
-    return Response(JobOut.of(job, base_url(request)).render(), 202, {**where, **headers}, "application/json")
+    told = {**where_to_ask(job), **headers}
+    return Response(JobOut.of(job, base_url(request)).render(), 202, told, "application/json")
+
+
+def where_to_ask(job: Job) -> dict[str, str]:
+    """The headers of a `202`: where to ask for a job, and when."""
+    return {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"}

@@ -18,7 +18,7 @@ from service.api.schemas.annotators import (
     CallOut,
     call_out,
 )
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.errors import ConflictError, IdempotencyMismatchError, MalformedRequestError, NotFoundError
 
 router = APIRouter(prefix="/v1/projects/{project_id}/annotators", tags=["annotators"])
@@ -66,9 +66,7 @@ def list_annotators(
     """In order of creation."""
     tied = {"list": "annotators", "project": project_id}
     found = annotators.page(session, project_id, after=decode_token(page_token, **tied), size=page_size + 1)
-    more = found[page_size - 1].annotator.id if len(found) > page_size else None
-    items = [AnnotatorOut.of(view) for view in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, **tied))
+    return Page.of(found, page_size, show=AnnotatorOut.of, position=lambda view: view.annotator.id, tied=tied)
 
 
 @router.get(
@@ -137,8 +135,7 @@ def list_calls(
     page_token: PageToken = None,
 ) -> Page[CallOut]:
     """The newest first: each batch that it was sent, what came of it, and how it failed if it did."""
-    before = decode_token(page_token, annotator=annotator_id)
+    tied = {"annotator": annotator_id}
+    before = decode_token(page_token, **tied)
     found = annotators.call_page(session, project_id, annotator_id, before=before, size=page_size + 1)
-    more = found[page_size - 1].id if len(found) > page_size else None
-    items = [call_out(call) for call in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, annotator=annotator_id))
+    return Page.of(found, page_size, show=call_out, position=lambda call: call.id, tied=tied)

@@ -10,10 +10,10 @@ from service.api.deps.callers import ProjectWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
 from service.api.deps.runtime import Held, Reading
-from service.api.deps.waiting import accept_job
+from service.api.deps.waiting import accept_job, where_to_ask
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.autolabels import AutolabelIn, AutolabelOut
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.api.schemas.jobs import JobOut
 from service.errors import (
     ConflictError,
@@ -77,9 +77,7 @@ def list_autolabels(
     """The newest first."""
     tied = {"list": "autolabels", "project": project_id}
     found = autolabels.page(session, project_id, before=decode_token(page_token, **tied), size=page_size + 1)
-    more = found[page_size - 1].group.id if len(found) > page_size else None
-    items = [AutolabelOut.of(view) for view in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, **tied))
+    return Page.of(found, page_size, show=AutolabelOut.of, position=lambda view: view.group.id, tied=tied)
 
 
 @router.get(
@@ -110,5 +108,5 @@ def revoke_autolabels(
         lambda session: autolabels.revoke(session, project_id, autolabel_id, now=writing.now, share=share),
         render=lambda job: JobOut.of(job, base_url(request)),
         status=202,
-        headers=lambda job: {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"},
+        headers=where_to_ask,
     )

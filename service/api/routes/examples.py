@@ -16,7 +16,7 @@ from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading, utc_now
 from service.api.problems import BODY, BULK, responses
-from service.api.schemas.base import Page, decode_number, decode_token, encode_token
+from service.api.schemas.base import Page, decode_number, decode_token
 from service.api.schemas.bulk import UploadAnswer
 from service.api.schemas.examples import COLUMNS, UPLOAD, ExampleDetail, ExampleIn, ExampleOut, as_row
 from service.errors import (
@@ -77,9 +77,9 @@ def list_examples(
     after = -1 if number is None else number
     with held.database.read() as session:
         views = examples.page(session, project_id, status=status, after=after, size=page_size + 1, now=utc_now())
-        items = [ExampleOut.of(view) for view in views[:page_size]]
-    more = str(views[page_size - 1].example.row) if len(views) > page_size else None
-    page = Page[ExampleOut](items=items, next_page_token=encode_token(more, **tied))
+        page = Page[ExampleOut].of(
+            views, page_size, show=ExampleOut.of, position=lambda view: view.example.row, tied=tied
+        )
     return Response(page.render(), media_type=JSON)
 
 

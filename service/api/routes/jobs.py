@@ -16,7 +16,7 @@ from service.api.deps.parameters import NO_FIELDS, JobId, PageSize, PageToken, P
 from service.api.deps.runtime import Held, Reading, Runtime
 from service.api.deps.waiting import KEY_TRUSTED_SECONDS, look, wait_for_job
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Page, State, decode_token, encode_token, natural
+from service.api.schemas.base import Page, State, decode_token, natural
 from service.api.schemas.jobs import JOB_EVENT, TERMINAL, JobOut
 from service.db.tables import Job
 from service.errors import ConflictError, MalformedRequestError, NotFoundError, UnauthenticatedError
@@ -64,9 +64,8 @@ def list_jobs(
     tied = {"list": "jobs", "project": project_id, "kind": kind, "state": state}
     before = decode_token(page_token, **tied)
     found = jobs.page(session, project_id, kind=kind, state=state, before=before, size=page_size + 1)
-    more = found[page_size - 1].id if len(found) > page_size else None
-    items = [JobOut.of(job, base_url(request)) for job in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, **tied))
+    base = base_url(request)
+    return Page.of(found, page_size, show=lambda job: JobOut.of(job, base), position=lambda job: job.id, tied=tied)
 
 
 @router.post(

@@ -10,7 +10,7 @@ from service.api.deps.edge import Writing
 from service.api.deps.parameters import PageSize, PageToken
 from service.api.deps.runtime import Reading
 from service.api.problems import BODY, responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.api.schemas.keys import KeyIn, KeyOut, KeyWithSecret, RotationIn
 from service.db.tables import Key
 from service.errors import (
@@ -58,11 +58,9 @@ def create_key(body: KeyIn, _: Admin, writing: Writing) -> Response:
 @router.get("", operation_id="listKeys", summary="List keys", responses=responses(MalformedRequestError))
 def list_keys(_: Admin, session: Reading, page_size: PageSize = 100, page_token: PageToken = None) -> Page[KeyOut]:
     """In order of creation, also those that were revoked or have expired."""
-    after = decode_token(page_token, list="keys")
-    found = keys.page(session, after=after, size=page_size + 1)
-    more = found[page_size - 1].id if len(found) > page_size else None
-    items = [KeyOut.model_validate(key) for key in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="keys"))
+    tied = {"list": "keys"}
+    found = keys.page(session, after=decode_token(page_token, **tied), size=page_size + 1)
+    return Page.of(found, page_size, show=KeyOut.model_validate, position=lambda key: key.id, tied=tied)
 
 
 @router.get("/{key_id}", operation_id="getKey", summary="Get a key", responses=responses(NotFoundError))

@@ -14,7 +14,7 @@ from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held
 from service.api.problems import BULK, responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.api.schemas.labels import SUBMIT, LabelOut, LabelsAnswer, as_row, columns
 from service.catalog.tasks import task_of
 from service.errors import (
@@ -65,13 +65,12 @@ def list_labels(
         with held.database.read() as session:
             task = task_of(projects.get(session, project_id).task)
         return Export(columns(task), partial(_read, project_id)).stream(held, form)
-    after = decode_token(page_token, list="labels", project=project_id)
+    tied = {"list": "labels", "project": project_id}
+    after = decode_token(page_token, **tied)
     with held.database.read() as session:
         project = projects.get(session, project_id)
         views = labels.page(session, project, after=after, size=page_size + 1)
-    more = views[page_size - 1].label.id if len(views) > page_size else None
-    token = encode_token(more, list="labels", project=project_id)
-    page = Page[LabelOut](items=[LabelOut.of(view) for view in views[:page_size]], next_page_token=token)
+    page = Page[LabelOut].of(views, page_size, show=LabelOut.of, position=lambda view: view.label.id, tied=tied)
     return Response(page.render(), media_type="application/json")
 
 

@@ -11,7 +11,7 @@ from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, 
 from service.api.deps.runtime import Reading, Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
 from service.api.problems import BODY, responses
-from service.api.schemas.base import Page, decode_number, decode_token, encode_token
+from service.api.schemas.base import Page, decode_number, decode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.models import ActivateIn, CurvePoint, ModelDetail, ModelOut, PredictIn, PredictOut
 from service.api.schemas.progress import ProgressOut
@@ -74,12 +74,13 @@ def list_models(
 ) -> Page[ModelOut]:
     """The newest first."""
     projects.get(session, project_id)
-    below = decode_number(decode_token(page_token, list="models", project=project_id))
+    tied = {"list": "models", "project": project_id}
+    below = decode_number(decode_token(page_token, **tied))
     found = models.page(session, project_id, below=below, size=page_size + 1)
-    more = str(found[page_size - 1].version) if len(found) > page_size else None
     pool = models.pool(session, project_id)
-    items = [ModelOut.of(model, pool) for model in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="models", project=project_id))
+    return Page.of(
+        found, page_size, show=lambda model: ModelOut.of(model, pool), position=lambda model: model.version, tied=tied
+    )
 
 
 @router.get("/models/{version}", operation_id="getModel", summary="Get a model", responses=responses(NotFoundError))

@@ -8,8 +8,9 @@ from service.api.deps.callers import ProjectMaker, ProjectWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.parameters import IfMatch, PageSize, PageToken, ProjectId, version_of
 from service.api.deps.runtime import Held, Reading, utc_now
+from service.api.deps.waiting import where_to_ask
 from service.api.problems import BODY, base_url, responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.api.schemas.jobs import JobOut
 from service.api.schemas.projects import ProjectIn, ProjectOut, ProjectPatch
 from service.errors import (
@@ -57,11 +58,10 @@ def list_projects(
     who: Reader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[ProjectOut]:
     """Active projects in order of creation."""
-    after = decode_token(page_token, list="projects", only=who.project_id)
+    tied = {"list": "projects", "only": who.project_id}
+    after = decode_token(page_token, **tied)
     views = projects.page(session, only=who.project_id, after=after, size=page_size + 1, now=utc_now())
-    more = views[page_size - 1].project.id if len(views) > page_size else None
-    items = [ProjectOut.of(view) for view in views[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="projects", only=who.project_id))
+    return Page.of(views, page_size, show=ProjectOut.of, position=lambda view: view.project.id, tied=tied)
 
 
 @router.get(
@@ -122,5 +122,5 @@ def delete_project(project_id: ProjectId, _: ProjectWriter, writing: Writing, he
         lambda session: projects.delete(session, project_id, now=writing.now, share=share),
         render=lambda job: JobOut.of(job, base_url(request)),
         status=202,
-        headers=lambda job: {"Location": f"/v1/jobs/{job.id}", "Retry-After": "1"},
+        headers=where_to_ask,
     )

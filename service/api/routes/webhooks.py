@@ -10,7 +10,7 @@ from service.api.deps.edge import Writing
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken
 from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
-from service.api.schemas.base import Page, decode_token, encode_token
+from service.api.schemas.base import Page, decode_token
 from service.api.schemas.webhooks import DeliveryOut, WebhookIn, WebhookOut, WebhookPatch, WebhookWithSecret
 from service.db.tables import Webhook
 from service.errors import (
@@ -66,11 +66,9 @@ def list_webhooks(
     who: WebhookReader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[WebhookOut]:
     """In order of creation; a key of one project sees the webhooks of that project."""
-    after = decode_token(page_token, list="webhooks", only=who.project_id)
-    found = webhooks.page(session, who, after=after, size=page_size + 1)
-    more = found[page_size - 1].id if len(found) > page_size else None
-    items = [WebhookOut.model_validate(webhook) for webhook in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, list="webhooks", only=who.project_id))
+    tied = {"list": "webhooks", "only": who.project_id}
+    found = webhooks.page(session, who, after=decode_token(page_token, **tied), size=page_size + 1)
+    return Page.of(found, page_size, show=WebhookOut.model_validate, position=lambda webhook: webhook.id, tied=tied)
 
 
 @router.get("/{webhook_id}", operation_id="getWebhook", summary="Get a webhook", responses=responses(NotFoundError))
@@ -155,11 +153,10 @@ def list_deliveries(
     webhook_id: WebhookId, who: WebhookReader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[DeliveryOut]:
     """The newest first, each with its attempts. Deliveries are kept for 30 days after their end."""
-    before = decode_token(page_token, webhook=webhook_id)
+    tied = {"webhook": webhook_id}
+    before = decode_token(page_token, **tied)
     found = webhooks.deliveries(session, who, webhook_id, before=before, size=page_size + 1)
-    more = found[page_size - 1].delivery.id if len(found) > page_size else None
-    items = [DeliveryOut.of(view) for view in found[:page_size]]
-    return Page(items=items, next_page_token=encode_token(more, webhook=webhook_id))
+    return Page.of(found, page_size, show=DeliveryOut.of, position=lambda view: view.delivery.id, tied=tied)
 
 
 @router.post(

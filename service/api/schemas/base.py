@@ -3,8 +3,9 @@
 import base64
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
 import orjson
 from pydantic import (
@@ -190,6 +191,7 @@ class Problem(BaseModel):
 
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 class Page(Schema, Generic[Item]):
@@ -197,6 +199,28 @@ class Page(Schema, Generic[Item]):
 
     items: list[Item]
     next_page_token: str | None = Field(description="Send it as `page_token` for the next page; null on the last.")
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[Found],
+        size: int,
+        *,
+        show: Callable[[Found], Item],
+        position: Callable[[Found], str | int],
+        tied: Mapping[str, Any],
+    ) -> Self:
+        """The first `size` of what was found, of which one more tells that there is another page.
+
+        Args:
+            found: In the list's order, one more than the page takes.
+            size: Of the page.
+            show: An item as it is answered.
+            position: Where an item stands, for the token of the next page.
+            tied: The parameters of the list, to which the token is tied.
+        """
+        more = str(position(found[size - 1])) if len(found) > size else None
+        return cls(items=[show(one) for one in found[:size]], next_page_token=encode_token(more, **tied))
 
 
 def encode_token(position: str | None, **parameters: Any) -> str | None:
