@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.actions import calls, projects
+from service.actions import calls, projects, webhooks
 from service.db.queries import annotators as queries
 from service.db.queries import webhooks as webhook_queries
-from service.db.tables import Annotator, AnnotatorCall, Webhook
+from service.db.tables import Annotator, AnnotatorCall
 from service.db.types import new_id
 from service.errors import ConflictError, NotFoundError
-from service.security import signatures
 from service.security.sealing import Sealer
 
 _MOST = 100
@@ -42,21 +41,9 @@ def create(
         raise ConflictError("The project has an annotator of this name.")
     if len(known) >= _MOST:
         raise ConflictError(f"A project has at most {_MOST} annotators.")
-    secret = signatures.new_secret()
-    webhook = Webhook(
-        id=new_id("whk"),
-        project_id=project.id,
-        url=url,
-        events=[],
-        secret=sealer.seal(secret),
-        enabled=True,
-        next_sequence=1,
-        created_at=now,
-        updated_at=now,
-        program=True,
+    webhook, secret = webhooks.add(
+        session, url=url, event_names=[], project_id=project.id, sealer=sealer, now=now, program=True
     )
-    session.add(webhook)
-    session.flush()
     annotator = Annotator(
         id=new_id("ann"),
         project_id=project.id,

@@ -46,6 +46,20 @@ def create(
         InvalidRequestError: there is no such project, or the key may not see it.
     """
     _check_project(session, who, project_id)
+    return add(session, url=url, event_names=event_names, project_id=project_id, sealer=sealer, now=now)
+
+
+def add(
+    session: Session,
+    *,
+    url: str,
+    event_names: list[str],
+    project_id: str | None,
+    sealer: Sealer,
+    now: datetime,
+    program: bool = False,
+) -> tuple[Webhook, str]:
+    """A new endpoint of a project that is there, or of all, and its secret; that of a `program` is no webhook."""
     secret = signatures.new_secret()
     webhook = Webhook(
         id=new_id("whk"),
@@ -57,6 +71,7 @@ def create(
         next_sequence=1,
         created_at=now,
         updated_at=now,
+        program=program,
     )
     session.add(webhook)
     session.flush()
