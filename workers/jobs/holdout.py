@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from service.actions.batches import Ranked
 from service.db.queries.models import picked_rows
 from service.db.tables import Project
-from workers.learning.groups import first_of_group
+from workers.learning.groups import first_of_group, in_groups_of
 from workers.learning.matrices import Rows
 from workers.learning.query import no_rows
 from workers.learning.ties import tie_keys
@@ -58,8 +58,11 @@ def without_groups_of(
     """The mask without what shares a group with a row that is drawn, and how many rows it lost."""
     if groups is None or not drawn:
         return mask, 0
-    left = mask & ~np.isin(groups, groups[[each.row for each in drawn]])
-    return left, int(np.count_nonzero(mask) - np.count_nonzero(left))
+    candidates = np.flatnonzero(mask)
+    mates = candidates[in_groups_of(groups, candidates, np.array([each.row for each in drawn], dtype=np.int64))]
+    left = mask.copy()
+    left[mates] = False
+    return left, int(mates.size)
 
 
 def of_other_groups(
