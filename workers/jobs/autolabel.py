@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import projects, trainings
+from service.actions import labels, projects
 from service.actions.candidates import Moves
 from service.actions.label_rows import Answer
 from service.actions.predictions import arrays_of
-from service.actions.recording import Part, Recorded, Recorder
+from service.actions.recording import Part, Recorded
 from service.catalog.tasks import classes_of
 from service.db.queries import autolabels as queries
 from service.db.queries import candidates as candidate_queries
@@ -166,8 +166,6 @@ def _predictions(context: JobContext, loaded: Loaded) -> tuple[ChunkReader, NDAr
         fill_features(context, loaded.layout, model=loaded.model)
         features = features_reader(context, loaded.layout)
     P = predictions_reader(context, loaded.model, "classification", loaded.layout, features)
-    if P is None:
-        raise ConflictError("There is no model any more that could label. Train one, or activate a version.")
     return P, told_rows(context, loaded.model, loaded.layout)
 
 
@@ -332,14 +330,10 @@ def label_some(context: JobContext, loaded: Loaded, rows: Rows, said: NDArray[np
             for row, code in zip(listed, said.tolist(), strict=True)
             if row in picks and row not in held and _is_untouched(picks[row])
         ]
-        generation, recorded = pool.label_generation, Recorded()
-        recorder = Recorder(session, project, pool, now=context.now())
-        recorder.add([Part(answers, recorded)])
-        recorder.finish()
-        group.labels += recorded.created
+        part = Part(answers, Recorded())
+        labels.record_waves(session, project, pool, [[part]], now=context.now(), share=context.share)
+        group.labels += part.recorded.created
         session.flush()
-        if pool.label_generation != generation:
-            trainings.after_labels(session, project, pool, now=context.now(), share=context.share)
 
 
 def _is_untouched(pick: Pick) -> bool:

@@ -97,7 +97,7 @@ def _measure(context: JobContext, loaded: Loaded) -> Figures:
     rows = test if told is None else test.only(told[test.rows])
     task = task_of(project.task)
     reader = predictions_reader(context, model, task, found, None)
-    if reader is None or not rows.size:
+    if not rows.size:
         return Figures()
     P = reader.take(rows.rows)
     later = columns_of(task, classes_of(project.task)) - P.shape[1]  # classes that it does not know

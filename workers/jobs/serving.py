@@ -34,11 +34,9 @@ class _Predict:
 
 
 def predictions_reader(
-    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader | None
-) -> ChunkReader | None:
-    """What the model says [rows, columns of the task]; None without one."""
-    if model is None:
-        return None
+    context: JobContext, model: Model, task: Task, found: Layout, features: ChunkReader | None
+) -> ChunkReader:
+    """What the model says [rows, columns of the task]; computed where it is missing, unless it was uploaded."""
     array = arrays_of(model).predictions
     if model.name is None and features is not None and missing_ranges(found, array):
         opened = open_model(context, model, task, features.read(0, 1))
@@ -67,10 +65,10 @@ def open_model(context: JobContext, model: Model, task: Task, row: Matrix) -> Tr
 
 
 def members_reader(
-    context: JobContext, model: Model | None, task: Task, found: Layout, features: ChunkReader | None
+    context: JobContext, model: Model, task: Task, found: Layout, features: ChunkReader | None
 ) -> ChunkReader | None:
     """What the model's committee says [rows, members x columns of the task]; None when it has none."""
-    if model is None or (members := committee_size(model)) == 0:
+    if (members := committee_size(model)) == 0:
         return None
     array = arrays_of(model).members
     if model.name is None and features is not None and missing_ranges(found, array):
