@@ -56,12 +56,10 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.label_groups = Groups(labels.submit, most=64, most_bytes=CHUNK_BYTES)
     app.state.recent_callers = RecentCallers(runtime.authenticate)
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
-    app.state.routes = []  # each on its own, which the application holds by routers
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
         router = import_module(f"{routes.__name__}.{module.name}").router
         callers.declare(router.routes)
-        app.state.routes += router.routes
-        app.include_router(router)
+        app.router.routes += router.routes  # as they are: included, each would be made again for this application
     problems.install(app)
     _wrap(app, runtime)
     openapi.install(app)

@@ -86,7 +86,7 @@ def _on_http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """The methods of every route with this path; the router tells those of one route only."""
-    served = (route for route in [*request.app.routes, *request.app.state.routes] if isinstance(route, Route))
+    served = (route for route in request.app.routes if isinstance(route, Route))
     matching = (route for route in served if route.matches(request.scope)[0] is not Match.NONE)
     methods = {method for route in matching for method in route.methods or ()}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

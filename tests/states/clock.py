@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,16 +11,15 @@ from sqlalchemy import event
 
 from service.api.deps.runtime import Runtime
 from service.db.session import Database
-from service.db.upgrade import upgrade
 from service.queue.memory import MemoryQueue
 from service.security.addresses import AddressGuard
 from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.memory import MemoryObjects
+from tests.support.databases import SQLITE_NAME, empty_sqlite
 from tests.support.postgres import PostgresServer
 
 server: PostgresServer | None = None  # of the tables; SQLite when there is none
-_NAME = "gleaner.sqlite3"
 
 
 class Clock:
@@ -55,7 +53,7 @@ def quick_runtime(**settings: Any) -> Iterator[Runtime]:
 def _empty_database(folder: Path) -> Iterator[str]:
     """The URL of a database that the migrations have made; empty: it is a file of the folder."""
     if server is None:
-        (folder / _NAME).write_bytes(_empty_file())
+        (folder / SQLITE_NAME).write_bytes(empty_sqlite())
         yield ""
         return
     url = server.create_database()
@@ -63,19 +61,6 @@ def _empty_database(folder: Path) -> Iterator[str]:
         yield url
     finally:
         server.drop_database(url)
-
-
-@cache
-def _empty_file() -> bytes:
-    """A SQLite database that the migrations have made."""
-    with TemporaryDirectory(prefix="gleaner-") as folder:
-        path = Path(folder) / _NAME
-        database = Database(f"sqlite:///{path}")
-        upgrade(database.engine)
-        with database.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.close()
-        return path.read_bytes()
 
 
 def _hurry(connection: Any, _record: object) -> None:

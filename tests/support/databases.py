@@ -1,9 +1,17 @@
-"""On which database the tests run, and how many transactions are open on it at the same time."""
+"""On which database the tests run, how it looks when it is new, and how many transactions are open on it at once."""
 
 import os
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from sqlalchemy import Engine, event
+
+from service.db.session import Database
+from service.db.upgrade import upgrade
+
+SQLITE_NAME = "gleaner.sqlite3"
 
 
 def default_kind() -> str:
@@ -11,6 +19,19 @@ def default_kind() -> str:
     kind = os.environ.get("GLEANER_TEST_DATABASE", "sqlite")
     assert kind in {"sqlite", "postgresql"}, f"GLEANER_TEST_DATABASE is sqlite or postgresql, not {kind}"
     return kind
+
+
+@cache
+def empty_sqlite() -> bytes:
+    """A SQLite file that the migrations have made."""
+    with TemporaryDirectory(prefix="gleaner-") as folder:
+        path = Path(folder) / SQLITE_NAME
+        database = Database(f"sqlite:///{path}")
+        upgrade(database.engine)
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
+        return path.read_bytes()
 
 
 class OpenTransactions:

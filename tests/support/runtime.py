@@ -16,11 +16,15 @@ from service.security.addresses import AddressGuard
 from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.memory import MemoryObjects
+from tests.support.databases import SQLITE_NAME, empty_sqlite
 
 
 def make_runtime(folder: Path, **settings: Any) -> Runtime:
-    """A runtime on its own folder; the schema is built by the migrations."""
+    """A runtime on its own folder; the schema is what the migrations made once."""
     chosen = Settings(data_dir=folder, **settings)
+    file = folder / SQLITE_NAME
+    if not chosen.database_url and not file.exists():
+        file.write_bytes(empty_sqlite())
     database = Database(chosen.sql_url)
     upgrade(database.engine)
     guard = AddressGuard(chosen.webhook_allow)

@@ -54,7 +54,7 @@ class CommitteeDeviation(Scorer):
 
     def score(self, block: Block) -> NDArray[np.float32]:
         """The deviation [n] of the members' means, on a logarithmic scale."""
-        return on_scale(block.members[:, :, 0].std(axis=1))
+        return on_scale(block.members[:, :, 0].std(axis=1, dtype=np.float32))
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """The deviations [n]."""
