@@ -21,11 +21,11 @@ up: setup
 	$(BIN)/gleaner up
 
 test: setup
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 # What touches the tables, on PostgreSQL. Needs its server programs.
 test-postgres: setup
-	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 4 --dist loadfile tests/api tests/jobs tests/dispatcher tests/states \
+	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --no-loadscope-reorder tests/api tests/jobs tests/dispatcher tests/states \
 		tests/cli/test_backup.py tests/cli/test_cut_off.py tests/cli/test_check.py
 
 lint: setup

@@ -37,7 +37,7 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
 def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None:
     with running() as stack:
         client = stack.client
-        projects = [filled(client, rows=2000, **slow_training(50)) for _ in range(KILLS)]
+        projects = [filled(client, rows=2000, **slow_training(25)) for _ in range(KILLS)]
         early = [client.query(project_id) for project_id in projects]
         client.succeeded(*early)
         batches = {job_id: client.batch(job_id) for job_id in early}

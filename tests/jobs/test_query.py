@@ -11,6 +11,7 @@ from service.db.tables import Pool
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
+from workers.jobs import candidates
 from workers.jobs import pool as arrays_of_project
 from workers.jobs.context import JobContext
 from workers.jobs.pool import pin
@@ -204,15 +205,16 @@ def test_the_held_out_share_is_drawn_at_random_and_marked(api: Api) -> None:
     assert all(item["reason"]["explore"] for item in drawn)
 
 
-def test_a_snapshot_of_the_candidates_changes_no_answer(api: Api) -> None:
+def test_a_snapshot_of_the_candidates_changes_no_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_CHANGES_BEFORE_SNAPSHOT", 20)
     project_id = api.project()
-    for n in range(510):
+    for n in range(30):
         add_examples(api, project_id, 1, first=n)
-    before = batch(api, project_id, k=600, lease_seconds=0, strategy="random")
+    before = batch(api, project_id, k=40, lease_seconds=0, strategy="random")
     with api.runtime.database.read() as session:
-        assert projects.pool(session, project_id).snapshot_rows == 510
+        assert projects.pool(session, project_id).snapshot_rows == 30
     add_labels(api, project_id, [5])
-    after = batch(api, project_id, k=600, lease_seconds=0, strategy="random")
+    after = batch(api, project_id, k=40, lease_seconds=0, strategy="random")
     assert {item["example_id"] for item in before["items"]} - {item["example_id"] for item in after["items"]} == {"e5"}
 
 

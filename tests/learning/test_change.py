@@ -69,7 +69,7 @@ def expected_errors(
 ) -> NDArray[np.float64]:
     """The paper's own way: train again for each candidate and label, and look at all candidates."""
     errors = np.zeros(request.rows.size)
-    model = LogisticRegression(C=10, max_iter=1000, tol=1e-7)
+    model = LogisticRegression(C=10, solver="newton-cholesky", tol=1e-7)
     for row, y in product(range(request.rows.size), range(request.classes)):
         X, codes = np.vstack([request.labelled_X, request.X[row]]), np.append(request.labelled_y, y)
         errors[row] += request.P[row, y] * error(model.fit(X, codes).predict_proba(request.X)).mean()

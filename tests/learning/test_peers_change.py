@@ -23,7 +23,7 @@ def test_expected_errors_agree_with_scikit_activeml() -> None:
     X = np.array([[1, 0], [-1, 1], [-1, -1]])[y] + rng.normal(size=(70, 2))
     labelled = np.arange(30)
     request = request_of(X, 8, labelled, labelled_y=y[labelled])
-    model = LogisticRegression(C=10, max_iter=1000, tol=1e-6)
+    model = LogisticRegression(C=10, solver="newton-cholesky", tol=1e-6)
     P = model.fit(request.labelled_X, request.labelled_y).predict_proba(request.X).astype(np.float32)
     selection = ExpectedErrorReduction().select(request_of(X, 8, labelled, labelled_y=y[labelled], P=P))
     assert selection.standby is not None
