@@ -16,6 +16,7 @@ from service.actions import goals, trainings
 from service.actions.label_values import encode_classes
 from service.actions.outdated import outdate
 from service.actions.versions import serve
+from service.catalog.names import listed
 from service.catalog.parameters import with_names
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import classes_of, task_of
@@ -78,11 +79,12 @@ def change(
 def _check(old: Sequence[str], renamed: Mapping[str, str], merged: Mapping[str, str]) -> None:
     for field, mapping in (("/rename_classes", renamed), ("/merge_classes", merged)):
         if not mapping.keys() <= set(old):
-            _refuse(field, "unknown_class", "Name classes of the project.")
+            _refuse(field, "unknown_class", f"Name classes of the project: {listed(old)}.")
     if renamed.keys() & merged.keys():
         _refuse("/merge_classes", "renamed_too", "A class is renamed or merged, not both.")
-    if not set(merged.values()) <= set(old) - merged.keys():
-        _refuse("/merge_classes", "unknown_class", "Merge into classes of the project that stay.")
+    staying = [name for name in old if name not in merged]
+    if not set(merged.values()) <= set(staying):
+        _refuse("/merge_classes", "unknown_class", f"Merge into classes of the project that stay: {listed(staying)}.")
     left = [renamed.get(name, name) for name in old]
     if len(set(left)) < len(left):
         _refuse("/rename_classes", "duplicate_class", "Two classes would have one name. Merge them instead.")

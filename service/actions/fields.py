@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from service.catalog.names import listed
 from service.codecs.rows import pointer_to
 from service.db.tables import Pool
 from service.errors import FieldError, InvalidRequestError
 
 # Names beyond these are made by a program; then any name is allowed, and finds what it finds.
 _MOST = 1000
-_NAMED = 20
 
 
 def add_fields(pool: Pool, names: Iterable[str]) -> None:
@@ -29,7 +29,6 @@ def check_filter(pool: Pool, wanted: Mapping[str, Any]) -> None:
     known = pool.data_fields
     unknown = [] if known is None else [name for name in wanted if name not in known]
     if unknown:
-        some = ", ".join(known[:_NAMED] if known else []) or "none yet"
-        detail = f"No example's `data` has this field. Fields that can be filtered by: {some}."
+        detail = f"No example's `data` has this field. Fields that can be filtered by: {listed(known or ())}."
         errors = [FieldError(pointer_to("filter", name), "unknown_field", detail) for name in unknown]
         raise InvalidRequestError("The filter names fields that no example has.", errors=errors)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.catalog.names import listed
 from service.catalog.stopping_rules import TARGETS
 from service.catalog.tasks import classes_of, task_of
 from service.db.tables import Model, Project
@@ -19,9 +20,9 @@ def check(project: Project) -> None:
     """Refuse a goal that does not suit the task."""
     goal, task = goal_of(project), task_of(project.task)
     if "metric" in goal and goal["metric"] not in TARGETS[task]:
-        _refuse("/goal/metric", "wrong_task", f"Of this task it is one of: {', '.join(TARGETS[task])}.")
+        _refuse("/goal/metric", "wrong_task", f"Of this task it is one of: {listed(TARGETS[task])}.")
     if "find" in goal and goal["find"] not in classes_of(project.task):
-        _refuse("/goal/find", "unknown_class", "Name a class of the project.")
+        _refuse("/goal/find", "unknown_class", f"Name a class of the project: {listed(classes_of(project.task))}.")
 
 
 def _refuse(pointer: str, code: str, detail: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from service.catalog.parameters import shortened
+from service.catalog.names import listed
 from service.catalog.tasks import Task, classes_of, task_of
 from service.errors import FieldError
 
@@ -72,7 +72,7 @@ class Labels:
         return None
 
     def _unknown(self, pointer: str) -> FieldError:
-        return FieldError(pointer, "unknown_class", f"Known classes: {shortened(self._classes)}.")
+        return FieldError(pointer, "unknown_class", f"Known classes: {listed(self._classes)}.")
 
 
 def encode_classes(chosen: Collection[str], classes: Collection[str]) -> str:

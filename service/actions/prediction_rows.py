@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from msgspec import UNSET
 
 from service.actions.strategies import SMALLEST_COMMITTEE
+from service.catalog.names import listed
 from service.catalog.tasks import NUMBER_COLUMNS, Task
 from service.codecs.rows import PredictionRow, Shares, pointer_to
 from service.codecs.vectors import FLOAT32_MAX, decode_vectors
@@ -121,7 +122,7 @@ class PredictionChecks:
         if isinstance(said, Mapping):
             unknown = next((name for name in said if name not in self._known), None)
             if unknown is not None:
-                raise BadRowError(pointer_to(*path, unknown), "unknown_class", "The project has no such class.")
+                raise BadRowError(pointer_to(*path, unknown), "unknown_class", f"Known classes: {listed(classes)}.")
             names = classes
         if len(said) != len(classes):
             detail = f"Expected {len(classes)} numbers: one for each class of the project."

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import candidates, classes, featurizations, goals, jobs, strategies, trainings
 from service.catalog.estimators import ESTIMATORS
+from service.catalog.names import listed
 from service.catalog.sources import learns_from
 from service.catalog.tasks import begins, classes_of, task_of
 from service.db.queries import annotators
@@ -163,7 +164,7 @@ def _check_estimator(project: Project) -> None:
     """Refuse an estimator that does not serve the task."""
     name, task = project.estimator["name"], task_of(project.task)
     if task not in ESTIMATORS[name].tasks:
-        others = ", ".join(sorted(name for name, entry in ESTIMATORS.items() if task in entry.tasks))
+        others = listed(sorted(name for name, entry in ESTIMATORS.items() if task in entry.tasks))
         detail = f"`{name}` does not serve {task}. Choose one of: {others}."
         bad = FieldError("/estimator/name", "wrong_task", detail)
         raise InvalidRequestError(f"The estimator does not suit the task. {detail}", errors=[bad])

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import jobs, strategies
 from service.actions.fields import check_filter
+from service.catalog.names import listed
 from service.catalog.strategies import STRATEGIES
 from service.catalog.tasks import task_of
 from service.db.queries import models
@@ -96,7 +97,7 @@ def _preselection(project: Project, candidates: dict[str, Any] | None, serving: 
         return None
     entry = strategies.suitable(project, candidates["strategy"], pointer="/candidates/strategy", serving=serving)
     if entry.kind != "scorer":
-        detail = "Candidates are narrowed by a strategy that scores each example: " + ", ".join(_scorers()) + "."
+        detail = f"Candidates are narrowed by a strategy that scores each example: {listed(_scorers())}."
         raise InvalidRequestError(detail, errors=[FieldError("/candidates/strategy", "not_a_scorer", detail)])
     params = strategies.resolved(project, entry, candidates.get("params") or {}, pointer="/candidates/params")
     return Preselection(strategy=entry.name, params=params, count=candidates["count"])

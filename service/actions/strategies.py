@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.entries import StrategyEntry
+from service.catalog.names import listed, meant
 from service.catalog.parameters import resolve
 from service.catalog.strategies import STRATEGIES, reviews
 from service.catalog.tasks import classes_of, task_of
@@ -22,7 +23,7 @@ def suitable(project: Project, name: str, *, pointer: str, serving: Model | None
         InvalidRequestError: at `pointer`, with the remedy.
     """
     if name not in STRATEGIES:
-        detail = f"Known are: {', '.join(sorted(STRATEGIES))}."
+        detail = f"Known are: {listed(sorted(STRATEGIES))}.{meant(name, list(STRATEGIES))}"
         raise _refused("There is no such strategy.", pointer, "unknown_strategy", detail)
     entry = STRATEGIES[name]
     if (fault := _unsuitable(project, entry, serving)) is not None:
@@ -41,11 +42,11 @@ def _unsuitable(project: Project, entry: StrategyEntry, serving: Model | None) -
     """The code and sentence of what keeps the strategy from serving the project, or None."""
     task = task_of(project.task)
     if task not in entry.tasks:
-        others = ", ".join(sorted(name for name, other in STRATEGIES.items() if task in other.tasks))
+        others = listed(sorted(name for name, other in STRATEGIES.items() if task in other.tasks))
         return "wrong_task", f"`{entry.name}` serves {', '.join(entry.tasks)}, not {task}. Choose one of: {others}."
     uploaded = serving if serving is not None and serving.name is not None else None
     if _needs_features(entry, uploaded) and project.features["type"] == "none":
-        others = ", ".join(sorted(name for name, other in STRATEGIES.items() if not _needs_features(other, None)))
+        others = listed(sorted(name for name, other in STRATEGIES.items() if not _needs_features(other, None)))
         remedy = f"Upload predictions with a `vector` each and activate them, or choose one of: {others}."
         return "no_features", f"`{entry.name}` needs features, and the project has none. {remedy}"
     if uploaded is not None:
@@ -71,7 +72,7 @@ def _not_uploaded(entry: StrategyEntry, uploaded: Model) -> tuple[str, str] | No
         remedy = "Upload rows with `members` under another name and activate that version."
         return "no_committee", f"`{entry.name}` needs a committee, and the predictions came without members. {remedy}"
     if "model" in entry.needs:
-        others = ", ".join(sorted(name for name, other in STRATEGIES.items() if "model" not in other.needs))
+        others = listed(sorted(name for name, other in STRATEGIES.items() if "model" not in other.needs))
         remedy = f"Activate a version that was trained here, or choose one of: {others}."
         detail = f"`{entry.name}` asks the model itself, and only its predictions were uploaded. {remedy}"
         return "external_model", detail

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.catalog.entries import Schema
+from service.catalog.names import listed, meant
 from service.errors import FieldError, InvalidRequestError
 from service.telemetry import conceal
 
@@ -15,9 +16,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "number": (int, float),
     "string": (str,),
 }
-
-
-_MOST_NAMES = 20
 
 CLASS_FORMAT = "class"
 """The `format` of a string that names a class of the project."""
@@ -36,7 +34,7 @@ def resolve(
     """
     properties: Mapping[str, Schema] = schema["properties"]
     errors = [
-        FieldError(f"{pointer}/{_escape(name)}", "unknown_parameter", _known(properties))
+        FieldError(f"{pointer}/{_escape(name)}", "unknown_parameter", _known(name, properties))
         for name in params
         if name not in properties
     ]
@@ -82,10 +80,10 @@ def _fault(rule: Schema, value: object, classes: Sequence[str] | None) -> tuple[
     if not any(_is_a(value, name) for name in types):
         return "wrong_type", f"Must be of type {' or '.join(types)}."
     if "enum" in rule and value not in rule["enum"]:
-        allowed = ", ".join("null" if option is None else str(option) for option in rule["enum"])
-        return "not_allowed", f"Must be one of: {allowed}."
+        allowed = ["null" if option is None else str(option) for option in rule["enum"]]
+        return "not_allowed", f"Must be one of: {listed(allowed)}."
     if rule.get("format") == CLASS_FORMAT and classes is not None and value not in classes:
-        return "unknown_class", f"Known classes: {shortened(classes)}."
+        return "unknown_class", f"Known classes: {listed(classes)}."
     if isinstance(value, int | float) and not isinstance(value, bool) and not _within(rule, value):
         return "out_of_range", f"Must be {_range(rule)}."
     return None
@@ -110,18 +108,13 @@ def _range(rule: Schema) -> str:
     return " and ".join(f"{word} {rule[key]}" for key, word in words.items() if key in rule) or "finite"
 
 
-def shortened(names: Sequence[str]) -> str:
-    """The first names of a list, for a sentence."""
-    return ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
-
-
 def _needed(schema: Schema, name: str) -> str:
     description = schema["properties"][name]["description"]
     return f"Needed parameters: {', '.join(required(schema))}. {name}: {description}"
 
 
-def _known(properties: Mapping[str, Schema]) -> str:
-    return f"Known parameters: {', '.join(properties) or 'none'}."
+def _known(name: str, properties: Mapping[str, Schema]) -> str:
+    return f"Known parameters: {listed(list(properties))}.{meant(name, list(properties))}"
 
 
 def _escape(name: str) -> str:

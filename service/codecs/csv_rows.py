@@ -145,7 +145,7 @@ class _Table(Generic[Row]):
         except _CellError as error:
             return named(error.problem, key)
         except msgspec.ValidationError as error:
-            return named(explain_type(error), key)
+            return named(explain_type(error, self._kind.row_type), key)
         problem = row.problem()
         return row if problem is None else named(problem, key)
 

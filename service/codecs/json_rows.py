@@ -39,7 +39,7 @@ class RowDecoder(Generic[Row]):
         try:
             row = self._decoder.decode(raw)
         except msgspec.ValidationError as error:
-            return replace(explain_type(error), id=id_of(raw, self._kind))
+            return replace(explain_type(error, self._kind.row_type), id=id_of(raw, self._kind))
         except (msgspec.DecodeError, RecursionError):
             return explain_syntax(raw)
         problem = row.problem()

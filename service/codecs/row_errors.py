@@ -3,10 +3,11 @@
 import json
 import re
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import msgspec
 
+from service.catalog.names import listed
 from service.codecs.rows import RowKind, name_problem, pointer_to
 from service.errors import FieldError
 
@@ -23,7 +24,6 @@ _MEANINGS = (
     ("Number out of range", "not_finite", "The number is too large."),
     ("Invalid RFC3339", "invalid_time", "Expected an RFC 3339 time with an offset."),
     ("Expected `datetime` with a timezone", "invalid_time", "Expected an RFC 3339 time with an offset."),
-    ("Invalid enum value", "invalid_value", "Not one of the values that are allowed here."),
 )
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -32,8 +32,8 @@ class _NotFiniteError(ValueError):
     """NaN or Infinity stood where JSON has no word for them."""
 
 
-def explain_type(error: msgspec.ValidationError) -> FieldError:
-    """What is wrong with a row that is well-formed but not of its type."""
+def explain_type(error: msgspec.ValidationError, row_type: type[msgspec.Struct] | None = None) -> FieldError:
+    """What is wrong with a row that is well-formed but not of its type (None: of one without enumerations)."""
     message = str(error)
     path = _PATH.search(message)
     steps = [step["field"] or step["index"] for step in _STEP.finditer(path["path"])] if path else []
@@ -42,6 +42,9 @@ def explain_type(error: msgspec.ValidationError) -> FieldError:
     for start, code, detail in _MEANINGS:
         if message.startswith(start):
             return FieldError(pointer, code, detail)
+    if row_type is not None and message.startswith("Invalid enum value"):
+        allowed = get_args(get_type_hints(row_type)[steps[-1]])
+        return FieldError(pointer, "invalid_value", f"Must be one of: {listed(allowed)}.")
     return FieldError(pointer, "wrong_type", _wrong_type(message))
 
 

@@ -150,6 +150,7 @@ class _RowReader(Generic[Row]):
 
     def __init__(self, kind: RowKind[Row], dimensions: int | None) -> None:
         self._dimensions = dimensions
+        self._row_type: type[Row] = kind.row_type
         self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
         self._line = 0
 
@@ -177,6 +178,6 @@ class _RowReader(Generic[Row]):
         try:
             row = self._decoder.decode(raw)
         except msgspec.ValidationError as error:
-            return named(explain_type(error), _key(raw))
+            return named(explain_type(error, self._row_type), _key(raw))
         problem = row.problem()
         return row if problem is None else named(problem, row.key)

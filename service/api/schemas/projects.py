@@ -10,6 +10,7 @@ from service.actions.projects import ProjectView
 from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS, why_missing
+from service.catalog.names import listed, meant
 from service.catalog.parameters import resolve
 from service.catalog.stopping_rules import RECALL
 from service.catalog.strategies import STRATEGIES
@@ -335,7 +336,7 @@ def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -
 def check_name(catalogue: Any, name: str, pointer: str) -> None:
     """Refuse a name that the catalogue does not have, and tell those that it has."""
     if name not in catalogue:
-        detail = f"Known are: {', '.join(sorted(catalogue))}."
+        detail = f"Known are: {listed(sorted(catalogue))}.{meant(name, list(catalogue))}"
         raise InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, "unknown_name", detail)])
 
 

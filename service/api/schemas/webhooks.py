@@ -7,11 +7,12 @@ from pydantic import AfterValidator, ConfigDict, Field
 from service.actions.webhooks import DeliveryView
 from service.api.schemas.base import Patch, Schema, Text, Time
 from service.catalog.events import EVENTS
+from service.catalog.names import listed
 
 
 def _known(events: list[str]) -> list[str]:
     if not set(events) <= set(EVENTS):
-        raise ValueError(f"known events are {', '.join(EVENTS)}")
+        raise ValueError(f"known events are {listed(list(EVENTS))}")
     if len(set(events)) != len(events):
         raise ValueError("each event is named once")
     return events
