@@ -33,7 +33,7 @@ from service.errors import (
 from service.telemetry import conceal, logger
 
 MEDIA_TYPE = "application/problem+json"
-_MOST_ERRORS = 20
+MOST_ERRORS = 20
 _log = logger(__name__)
 
 
@@ -42,7 +42,7 @@ def respond(request: Request, error: GleanerError) -> Response:
     body = problem_document(base_url(request), error, detail=error.detail)
     body["request_id"] = request.scope.get("state", {}).get("request_id", "")
     if error.errors:
-        body["errors"] = [bad.as_dict() for bad in error.errors[:_MOST_ERRORS]]
+        body["errors"] = [bad.as_dict() for bad in error.errors[:MOST_ERRORS]]
     headers = {**error.headers, "X-Request-Id": body["request_id"]}
     if error.status in {429, 503}:
         headers.setdefault("Retry-After", "2")
@@ -124,7 +124,7 @@ def _on_validation(request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return respond(request, MalformedRequestError("The body is not valid JSON."))
-    bad = [_field_error(item) for item in found[: _MOST_ERRORS + 1]]
+    bad = [_field_error(item) for item in found[: MOST_ERRORS + 1]]
     detail = f"{bad[0].pointer or 'The body'}: {bad[0].detail}"
     return respond(request, InvalidRequestError(detail, errors=bad))
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from service.api.deps.runtime import Held, Runtime
 from service.api.problems import described
 from service.api.schemas.base import Schema
-from service.errors import UnavailableError
+from service.errors import InvalidRequestError, UnavailableError
 
 router = APIRouter(tags=["service"])
 
@@ -28,7 +28,7 @@ class Ready(Schema):
     stores: dict[str, Literal["ok", "unavailable"]] = Field(examples=[{"sql": "ok", "objects": "ok", "queue": "ok"}])
 
 
-@router.get("/livez", operation_id="isLive", summary="Is the process alive?")
+@router.get("/livez", operation_id="isLive", summary="Is the process alive?", responses=described(InvalidRequestError))
 async def livez() -> Live:
     """Looks at nothing but the process."""
     return Live()
@@ -39,7 +39,7 @@ async def livez() -> Live:
     operation_id="isReady",
     summary="Can requests be served?",
     response_model=Ready,
-    responses=described(UnavailableError),
+    responses=described(InvalidRequestError, UnavailableError),
 )
 async def readyz(held: Held) -> Response:
     """`degraded`: Redis is away; requests are served, and jobs run when it is back."""

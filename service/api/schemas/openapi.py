@@ -13,7 +13,8 @@ DESCRIPTION = """\
 Upload a pool of unlabelled examples, send labels as people make them, and get the ranked batch to label next.
 
 Every error is a problem (RFC 9457). Long work is a job: `202`, `Location`, and `Prefer: wait=N` to wait for it.
-`Idempotency-Key` on a POST makes it safe to send again.
+`Idempotency-Key` on a POST makes it safe to send again. Fields and query parameters that an operation does not have are
+refused (`422`).
 """
 TAGS = [
     {"name": "projects", "description": "A pool, its labels and its models."},
