@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from service.actions import calls, projects, webhooks
 from service.db.queries import annotators as queries
 from service.db.queries import webhooks as webhook_queries
-from service.db.tables import Annotator, AnnotatorCall
+from service.db.tables import Annotator, AnnotatorCall, Webhook
 from service.db.types import new_id
 from service.errors import ConflictError, NotFoundError
 from service.security.sealing import Sealer
@@ -117,6 +117,16 @@ def _resume(annotator: Annotator, *, now: datetime) -> None:
     annotator.rests_since, annotator.rests_until, annotator.due_at = None, None, now
 
 
+def rotate_secret(
+    session: Session, project_id: str, annotator_id: str, *, sealer: Sealer, now: datetime
+) -> tuple[AnnotatorView, str]:
+    """A new secret; the old one signs along for a day, so that the program can change over in between."""
+    project, _ = projects.lock(session, project_id)
+    annotator = _found(session, project.id, annotator_id)
+    secret = webhooks.renew_secret(session, _endpoint(session, annotator), sealer=sealer, now=now)
+    return _view(session, annotator), secret
+
+
 def delete(session: Session, project_id: str, annotator_id: str, *, now: datetime) -> None:
     """Remove a program with its calls, and take its open batch back; its labels stay."""
     project, pool = projects.lock(session, project_id)
@@ -136,7 +146,12 @@ def _found(session: Session, project_id: str, annotator_id: str) -> Annotator:
 
 
 def _view(session: Session, annotator: Annotator) -> AnnotatorView:
+    url = _endpoint(session, annotator).url
+    return AnnotatorView(annotator, url, queries.open_call(session, annotator.id))
+
+
+def _endpoint(session: Session, annotator: Annotator) -> Webhook:
     webhook = webhook_queries.get(session, annotator.webhook_id)
     if webhook is None:
         raise NotFoundError("There is no such annotator.")
-    return AnnotatorView(annotator, webhook.url, queries.open_call(session, annotator.id))
+    return webhook

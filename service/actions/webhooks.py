@@ -132,12 +132,17 @@ def rotate_secret(
 ) -> tuple[Webhook, str]:
     """A new secret; the old one signs along for a day, so that the receiver can change over in between."""
     webhook = get(session, who, webhook_id)
+    return webhook, renew_secret(session, webhook, sealer=sealer, now=now)
+
+
+def renew_secret(session: Session, webhook: Webhook, *, sealer: Sealer, now: datetime) -> str:
+    """A new secret of an endpoint; the old one signs along for a day."""
     secret = signatures.new_secret()
     webhook.previous_secret, webhook.previous_until = webhook.secret, now + OLD_SECRET_SIGNS_FOR
     webhook.secret = sealer.seal(secret)
     webhook.updated_at = now
     session.flush()
-    return webhook, secret
+    return secret
 
 
 def signing_secrets(webhook: Webhook, *, now: datetime) -> list[str]:

@@ -1,9 +1,10 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from service.actions import calls
+from service.actions import calls, webhooks
 from service.api.deps.runtime import utc_now
 from service.db.tables import Annotator, AnnotatorCall, Delivery, Pool, Webhook
 from tests.support.programs import (
@@ -57,6 +58,27 @@ def test_its_secret_is_sealed_and_shown_once(api: Api) -> None:
         (row,) = session.scalars(select(Webhook))
     assert made["secret"] not in row.secret
     assert api.runtime.sealer.open(row.secret) == made["secret"]
+
+
+def test_rotation_keeps_the_old_secret_signing_for_a_day(api: Api) -> None:
+    _, made = project_with_program(api)
+    path, key = f"{path_of(made)}/rotate-secret", {"Idempotency-Key": "once"}
+    rotated = api.http.post(path, headers=key).json()
+    again = api.http.post(path, headers=key)
+    assert again.json() == {**rotated, "secret": None}
+    secret = rotated.pop("secret")
+    assert secret.startswith("whsec_")
+    assert rotated == shown(api, made)
+    parcel = next_parcel(api)
+    assert [api.runtime.sealer.open(sealed) for sealed in parcel.secrets] == [secret, made["secret"]]
+    with api.runtime.database.read() as session:
+        (row,) = session.scalars(select(Webhook))
+    later = webhooks.signing_secrets(row, now=utc_now() + timedelta(hours=25))
+    assert [api.runtime.sealer.open(sealed) for sealed in later] == [secret]
+    for headers, status in ((api.key("read"), 403), (api.key("project:write", project_id=api.project()), 404)):
+        assert api.http.post(path, headers=headers).status_code == status
+    assert api.http.post(path, json={"nonsense": 1}).status_code == 422
+    assert api.http.post(path.replace("ann_", "ann_0"), headers={}).status_code == 404
 
 
 def test_it_is_no_webhook(api: Api) -> None:

@@ -121,6 +121,7 @@ def test_changes_in_place_are_seen(api: Api) -> None:
         ("POST", f"/v1/jobs/{waiting}/cancel", {}),
         ("POST", "/v1/jobs/{job_id}/batch/renew", {"lease_seconds": 7200}),
         ("POST", "/v1/webhooks/{webhook_id}/rotate-secret", {}),
+        ("POST", "/v1/projects/{project_id}/annotators/{annotator_id}/rotate-secret", {}),
         ("DELETE", "/v1/keys/{key_id}", None),
     ):
         answer = api.http.request(method, path.format(**ids), json=body, headers={"If-Match": "*"})

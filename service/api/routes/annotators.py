@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Response
 from service.actions import annotators
 from service.api.deps.callers import ProjectWriter, WebhookReader
 from service.api.deps.edge import Writing
-from service.api.deps.parameters import PageSize, PageToken, ProjectId
+from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, ProjectId
 from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.annotators import (
@@ -24,6 +24,8 @@ from service.errors import ConflictError, IdempotencyMismatchError, MalformedReq
 router = APIRouter(prefix="/v1/projects/{project_id}/annotators", tags=["annotators"])
 
 AnnotatorId = Annotated[str, Path(description="Id of the annotator.", examples=["ann_01jd5k3v7mq8z2x4c6b8n0m1aa"])]
+
+_SECRET = frozenset({"secret"})
 
 
 @router.post(
@@ -50,7 +52,7 @@ def create_annotator(
         render=AnnotatorWithSecret.of_new,
         status=201,
         headers=lambda made: {"Location": f"/v1/projects/{project_id}/annotators/{made[0].annotator.id}"},
-        secrets=frozenset({"secret"}),
+        secrets=_SECRET,
     )
 
 
@@ -117,6 +119,27 @@ def delete_annotator(project_id: ProjectId, annotator_id: AnnotatorId, _: Projec
         lambda session: annotators.delete(session, project_id, annotator_id, now=writing.now),
         render=lambda _: None,
         status=204,
+    )
+
+
+@router.post(
+    "/{annotator_id}/rotate-secret",
+    operation_id="rotateAnnotatorSecret",
+    summary="Rotate the secret of a program that labels",
+    response_model=AnnotatorWithSecret,
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    dependencies=NO_FIELDS,
+)
+def rotate_annotator_secret(
+    project_id: ProjectId, annotator_id: AnnotatorId, _: ProjectWriter, writing: Writing, held: Held
+) -> Response:
+    """For 24 hours what it is sent is signed with the new and the old secret."""
+    return writing.answer(
+        lambda session: annotators.rotate_secret(
+            session, project_id, annotator_id, sealer=held.sealer, now=writing.now
+        ),
+        render=AnnotatorWithSecret.of_new,
+        secrets=_SECRET,
     )
 
 

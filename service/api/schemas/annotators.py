@@ -118,7 +118,7 @@ class AnnotatorOut(Schema):
 
 
 class AnnotatorWithSecret(AnnotatorOut):
-    """A program with the secret that signs what it is sent, which is shown this once."""
+    """A program with its new secret, which signs what it is sent and is shown this once."""
 
     secret: str | None = Field(default=None, description="`whsec_...`; null when the answer is a replay.")
 

@@ -6,7 +6,7 @@ from typing import Any
 _PROJECT = {"project_id": "$request.path.project_id"}
 _JOB = ("getJob", "cancelJob", "followJob")
 _WEBHOOK = ("getWebhook", "changeWebhook", "deleteWebhook", "rotateWebhookSecret", "testWebhook", "listDeliveries")
-_ANNOTATOR = ("getAnnotator", "changeAnnotator", "deleteAnnotator", "listCalls")
+_ANNOTATOR = ("getAnnotator", "changeAnnotator", "deleteAnnotator", "rotateAnnotatorSecret", "listCalls")
 _OF_PROJECT = (
     *("getProject", "changeProject", "deleteProject", "uploadExamples", "listExamples", "recordLabels", "listLabels"),
     *("createQuery", "createTraining", "createAgreement", "listModels", "listJobs", "getProgress"),
