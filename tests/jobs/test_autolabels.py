@@ -14,6 +14,8 @@ from tests.support.programs import next_parcel
 from tests.support.runtime import Api
 from tests.support.working import drain
 from workers.jobs import autolabel
+from workers.jobs.groups import read_groups
+from workers.jobs.holdout import holdout_mask
 
 WISH = {"target_precision": 0.9, "confidence_level": 0.9, "audit_share": 0.1}
 
@@ -222,6 +224,23 @@ def test_held_out_rows_prove_and_are_not_labelled(api: Api) -> None:
     assert found["evidence"]["holdout"] > 50
     assert found["state"] == "labelled"
     assert found["labels"] + found["audit"] < 45, "of 50 that are left, about half are held out"
+
+
+def test_held_out_rows_that_changed_since_a_training_prove_nothing(api: Api) -> None:
+    """Of another group, or none, they may have been trained on; and rows were held out by themselves then."""
+    project_id = trained(api, test=0, holdout_fraction=0.5)
+    add_labels(api, project_id, range(20, 150))
+    train(api, project_id)
+    alone = holdout_mask(200, 0.5, 0)
+    assert made(api, project_id, dry_run=True)["evidence"]["holdout"] == alone[:150].sum()
+    rows = [{"id": f"e{n}", "vector": vector_of(n), "group": f"document {n % 4}"} for n in range(20, 60)]
+    assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).json()["updated"] == 40
+    left = alone[:150].sum() - alone[20:60].sum()
+    assert made(api, project_id, dry_run=True)["evidence"]["holdout"] == left
+    train(api, project_id)
+    with api.runtime.database.read() as session:
+        held = holdout_mask(200, 0.5, 0, read_groups(session, project_id, 200))
+    assert made(api, project_id, dry_run=True)["evidence"]["holdout"] == held[:150].sum()
 
 
 def test_what_people_hold_label_or_skip_is_left_to_them(api: Api) -> None:

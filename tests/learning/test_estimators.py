@@ -11,6 +11,7 @@ from sklearn.svm import LinearSVC
 
 from tests.learning.pools import blobs
 from tests.support.estimators import pipeline_of, quick_params
+from workers.learning.estimators.preprocessing import Preprocessed
 from workers.learning.estimators.temperature import with_probabilities
 from workers.learning.estimators.training import TrainingRequest, learn, train
 from workers.learning.featurizers.text import featurize
@@ -40,20 +41,24 @@ def test_temperature_is_the_one_that_made_the_labels() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(scale=8, size=(20_000, 2))
     y = (rng.random(20_000) < expit(X[:, 0] / 4)).astype(np.int64)
-    model, temperature = with_probabilities(FixedLine, X, y, temperature=None, rng=rng)
+    model, temperature = with_probabilities(FixedLine, Preprocessed([], X), y, temperature=None, rng=rng)
     assert temperature == pytest.approx(4, rel=0.05)
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], expit(X[:, 0] / temperature))
 
 
 def test_without_rows_to_hold_out_scores_are_taken_as_they_are() -> None:
     X, y = np.array([[2.0], [-3.0]]), np.array([0, 1])
-    _, temperature = with_probabilities(FixedLine, X, y, temperature=None, rng=np.random.default_rng(0))
+    _, temperature = with_probabilities(
+        FixedLine, Preprocessed([], X), y, temperature=None, rng=np.random.default_rng(0)
+    )
     assert temperature == pytest.approx(1, abs=1e-4)
 
 
 def test_a_given_temperature_is_kept() -> None:
     X, y = overlapping(60, 2)
-    model, temperature = with_probabilities(LinearSVC, X, y, temperature=0.5, rng=np.random.default_rng(0))
+    model, temperature = with_probabilities(
+        LinearSVC, Preprocessed([], X), y, temperature=0.5, rng=np.random.default_rng(0)
+    )
     assert temperature == 0.5
     scores = LinearSVC().fit(X, y).decision_function(X)
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], expit(2 * scores), atol=1e-3)

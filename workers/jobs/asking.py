@@ -93,7 +93,7 @@ def asked_of(
         explore=message.explore,
         class_balanced=message.class_balanced,
         priorities=loaded.availability.priorities,
-        groups=loaded.availability.groups,
+        groups=loaded.availability.group_codes,
         pinned=pinned,
         parallel=context.parallel,
         progress=context.progress.tell,

@@ -58,7 +58,7 @@ class Loaded:
     picked: Picked
     tested: Sequence[int]
     seen: int  # rows below it were before an earlier group
-    learnt: Sequence[int]  # test rows that the model may have learnt, as they may have been none then
+    learnt: Sequence[int]  # rows that the model may have learnt, as they may have been of another part then
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,9 @@ def run(context: JobContext) -> None:
     _undo(context, message.autolabel_id)
     loaded = pin_then_read(context, lambda session: _read(session, context, message.autolabel_id))
     base = candidates.base_mask(loaded.availability, context.objects)
-    held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
-    unlearnt = holdout_mask(base.size, _held_from(loaded), loaded.project.seed)
+    project, groups = loaded.project, loaded.availability.groups
+    held_out = holdout_mask(base.size, project.holdout_fraction, project.seed, groups)
+    unlearnt = holdout_mask(base.size, _held_from(loaded), project.seed, groups if _by_groups(loaded.model) else None)
     P, told = _predictions(context, loaded)
     evidence = _evidence(loaded, P, unlearnt, told, but=[*loaded.tested, *loaded.learnt])
     pool = np.flatnonzero(_free(loaded, base, told) & ~held_out)
@@ -134,6 +135,11 @@ def _held_from(loaded: Loaded) -> float:
     return fraction if model.name is not None else min(fraction, model.estimator.get("holdout_fraction", 0.0))
 
 
+def _by_groups(model: Model) -> bool:
+    """Whether groups were held out from the model as a whole; earlier releases held out rows."""
+    return model.name is not None or model.estimator.get("holdout_of") == "groups"
+
+
 def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     project = projects.get(session, context.project_id)
     pool = project_queries.pool(session, project.id)
@@ -144,7 +150,7 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     # a client's own model may have learnt anything since; of a trained one it is known what it has not seen
     trained_here = model.name is None
     drawn = queries.drawn_rows(session, project.id, after=model.created_at) if trained_here else []
-    learnt = queries.changed_test_rows(session, project.id, after=model.created_at) if trained_here else []
+    learnt = queries.changed_rows(session, project.id, after=model.created_at) if trained_here else []
     return Loaded(
         group=group,
         project=project,

@@ -20,6 +20,7 @@ from service.storage.bitmaps import Change, apply_changes, pack, unpack
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
 from workers.jobs.gold import are_asked
+from workers.jobs.groups import Groups, numbered, read_groups
 from workers.learning.groups import first_of_group
 from workers.learning.matrices import Rows
 from workers.learning.ties import shuffled
@@ -41,8 +42,13 @@ class Availability:
     audit: Sequence[int]  # left to people by self-labelling
     matching: Sequence[int] | None  # what the filter leaves
     priorities: NDArray[np.float64] | None  # by row; none: all are equal
-    groups: NDArray[np.int64] | None  # codes by row; none: each row is by itself
+    groups: Groups | None  # none: each row is by itself
     gold: Rows  # of the questions that may be asked
+
+    @property
+    def group_codes(self) -> NDArray[np.int64] | None:
+        """The groups as queries have them."""
+        return None if self.groups is None else self.groups.codes
 
 
 def read(session: Session, context: JobContext, project: Project, pool: Pool, message: QueryMessage) -> Availability:
@@ -80,7 +86,7 @@ def _availability(
     return Availability(
         rows=pool.next_row,
         priorities=_priorities(session, project.id, pool.next_row),
-        groups=_groups(session, project.id, pool.next_row),
+        groups=read_groups(session, project.id, pool.next_row),
         gold=gold,
         snapshot_key=pool.snapshot_key,
         snapshot_rows=pool.snapshot_rows,
@@ -106,27 +112,10 @@ def _priorities(session: Session, project_id: str, rows: int) -> NDArray[np.floa
     if not found:
         return None
     levels = np.array([np.inf if pinned else priority for priority, pinned, _ in found], dtype=np.float64)
-    ranked, level = _numbered([told for _, _, told in found])
+    ranked, level = numbered([told for _, _, told in found])
     priorities = np.zeros(rows)
     priorities[ranked] = levels[level]
     return priorities
-
-
-def _groups(session: Session, project_id: str, rows: int) -> NDArray[np.int64] | None:
-    """Rows without a group have codes of their own."""
-    found = queries.groups(session, project_id)
-    if not found:
-        return None
-    grouped, group = _numbered(found)
-    groups = np.arange(rows, dtype=np.int64) + len(found)
-    groups[grouped] = group
-    return groups
-
-
-def _numbered(told: Sequence[str]) -> tuple[Rows, Rows]:
-    """Rows out of texts, and which text each was in."""
-    sizes = [text.count(" ") + 1 for text in told]
-    return np.array(" ".join(told).split(" "), dtype=np.int64), np.repeat(np.arange(len(told)), sizes)
 
 
 def _leased(
@@ -182,7 +171,7 @@ def audited(
         return left, rows[:0]
     rows = rows[~np.isin(rows, own)]
     if found.groups is not None:
-        rows = rows[first_of_group(found.groups[rows])]
+        rows = rows[first_of_group(found.groups.codes[rows])]
     room = max(-(-message.k // 2), 2 * message.k - int(np.count_nonzero(left)))
     return left, rows[:room]
 

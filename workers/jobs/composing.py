@@ -15,7 +15,7 @@ from service.queue.messages import QueryMessage
 from workers.jobs import gold
 from workers.jobs.asking import Loaded, asked_of, read_labels, reserve_of
 from workers.jobs.context import JobContext
-from workers.jobs.holdout import of_other_groups, without_groups_of
+from workers.jobs.holdout import of_other_groups
 from workers.jobs.labels import Labelled
 from workers.jobs.ranked import Shown, ranked_rows
 from workers.jobs.serving import open_model
@@ -65,11 +65,9 @@ def compose(context: JobContext, loaded: Loaded, rows: Rowsets, seen: Seen) -> t
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(rows.mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
     shown = Shown(loaded.task, seen.P, loaded.model.classes if loaded.model else [], rows.told)
-    groups = loaded.availability.groups
     held: list[Ranked] = []
     if loaded.project.holdout_fraction:
         held = ranked_rows(_drawn(message, rows.mask & rows.held_out, rows.pinned), shown, held_share=share)
-    mask, mates = without_groups_of(held[:share], rows.mask & ~rows.held_out, groups)
     room = message.k - share
     questions = gold.chosen(
         _answerable(loaded.availability.gold, rows.told),
@@ -80,17 +78,24 @@ def compose(context: JobContext, loaded: Loaded, rows: Rowsets, seen: Seen) -> t
         rng=rng,
     )
     first = np.concatenate([rows.pinned, questions])
-    asked = asked_of(context, loaded, _labelled(context, loaded, rows.hidden), mask=mask, pinned=first, P=seen.P)
+    asked = asked_of(
+        context,
+        loaded,
+        _labelled(context, loaded, rows.hidden),
+        mask=rows.mask & ~rows.held_out,
+        pinned=first,
+        P=seen.P,
+    )
     model = _opened(context, loaded, seen.features)
     chosen = rank(replace(asked, k=room, features=seen.features, members=seen.members, model=model))
     ranked = _audited(ranked_rows(chosen, shown, priorities=asked.priorities), rows.audit)
     ranked = gold.mixed_in(ranked, questions, room, rng)
     complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
     ranked = [*ranked[:room], *held[:share], *ranked[room:]]
-    ranked += of_other_groups(held[share:], ranked, groups)
+    ranked += of_other_groups(held[share:], ranked, loaded.availability.group_codes)
     if gold.are_asked(loaded.project, message):
         ranked = gold.by_place(ranked)
-    return ranked, replace(chosen, group_mates=chosen.group_mates + mates), complete
+    return ranked, chosen, complete
 
 
 def _answerable(questions: NDArray[np.int64], told: NDArray[np.bool_] | None) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ def estimate(
     Args:
         project: whose goal it is.
         before: what was read.
-        metrics: of the model that is new.
+        metrics: of the model that is new; none when nothing could measure it.
         labelled: the labelled examples that it learnt, and those that were held out.
         rng: for the interval of the forecast.
     """
@@ -99,7 +99,7 @@ def estimate(
     if not goal:
         return None
     made: dict[str, Any] = {"goal": goal, "recall": None, "labels_left": None, "rules": []}
-    if "metric" in goal:
+    if "metric" in goal and goal["metric"] in metrics:
         metric = metrics[goal["metric"]]
         made["labels_left"] = _labels_left(goal, [*before.points, (labelled.train.size, metric)], rng)
         made["rules"].append(_metric_rule(goal, metric))

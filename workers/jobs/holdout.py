@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from service.actions.batches import Ranked
 from service.db.queries.models import picked_rows
 from service.db.tables import Project
-from workers.learning.groups import first_of_group, in_groups_of
+from workers.jobs.groups import Groups
+from workers.learning.groups import first_of_group
 from workers.learning.matrices import Rows
 from workers.learning.query import no_rows
 from workers.learning.ties import tie_keys
@@ -44,25 +45,15 @@ def read_picked(session: Session, project: Project) -> Picked:
     return Picked(rows[drawn], rows[~drawn])
 
 
-def holdout_mask(rows: int, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Rows [rows] whose seeded hash falls into the fraction: fixed for ever, whatever else is uploaded."""
+def holdout_mask(rows: int, fraction: float, seed: int, groups: Groups | None = None) -> NDArray[np.bool_]:
+    """Rows [rows] whose seeded hash, or that of their group, falls into the fraction.
+
+    It is fixed for ever, whatever else is uploaded, and no group is on both sides.
+    """
     if fraction <= 0:
         return np.zeros(rows, dtype=np.bool_)
-    keys = tie_keys(np.arange(rows, dtype=np.int64), seed, purpose="holdout")
-    return keys < np.uint64(fraction * 2**64)
-
-
-def without_groups_of(
-    drawn: Sequence[Ranked], mask: NDArray[np.bool_], groups: NDArray[np.int64] | None
-) -> tuple[NDArray[np.bool_], int]:
-    """The mask without what shares a group with a row that is drawn, and how many rows it lost."""
-    if groups is None or not drawn:
-        return mask, 0
-    candidates = np.flatnonzero(mask)
-    mates = candidates[in_groups_of(groups, candidates, np.array([each.row for each in drawn], dtype=np.int64))]
-    left = mask.copy()
-    left[mates] = False
-    return left, int(mates.size)
+    keys = np.arange(rows, dtype=np.int64) if groups is None else groups.keys
+    return tie_keys(keys, seed, purpose="holdout") < np.uint64(fraction * 2**64)
 
 
 def of_other_groups(

@@ -75,7 +75,8 @@ def _rank(context: JobContext, loaded: Loaded, base: NDArray[np.bool_]) -> tuple
     message = loaded.message
     candidates.refresh_snapshot(context, loaded.availability, base)
     features = _features(context, loaded)
-    held_out = holdout_mask(base.size, loaded.project.holdout_fraction, loaded.project.seed)
+    project, groups = loaded.project, loaded.availability.groups
+    held_out = holdout_mask(base.size, project.holdout_fraction, project.seed, groups)
     if reviews(message.strategy):
         return review(context, loaded, base=base, held_out=held_out, features=features)
     mask, pinned = candidates.for_query(loaded.availability, base)

@@ -11,6 +11,7 @@ from service.db.tables import Model, Project
 from workers.jobs.labels import Gathered, Labelled
 from workers.learning.agreement import vote_entropy
 from workers.learning.confidence import class_thresholds, judge
+from workers.learning.estimators.folds import group_count
 from workers.learning.estimators.training import TrainingRequest
 from workers.learning.matrices import ChunkReader, sample_rows
 from workers.learning.metrics import cross_validated_probabilities
@@ -34,6 +35,7 @@ class ReviewRequest:
         features: of every row; None when the project has none.
         text: they are counts of terms.
         present: rows that hold an example, to learn scales or IDF from.
+        groups: codes by row; None: each row is by itself.
         seed: of folds and estimators.
         parallel: for the folds.
     """
@@ -45,6 +47,7 @@ class ReviewRequest:
     features: ChunkReader | None
     text: bool
     present: NDArray[np.bool_]
+    groups: NDArray[np.int64] | None
     seed: int
     parallel: Parallel
 
@@ -71,7 +74,8 @@ class Review:
 def label_errors(request: ReviewRequest) -> Review:
     """Cross-validate with the serving model's hyper-parameters, or the project's while there is none."""
     project, labelled = request.project, request.labelled
-    reason = _why_not(labelled)
+    groups = None if request.groups is None else request.groups[labelled.rows]
+    reason = _why_not(labelled, groups)
     if request.features is None or reason is not None:
         return Review(labelled=labelled, reason=reason or "no_features")
     rng = np.random.default_rng(request.seed)
@@ -82,6 +86,7 @@ def label_errors(request: ReviewRequest) -> Review:
         estimator=project.estimator["name"],
         params={**project.estimator["params"], **_chosen(project, request.model)},
         seed=request.seed,
+        groups=groups,
         background=sample_rows(request.features, request.present, _BACKGROUND, rng),
         text=request.text,
     )
@@ -105,12 +110,14 @@ REVIEWS: Mapping[str, Callable[[ReviewRequest], Review]] = {"label_errors": labe
 """By strategy: those of the catalogue that pick labelled examples."""
 
 
-def _why_not(labelled: Labelled) -> str | None:
-    """Why labels cannot be judged, or None: it takes two labels of each of two classes."""
+def _why_not(labelled: Labelled, groups: NDArray[np.int64] | None) -> str | None:
+    """Why labels cannot be judged, or None: it takes two labels of each of two classes, and two groups."""
     counts = np.bincount(labelled.y)
     if np.count_nonzero(counts) == 1:
         return "one_class"
-    return "too_few_labels" if np.sum(counts >= _FEWEST) <= 1 else None
+    if np.sum(counts >= _FEWEST) <= 1:
+        return "too_few_labels"
+    return "one_group" if group_count(groups, labelled.size) < _FEWEST else None
 
 
 def _chosen(project: Project, model: Model | None) -> Mapping[str, Any]:

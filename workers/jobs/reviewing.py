@@ -44,6 +44,7 @@ def review(
             features=features,
             text=counts_terms(loaded.layout),
             present=present,
+            groups=loaded.availability.group_codes,
             seed=message.seed,
             parallel=context.parallel,
         )

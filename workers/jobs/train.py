@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from service.actions import events, featurizations, projects, trainings
@@ -24,6 +25,7 @@ from workers.jobs.context import JobContext
 from workers.jobs.estimates import Before, Found, estimate, newly_met, read, sample_of
 from workers.jobs.features import fill_features
 from workers.jobs.filling import collect
+from workers.jobs.groups import Groups, read_groups
 from workers.jobs.holdout import Picked, holdout_mask, read_picked
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.measuring import Figures, described
@@ -41,6 +43,7 @@ from workers.jobs.pool import (
 )
 from workers.jobs.serving import predictions_ahead
 from workers.learning.estimators.committees import train_any_committee
+from workers.learning.estimators.folds import group_count
 from workers.learning.estimators.training import Trained, TrainingRequest, learn, nothing_to_learn, train
 from workers.learning.matrices import ChunkReader, Rows
 from workers.learning.metrics import cross_validated_probabilities
@@ -48,6 +51,7 @@ from workers.learning.metrics import cross_validated_probabilities
 _BACKGROUND = 10_000  # pool rows that scales or IDF are learnt from
 _FOLDS = 5
 _STEPS = 4
+_FEWEST_GROUPS = 2
 _NONE = Picked()
 
 
@@ -62,6 +66,7 @@ class Loaded:
     automated: Sequence[int]  # rows that no person has labelled: they measure nothing
     background: Rows  # rows that hold an example, evenly spread, for what a model learns from the unlabelled pool
     picked: Picked
+    groups: Groups | None
     before: Before  # what the project's goal needs
     asked: bool  # whether somebody asked what the serving model says of the pool
 
@@ -79,9 +84,8 @@ class Parts:
 def run(context: JobContext) -> None:
     """Train and measure; too few labels or one class only is no failure, but a result without a model."""
     loaded = pin_then_read(context, lambda session: _read(session, context))
-    parts = split(
-        _consensus(loaded), loaded.project, loaded.layout.rows, automated=loaded.automated, picked=loaded.picked
-    )
+    held_out = holdout_mask(loaded.layout.rows, loaded.project.holdout_fraction, loaded.project.seed, loaded.groups)
+    parts = split(_consensus(loaded), held_out, automated=loaded.automated, picked=loaded.picked)
     reason: str | None = "no_features"
     if has_features(loaded.project.features):
         reason = nothing_to_learn(parts.train.y, task_of(loaded.project.task))
@@ -99,6 +103,7 @@ def run(context: JobContext) -> None:
         "chosen": dict(model.hyper_parameters),
         "seed": request.seed,
         "holdout_fraction": loaded.project.holdout_fraction,
+        "holdout_of": "rows" if loaded.groups is None else "groups",
         "features": {"array": loaded.layout.array, "definition": loaded.layout.features},
     }
     if encoder is not None:
@@ -129,6 +134,7 @@ def _read(session: Session, context: JobContext) -> Loaded:
         automated=model_queries.automated_rows(session, project.id),
         background=_background_rows(session, pool),
         picked=read_picked(session, project),
+        groups=read_groups(session, project.id, pool.next_row),
         before=read(session, project),
         asked=bool(found.chunks[said]) and pool.pin is None,
     )
@@ -139,13 +145,13 @@ def _consensus(loaded: Loaded) -> Labelled:
 
 
 def split(
-    labelled: Labelled, project: Project, rows: int, *, automated: Sequence[int] = (), picked: Picked = _NONE
+    labelled: Labelled, held_out: NDArray[np.bool_], *, automated: Sequence[int] = (), picked: Picked = _NONE
 ) -> Parts:
     """Test rows and the held-out part measure, as far as people have labelled them; the rest trains.
 
     What a strategy picked before it was held out does neither.
     """
-    held_out = holdout_mask(rows, project.holdout_fraction, project.seed)[labelled.rows] & ~labelled.test
+    held_out = held_out[labelled.rows] & ~labelled.test
     by_people = ~np.isin(labelled.rows, np.array(automated, dtype=np.int64))
     otherwise = np.isin(labelled.rows, picked.otherwise)
     return Parts(
@@ -168,6 +174,7 @@ def _request(loaded: Loaded, labelled: Labelled, reader: ChunkReader) -> Trainin
         estimator=project.estimator["name"],
         params=project.estimator["params"],
         seed=seed,
+        groups=None if loaded.groups is None else loaded.groups.codes[labelled.rows],
         background=reader.take(loaded.background),
         text=counts_terms(loaded.layout),
     )
@@ -207,6 +214,8 @@ def _measure(request: TrainingRequest, model: Trained, parts: Parts, reader: Chu
             P = model.predictions(reader.take(rows.rows))
             biased = method == "holdout" and parts.spoilt > 0
             return described(P, rows, request.task, rng, method=method, biased=biased)
+    if group_count(request.groups, parts.train.size) < _FEWEST_GROUPS:
+        return Figures()  # a model of the others knows nothing
     same = replace(request, params={**request.params, **model.hyper_parameters})
     P = cross_validated_probabilities(same, _FOLDS)
     return described(P, parts.train, request.task, rng, method="cross_validation", biased=True)

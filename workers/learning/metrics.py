@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.learning.calibration import expected_calibration_error
-from workers.learning.estimators.folds import stratified_folds
+from workers.learning.estimators.folds import group_count, stratified_folds
 from workers.learning.estimators.training import TrainingRequest, learn, nothing_to_learn, tolerant, train
 from workers.learning.matrices import Rows
 from workers.learning.metric import Metric, Z, flawless, wilson_interval
@@ -74,15 +74,16 @@ def cross_validated_probabilities(
     model that judges it and gets 0; where the other folds know one class only, that class gets 1.
 
     Raises:
-        ValueError: with fewer than two rows.
+        ValueError: with fewer than two rows, or groups.
     """
     y = np.asarray(request.y)
-    if len(y) <= 1:
-        raise ValueError("Cross-validation needs at least two rows.")
-    folds = min(folds, len(y), max(2, 1 + _ROWS_TRAINED_ON // len(y)))
+    most = group_count(request.groups, len(y))
+    if most <= 1:
+        raise ValueError("Cross-validation needs at least two rows, of two groups.")
+    folds = min(folds, most, max(2, 1 + _ROWS_TRAINED_ON // len(y)))
     # Only single classes can be dealt out evenly.
     strata = y if request.task == "classification" else np.zeros(len(y), dtype=np.int64)
-    fold_of = stratified_folds(strata, folds, np.random.default_rng(request.seed))
+    fold_of = stratified_folds(strata, folds, np.random.default_rng(request.seed), request.groups)
     request = replace(request, y=y, learnt=request.learnt or learn(request))
     held_out = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
     P = np.zeros((len(y), 2 if request.task == "regression" else len(request.classes)), dtype=np.float32)
@@ -104,7 +105,7 @@ class _HeldOut:
         rest = np.setdiff1d(np.arange(len(request.y)), rows, assume_unique=True)
         if nothing_to_learn(request.y[rest], request.task):
             return np.tile(_constant(request.y[rest], request), (rows.size, 1))
-        return train(replace(request, X=request.X[rest], y=request.y[rest])).predictions(request.X[rows])
+        return train(request.only(rest)).predictions(request.X[rows])
 
 
 def _constant(y: NDArray[Any], request: TrainingRequest) -> NDArray[np.float32]:

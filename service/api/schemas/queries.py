@@ -62,7 +62,9 @@ class StrategyNote(Schema):
     params: dict[str, Any]
     seed: int
     fallback_from: str | None
-    fallback_reason: str | None = Field(description="no_model, one_class, too_few_labels, no_committee or no_features.")
+    fallback_reason: str | None = Field(
+        description="no_model, one_class, one_group, too_few_labels, no_committee or no_features."
+    )
 
 
 class ModelNote(Schema):

@@ -101,10 +101,8 @@ def _labelled_before(session: Session, project_id: str, ids: Sequence[str], time
     return found
 
 
-def changed_test_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
-    """Rows of test examples that were labelled before a time and changed after it: they may have been of the pool."""
+def changed_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
+    """Rows of examples that were labelled before a time and changed after it: they may have been trained on before."""
     same = (Example.project_id == Label.project_id) & (Example.example_id == Label.example_id)
     query = select(Example.row).distinct().join(Label, same).where(Example.project_id == project_id)
-    return session.scalars(
-        query.where(Example.split == "test", Example.updated_at > after, Label.created_at <= after)
-    ).all()
+    return session.scalars(query.where(Example.updated_at > after, Label.created_at <= after)).all()

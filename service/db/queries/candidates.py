@@ -57,10 +57,12 @@ def priorities(session: Session, project_id: str) -> Sequence[Row[float | None, 
     return session.execute(query.group_by(Example.priority, Example.pinned)).all()
 
 
-def groups(session: Session, project_id: str) -> Sequence[str]:
-    """The rows of each group as text."""
-    query = select(_ROWS).where(Example.project_id == project_id, text("group_name IS NOT NULL"))
-    return session.scalars(query.group_by(Example.group)).all()
+def groups(session: Session, project_id: str) -> Sequence[Row[str, str]]:
+    """The name of each group, with its rows as text."""
+    query = select(type_coerce(Example.group, Text()), _ROWS).where(
+        Example.project_id == project_id, text("group_name IS NOT NULL")
+    )
+    return session.execute(query.group_by(Example.group)).all()
 
 
 def answered_rows(

@@ -172,7 +172,7 @@ def _fit_member(member: _Member) -> Any:
     request, prepared = member.request, member.prepared
     if member.rows is not None:
         request = replace(request, y=request.y[member.rows])
-        prepared = replace(prepared, X=prepared.X[member.rows])
+        prepared = prepared.only(member.rows)
     with tolerant():
         estimator, _ = fit(request, prepared)
     return estimator

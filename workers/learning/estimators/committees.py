@@ -105,7 +105,7 @@ def _member(request: TrainingRequest, number: int, kind: Kind) -> TrainingReques
         if number < len(kinds):
             return member
     rows = _bootstrap_rows(request, rng)
-    return replace(member, X=request.X[rows], y=request.y[rows])
+    return member.only(rows)
 
 
 def _bootstrap_rows(request: TrainingRequest, rng: np.random.Generator) -> Rows:

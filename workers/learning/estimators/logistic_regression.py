@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def fit_logistic_regression(
     X = _rotated(prepared.X)
     C = params.get("C")
     if C is None:
-        C = _choose_c(prepared.X if X is None else X, y, weight, np.random.default_rng(seed))
+        rows = prepared if X is None else replace(prepared, X=X)
+        C = _choose_c(rows, y, weight, np.random.default_rng(seed))
     model = LogisticRegression(C=C, class_weight=weight, max_iter=MAX_ITERATIONS)
     _fit(model, prepared.X if X is None else X, y)
     if X is not None:
@@ -90,7 +92,7 @@ def _rotate_back(model: LogisticRegression, lower: NDArray[np.float64], X: Any) 
     model.n_features_in_ = X.shape[1]
 
 
-def _choose_c(X: Any, y: NDArray[np.int64], weight: str | None, rng: np.random.Generator) -> float:
+def _choose_c(prepared: Preprocessed, y: NDArray[np.int64], weight: str | None, rng: np.random.Generator) -> float:
     """Climb `GRID_C` from the default while held-out log-loss falls by more than its standard error."""
     counts = np.bincount(y)
     start = default_c(int(np.count_nonzero(counts)))
@@ -99,7 +101,11 @@ def _choose_c(X: Any, y: NDArray[np.int64], weight: str | None, rng: np.random.G
     rows = np.flatnonzero(counts[y] > 1)  # a class's only row cannot be both trained on and held out
     if rows.size > SEARCH_ROWS:
         rows = np.sort(rng.choice(rows, size=SEARCH_ROWS, replace=False))
-    search = _Search(X[rows], y[rows], stratified_folds(y[rows], FOLDS, rng), weight)
+    found, y = prepared.only(rows), y[rows]
+    folds = stratified_folds(y, FOLDS, rng, found.groups)
+    if not all(np.any(folds == fold) and np.unique(y[folds != fold]).size > 1 for fold in range(FOLDS)):
+        return start  # groups leave a fold nothing to be judged by
+    search = _Search(found.X, y, folds, weight)
     best, best_losses = start, search.losses(start)
     for direction in (STEP_C, 1 / STEP_C):
         while GRID_C[0] <= best * direction <= GRID_C[1]:

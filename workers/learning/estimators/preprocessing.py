@@ -1,6 +1,6 @@
 """The steps before the estimator, learnt from the unlabelled background as well: scales of vectors, IDF of text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,17 +9,22 @@ from scipy.sparse import csr_array
 from sklearn.preprocessing import StandardScaler
 
 from workers.learning.estimators.terms import TermWeights, TextForm, learn_terms
-from workers.learning.matrices import Matrix, is_sparse
+from workers.learning.matrices import Matrix, Rows, is_sparse
 from workers.learning.scaling import Scaling, Units, learn_units
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessed:
-    """Fitted steps, the labelled rows after them (float64), and what was chosen on the way."""
+    """Fitted steps, the labelled rows after them (float64), what was chosen on the way, and the rows' groups."""
 
     steps: list[tuple[str, Any]]
     X: Any
     chosen: dict[str, Any] = field(default_factory=dict)
+    groups: NDArray[np.int64] | None = None
+
+    def only(self, rows: Rows) -> "Preprocessed":
+        """Of some of the labelled rows."""
+        return replace(self, X=self.X[rows], groups=None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True, slots=True)

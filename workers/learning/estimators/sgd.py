@@ -31,7 +31,7 @@ def fit_sgd(
         )
 
     model, temperature = with_probabilities(
-        make, prepared.X, y, temperature=params.get("temperature"), rng=np.random.default_rng(seed)
+        make, prepared, y, temperature=params.get("temperature"), rng=np.random.default_rng(seed)
     )
     return model, {"temperature": temperature, "converged": bool(model.n_iter_.max() < epochs)}
 

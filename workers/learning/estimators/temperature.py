@@ -10,13 +10,19 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from workers.learning.estimators.folds import stratified_folds
+from workers.learning.estimators.preprocessing import Preprocessed
 
 _FOLDS = 3
 _WIDEST = 5.0  # of the logarithm of a temperature
 
 
 def with_probabilities(
-    make: Callable[[], Any], X: Any, y: NDArray[np.int64], *, temperature: float | None, rng: np.random.Generator
+    make: Callable[[], Any],
+    prepared: Preprocessed,
+    y: NDArray[np.int64],
+    *,
+    temperature: float | None,
+    rng: np.random.Generator,
 ) -> tuple[LogisticRegression, float]:
     """Fit what `make` gives, and turn its scores into probabilities by temperature scaling (Guo et al. 2017).
 
@@ -24,8 +30,10 @@ def with_probabilities(
     fast. `temperature` None: the one with the least log-loss on held-out rows, which the scores of rows that were
     trained on would make too small. Classes with one row cannot be held out and are left out there.
     """
+    X = prepared.X
     if temperature is None:
-        temperature = _best_temperature(list(_held_out_scores(make, X, y, stratified_folds(y, _FOLDS, rng))))
+        folds = stratified_folds(y, _FOLDS, rng, prepared.groups)
+        temperature = _best_temperature(list(_held_out_scores(make, X, y, folds)))
     fitted = make().fit(X, y)
     model = LogisticRegression()
     model.classes_, model.n_features_in_ = fitted.classes_, X.shape[1]

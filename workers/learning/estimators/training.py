@@ -20,7 +20,7 @@ from workers.learning.estimators.preprocessing import Background, Preprocessed, 
 from workers.learning.estimators.registry import ESTIMATORS, form_of
 from workers.learning.estimators.regression import RegressionModel
 from workers.learning.estimators.regressors import REGRESSORS
-from workers.learning.matrices import Matrix
+from workers.learning.matrices import Matrix, Rows
 from workers.learning.parallel import single_threaded
 from workers.learning.tasks import Task
 
@@ -47,6 +47,7 @@ class TrainingRequest:
             are learnt from `X` alone.
         learnt: what `learn` made of the background; None: it is learnt again.
         text: `X` holds hashed term counts.
+        groups: codes [n] of rows that no fold may part; None: each row is by itself.
     """
 
     X: Matrix
@@ -59,6 +60,12 @@ class TrainingRequest:
     background: Matrix | None = None
     learnt: Background | None = None
     text: bool = False
+    groups: NDArray[np.int64] | None = None
+
+    def only(self, rows: Rows) -> Self:
+        """Of some of the labelled rows."""
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], groups=groups)
 
 
 def train(request: TrainingRequest) -> Trained:
@@ -145,9 +152,11 @@ def settled(request: TrainingRequest) -> TrainingRequest:
         return replace(request, estimator=request.params["estimator"])
     request = replace(request, learnt=request.learnt or learn(request))
     numbers = request.task == "regression"
+    names = _numbers_to_compare(request) if numbers else _classes_to_compare(request)
+    losses = _HeldOutLosses.of(request)
     choice = choose(
-        _numbers_to_compare(request) if numbers else _classes_to_compare(request),
-        _HeldOutLosses.of(request),
+        names if losses.can_tell else names[:1],
+        losses,
         budget_seconds=request.params.get("budget_seconds", DEFAULT_BUDGET_SECONDS),
         clock=time.thread_time,
     )
@@ -189,15 +198,22 @@ class _HeldOutLosses:
         rows = np.arange(y.size) if numbers else np.flatnonzero(np.bincount(y)[y] > 1)
         if rows.size > SEARCH_ROWS:
             rows = np.sort(rng.choice(rows, size=SEARCH_ROWS, replace=False))
-        y = y[rows]
-        strata = np.zeros(y.size, dtype=np.int64) if numbers else y
-        return cls(replace(request, X=request.X[rows], y=y), stratified_folds(strata, FOLDS, rng))
+        request = replace(request, y=y).only(rows)
+        strata = np.zeros(rows.size, dtype=np.int64) if numbers else request.y
+        return cls(request, stratified_folds(strata, FOLDS, rng, request.groups))
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether each fold has rows, and the others something to learn."""
+        y, task = self.request.y, self.request.task
+        parts = [self.folds == fold for fold in range(FOLDS)]
+        return all(part.any() and nothing_to_learn(y[~part], task) is None for part in parts)
 
     def __call__(self, estimator: str, fold: int) -> NDArray[np.float64]:
         """Log-losses; of numbers squared errors, in units of their variance."""
         X, y = self.request.X, self.request.y
         rest, held_out = np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
-        said = train(replace(self.request, X=X[rest], y=y[rest], estimator=estimator)).predictions(X[held_out])
+        said = train(replace(self.request, estimator=estimator).only(rest)).predictions(X[held_out])
         losses: NDArray[np.float64]
         if self.request.task == "regression":
             losses = (said[:, 0] - y[held_out]) ** 2 / max(float(np.var(y)), np.finfo(np.float64).tiny)
@@ -209,7 +225,8 @@ class _HeldOutLosses:
 
 def prepare(request: TrainingRequest) -> Preprocessed:
     """Fit the steps before the estimator, which do not look at labels."""
-    return (request.learnt or learn(request)).prepare(request.X, form_of(request.estimator, request.task))
+    prepared = (request.learnt or learn(request)).prepare(request.X, form_of(request.estimator, request.task))
+    return replace(prepared, groups=request.groups)
 
 
 def learn(request: TrainingRequest) -> Background:
