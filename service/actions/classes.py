@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import goals, trainings
 from service.actions.label_values import encode_classes
+from service.actions.models import MERGED
 from service.actions.outdated import outdate
 from service.actions.versions import serve
 from service.catalog.names import listed
@@ -116,10 +117,11 @@ def _rename_models(
     """Rename the columns of models. Those that have a `mixed` class keep what they were, and serve no more."""
     for model in queries.models(session, pool.project_id):
         if not mixed.isdisjoint(model.classes):
+            model.estimator, model.open = {**model.estimator, MERGED: True}, False
             if model.version == pool.model_version:
                 pool.pin = None
                 serve(session, pool, 0)
-        elif model.classes == old[: len(model.classes)]:
+        elif not model.estimator.get(MERGED) and model.classes == old[: len(model.classes)]:
             new = [names[name] for name in model.classes]
             if new != model.classes and model.artifact_key:
                 outdate(session, onnx_key(model.artifact_key, model.classes))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.actions import jobs
 from service.actions.contents import content_of
+from service.catalog.tasks import begins, classes_of
 from service.codecs.vectors import decode_vectors
 from service.db.queries import models as queries
 from service.db.queries import projects as project_queries
@@ -18,6 +19,9 @@ from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.queue.messages import PredictMessage
 from service.storage.artifacts import new_inputs_key
 from service.storage.objects import ObjectStore
+
+MERGED = "merged"
+"""The note beside a model's estimator that one of its classes was merged since."""
 
 
 def get(session: Session, project_id: str, version: int) -> Model:
@@ -31,6 +35,14 @@ def get(session: Session, project_id: str, version: int) -> Model:
 def kind_of(model: Model) -> str:
     """`trained` here, or `external`: a model of the client's own, of which only predictions are known."""
     return "trained" if model.name is None else "external"
+
+
+def fits(project: Project, model: Model) -> bool:
+    """Whether the model's classes are still the project's, and none of them was merged since.
+
+    Names alone do not tell: what is left of a merge can be given the name of what went.
+    """
+    return not model.estimator.get(MERGED) and begins(classes_of(project.task), model.classes)
 
 
 def features_of(project: Project, model: Model | None) -> dict[str, Any]:

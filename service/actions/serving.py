@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 
 from service.actions import jobs, models, projects, trainings
 from service.actions.versions import serve
-from service.catalog.tasks import begins, classes_of
+from service.catalog.names import listed
+from service.catalog.tasks import classes_of
 from service.db.tables import Model, Pool
 from service.errors import ConflictError
 from service.queue.messages import MeasuringMessage
@@ -25,11 +26,16 @@ def activate(
             begin only when they are asked for.
         now: The time.
         share: How many jobs of a project may be rung.
+
+    Raises:
+        ConflictError: A class of the model was merged since.
     """
     project, pool = projects.lock(session, project_id)
     model = models.get(session, project_id, version)
-    if not begins(classes_of(project.task), model.classes):
-        raise ConflictError("The model has classes that were merged since: it cannot serve.")
+    if not models.fits(project, model):
+        gone = [name for name in model.classes if name not in classes_of(project.task)]
+        told = f" The project has no more: {listed(gone)}." if gone else ""
+        raise ConflictError(f"The model has classes that were merged since: it cannot serve.{told} Train a new one.")
     if model.open:
         message = MeasuringMessage(version=version)
         jobs.enqueue(session, project_id=project_id, kind="measuring", message=message, now=now, share=share)

@@ -7,6 +7,8 @@ from sqlalchemy import event, select
 
 from service.actions import example_rows, label_rows, large_uploads, uploads
 from service.db.tables import LabelHistory
+from tests.support.own_models import predictions
+from tests.support.own_models import said as predicted
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.runtime import Api
 from tests.support.working import drain
@@ -77,6 +79,46 @@ def test_a_merged_class_gives_its_labels_to_the_other_and_a_model_of_what_is_lef
     item = batch(api, project_id, k=1, strategy="margin", lease_seconds=0)
     assert item["model"]["version"] == 2
     assert set(item["items"][0]["prediction"]["probabilities"]) == {"x", "c"}
+
+
+def test_models_of_before_a_merge_serve_no_more_whatever_the_names_are_now(api: Api) -> None:
+    project_id = api.project(task=_THREE, retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    rows = [{"example_id": f"e{n}", "label": "abc"[n % 3]} for n in range(30)]
+    api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
+    assert train(api, project_id)["model"]["version"] == 1
+    activate = f"/v1/projects/{project_id}/models/1/activate"
+    assert patch(api, project_id, rename_classes={"a": "x"}).status_code == 200
+    assert api.http.post(activate, json={}).status_code == 200, "a model goes by the new names"
+    assert patch(api, project_id, merge_classes={"x": "b"}).status_code == 200
+    refused = api.http.post(activate, json={})
+    assert refused.status_code == 409
+    assert "merged since: it cannot serve. The project has no more: x. Train a new one." in refused.json()["detail"]
+    assert patch(api, project_id, rename_classes={"b": "x", "c": "b"}).status_code == 200
+    task = {**_THREE, "classes": ["x", "b", "c"]}
+    assert patch(api, project_id, task=task).json()["task"]["classes"] == ["x", "b", "c"]
+    assert api.http.get(f"/v1/projects/{project_id}/models/1").json()["classes"] == ["x", "b", "c"]
+    again = api.http.post(activate, json={})
+    assert again.status_code == 409, "the names are others' by now"
+    assert "has no more" not in again.json()["detail"]
+    assert train(api, project_id)["model"]["version"] == 2
+    assert api.http.post(activate.replace("/1/", "/2/"), json={}).status_code == 200
+
+
+def test_a_model_whose_class_has_taken_in_a_later_one_serves_no_more(api: Api) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    assert train(api, project_id)["model"]["version"] == 1
+    assert predictions(api, project_id, predicted(range(40))).json()["model_version"] == 2
+    task = {"type": "classification", "classes": ["a", "b", "c"]}
+    assert patch(api, project_id, task=task).status_code == 200
+    assert patch(api, project_id, merge_classes={"c": "b"}).json()["task"]["classes"] == ["a", "b"]
+    for version in (1, 2):
+        answer = api.http.post(f"/v1/projects/{project_id}/models/{version}/activate", json={})
+        assert answer.status_code == 409, "its b is not what b is now"
+    assert predictions(api, project_id, predicted(range(40))).json()["model_version"] == 3
+    assert api.http.post(f"/v1/projects/{project_id}/models/3/activate", json={}).status_code == 200
 
 
 def test_several_classes_an_example_are_merged_within_their_lists(api: Api) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.actions import models, projects
 from service.actions.predictions import arrays_of
 from service.actions.projects import truth_of
-from service.catalog.tasks import Task, begins, classes_of, columns_of, task_of
+from service.catalog.tasks import Task, classes_of, columns_of, task_of
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Model, Project
@@ -37,21 +37,16 @@ def run(context: JobContext) -> None:
     assert isinstance(message, MeasuringMessage)  # noqa: S101 - the kind of the job says so
     loaded = pin_then_read(context, partial(_read, context=context, version=message.version))
     context.progress.tell(0, 1, "measuring")
-    figures = _measure(context, loaded) if _fits(*loaded[:2]) else Figures()
+    figures = _measure(context, loaded) if models.fits(*loaded[:2]) else Figures()
     with context.fenced() as (session, _):
         project, _ = projects.lock(session, context.project_id)
         model = models.get(session, project.id, message.version)
         reason = None if figures.metrics else "no_test_rows"
-        if _fits(project, model):
+        if models.fits(project, model):
             model.metrics, model.by_class = figures.metrics, figures.by_class
         else:
             reason = "classes_changed"
         context.finish(session, {"model": model_note(model), "reason": reason})
-
-
-def _fits(project: Project, model: Model) -> bool:
-    """Whether no class of the model was merged: its columns are no longer the project's then."""
-    return begins(classes_of(project.task), model.classes)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def get_model(project_id: ProjectId, version: Version, _: Reader, session: Readi
     operation_id="activateModel",
     summary="Let a version serve",
     response_model=ModelOut,
-    responses=responses(*BODY, NotFoundError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
 )
 def activate_model(
     project_id: ProjectId, version: Version, _: Operator, writing: Writing, body: ActivateIn | None = None
