@@ -21,6 +21,11 @@ from service.db.types import new_id
 from service.errors import ConflictError, NotFoundError, ProjectPausedError
 from service.queue.messages import AutolabelMessage, RevocationMessage
 
+_NOTHING_DONE = {
+    "refused": "the group was refused, and has no labels. Its `refusal` says why.",
+    "tried": "the group was a dry run, and has no labels.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -134,12 +139,14 @@ def revoke(session: Session, project_id: str, autolabel_id: str, *, now: datetim
     """Take all labels of a group back, by a job; what labels it still is stopped. Nothing of people's is touched.
 
     Raises:
-        ConflictError: it was revoked before.
+        ConflictError: it was revoked before, or nothing was labelled.
     """
     project, _ = projects.lock(session, project_id)
     group = _found(session, project.id, autolabel_id)
     if group.state == "revoked":
         raise ConflictError("The labels of this group were taken back before.")
+    if group.state in _NOTHING_DONE:
+        raise ConflictError(f"There is nothing to take back: {_NOTHING_DONE[group.state]}")
     if group.state == "revoking" and group.revocation_job_id is not None:
         known = job_queries.get(session, group.revocation_job_id)
         if known is not None and known.state in job_queries.UNFINISHED:

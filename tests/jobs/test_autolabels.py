@@ -424,6 +424,17 @@ def test_a_lost_run_is_undone_and_done_again(api: Api, monkeypatch: pytest.Monke
     assert counts(api, project_id)["labels"]["automated"] == found["labels"] > 50
 
 
+@pytest.mark.parametrize("wish", [{"dry_run": True}, {"target_precision": 0.9999}])
+def test_nothing_is_taken_back_of_a_run_that_labelled_nothing(api: Api, wish: dict[str, Any]) -> None:
+    project_id = trained(api)
+    found = made(api, project_id, **wish)
+    assert found["state"] in {"tried", "refused"}
+    answer = api.http.delete(f"/v1/projects/{project_id}/autolabels/{found['id']}")
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith("There is nothing to take back: the group was ")
+    assert api.http.get(f"/v1/projects/{project_id}/jobs", params={"kind": "revocation"}).json()["items"] == []
+
+
 def test_a_lost_run_leaves_nothing_to_one_that_refuses(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api)
     job = ask(api, project_id)
