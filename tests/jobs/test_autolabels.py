@@ -13,7 +13,7 @@ from tests.support.programs import create as create_program
 from tests.support.programs import next_parcel
 from tests.support.runtime import Api
 from tests.support.working import drain
-from workers.jobs import autolabel
+from workers.jobs import autolabel, autolabel_writes, revocation
 from workers.jobs.groups import read_groups
 from workers.jobs.holdout import holdout_mask
 
@@ -402,7 +402,7 @@ def test_nobody_else_labels_in_its_name(api: Api) -> None:
 def test_a_lost_run_is_undone_and_done_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api)
     job = ask(api, project_id)
-    label = autolabel.label_some
+    label = autolabel_writes.label_some
     monkeypatch.setattr(autolabel, "_SLICE", 50)
     done: list[int] = []
 
@@ -424,6 +424,42 @@ def test_a_lost_run_is_undone_and_done_again(api: Api, monkeypatch: pytest.Monke
     assert counts(api, project_id)["labels"]["automated"] == found["labels"] > 50
 
 
+@pytest.mark.parametrize("lost_at", ["mark_tested", "leave_some"])
+def test_marks_are_written_by_slices_and_made_anew_by_the_next_attempt(
+    api: Api, monkeypatch: pytest.MonkeyPatch, lost_at: str
+) -> None:
+    project_id = trained(api)
+    whole = made(api, project_id, dry_run=True, audit_share=0.5)
+    job = ask(api, project_id, audit_share=0.5)
+    monkeypatch.setattr(autolabel, "_SLICE", 20)
+    monkeypatch.setattr(revocation, "_SLICE", 20)
+    write = getattr(autolabel, lost_at)
+    done: list[int] = []
+
+    def once(*args: Any) -> None:
+        if done:
+            raise OSError("the disk went away")
+        write(*args)
+        done.append(1)
+
+    kind = "tested" if lost_at == "mark_tested" else "audit"
+    with monkeypatch.context() as lost:
+        lost.setattr(autolabel, lost_at, once)
+        drain(api.runtime)
+    assert len(marks(api, kind)) == 20
+    assert counts(api, project_id)["labels"]["automated"] == 0
+    with api.runtime.write() as session:
+        jobs.ring_again(session, jobs.get(session, job["id"]), now=utc_now())
+    drain(api.runtime)
+    found = group(api, job)
+    assert found["state"] == "labelled"
+    assert len(marks(api, "tested")) == whole["precision"]["n"] > 20
+    assert len(marks(api, "audit")) == found["audit"] == whole["audit"] > 40
+    assert found["labels"] == whole["coverage"] * 180 - found["audit"]
+    revoke(api, found)
+    assert marks(api, "tested") == marks(api, "audit") == []
+
+
 @pytest.mark.parametrize("wish", [{"dry_run": True}, {"target_precision": 0.9999}])
 def test_nothing_is_taken_back_of_a_run_that_labelled_nothing(api: Api, wish: dict[str, Any]) -> None:
     project_id = trained(api)
@@ -443,7 +479,7 @@ def test_a_lost_run_leaves_nothing_to_one_that_refuses(api: Api, monkeypatch: py
         raise OSError("the disk went away")
 
     with monkeypatch.context() as lost:
-        lost.setattr(autolabel, "_end", lose)
+        lost.setattr(autolabel, "end", lose)
         drain(api.runtime)
     assert group(api, job)["labels"] > 0
     for n in range(50):
@@ -458,14 +494,14 @@ def test_a_lost_run_leaves_nothing_to_one_that_refuses(api: Api, monkeypatch: py
 
 def test_a_question_that_came_of_an_example_meanwhile_is_left_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api)
-    begin = autolabel._begin  # noqa: SLF001 - what happens at that moment
+    begin = autolabel_writes.begin
     asked = [{"id": f"e{n}", "vector": vector_of(n), "split": "gold", "label": "a"} for n in range(20, 200)]
 
     def meanwhile(*args: Any) -> None:
         api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": asked}).raise_for_status()
         begin(*args)
 
-    monkeypatch.setattr(autolabel, "_begin", meanwhile)
+    monkeypatch.setattr(autolabel, "begin", meanwhile)
     assert made(api, project_id)["labels"] == 0
     assert (marks(api, "audit"), counts(api, project_id)["labels"]["automated"]) == ([], 0)
 

@@ -5,7 +5,7 @@ random since the model was trained. What an earlier group would have labelled of
 has left in the pool, so it is left out; where too few rows remain, only examples that were uploaded since are labelled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -14,51 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import labels, projects
-from service.actions.candidates import Moves
-from service.actions.label_rows import Answer
+from service.actions import projects
 from service.actions.predictions import arrays_of
-from service.actions.recording import Part, Recorded
 from service.catalog.tasks import classes_of
 from service.db.queries import autolabels as queries
-from service.db.queries import candidates as candidate_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
-from service.db.queries.candidates import Pick
-from service.db.tables import Autolabel, Model, Pool, Project
-from service.errors import ConflictError, GleanerError, ProjectPausedError
+from service.db.tables import Autolabel, Model
+from service.errors import ConflictError
 from service.queue.messages import AutolabelMessage
 from workers.jobs import candidates
-from workers.jobs.candidates import Availability
+from workers.jobs.autolabel_writes import Loaded, begin, end, label_some, leave_some, mark_tested, undo
 from workers.jobs.context import JobContext
 from workers.jobs.features import fill_features
-from workers.jobs.holdout import Picked, holdout_mask, read_picked
+from workers.jobs.holdout import holdout_mask, read_picked
 from workers.jobs.labels import consensus, gather, known_only
-from workers.jobs.pool import Layout, features_reader, has_features, layout, pin_then_read, seen_then
-from workers.jobs.revocation import remove
+from workers.jobs.pool import features_reader, has_features, layout, pin_then_read, seen_then
 from workers.jobs.serving import predictions_reader, told_rows
 from workers.learning.matrices import ChunkReader, Rows, numbers, occupied
 from workers.learning.self_labelling import Certified, certify, fewest_rows
 from workers.learning.ties import random_subset
 
 _SLICE = 2_000
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a self-labelling needs, of one generation of chunk lists."""
-
-    group: Autolabel
-    project: Project
-    model: Model
-    layout: Layout
-    availability: Availability
-    answers: list[tuple[str, int, str, str, str]]
-    drawn: Sequence[int]
-    picked: Picked
-    tested: Sequence[int]
-    seen: int  # rows below it were before an earlier group
-    learnt: Sequence[int]  # rows that the model may have learnt, as they may have been of another part then
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +64,7 @@ def run(context: JobContext) -> None:
     """Choose the threshold, then label in short transactions. A run that was lost is undone and begun anew."""
     message = context.claim.message
     assert isinstance(message, AutolabelMessage)  # noqa: S101 - the kind of the job says so
-    _undo(context, message.autolabel_id)
+    undo(context, message.autolabel_id)
     loaded = pin_then_read(context, lambda session: _read(session, context, message.autolabel_id))
     base = candidates.base_mask(loaded.availability, context.objects)
     project, groups = loaded.project, loaded.availability.groups
@@ -104,29 +81,32 @@ def run(context: JobContext) -> None:
     outcome: dict[str, Any] = {"evidence": evidence.sources, "scope": scope, "rows": loaded.layout.rows}
     found = _certified(loaded.group, evidence, scores, outcome)
     if found is None:
-        _end(context, loaded, outcome, state="refused")
+        end(context, loaded, outcome, state="refused")
         return
     chosen = _choose(loaded.group, found, pool, scores, said, outcome)
     if loaded.group.dry_run:
-        _end(context, loaded, outcome, state="tried")
+        end(context, loaded, outcome, state="tried")
         return
-    _begin(context, loaded, evidence, found, chosen, outcome)
-    for start in range(0, chosen.rows.size, _SLICE):
-        context.progress.tell(start, chosen.rows.size, "labelling")
-        part = slice(start, start + _SLICE)
+    begin(context, loaded, outcome)
+    _write(context, loaded, _tested(evidence, found), chosen)
+    end(context, loaded, outcome, state="labelled")
+
+
+def _write(context: JobContext, loaded: Loaded, tested: Sequence[tuple[str, int, int]], chosen: Chosen) -> None:
+    """Leave to people what is theirs before anything is labelled."""
+    for part in _slices(context, len(tested), "noting what was tested"):
+        mark_tested(context, loaded, tested[part])
+    for part in _slices(context, chosen.audit.size, "leaving some to people"):
+        leave_some(context, loaded, chosen.audit[part], chosen.audit_said[part])
+    for part in _slices(context, chosen.rows.size, "labelling"):
         label_some(context, loaded, chosen.rows[part], chosen.said[part])
-    _end(context, loaded, outcome, state="labelled")
 
 
-def _undo(context: JobContext, autolabel_id: str) -> None:
-    """Take back what a lost run has left, and what it has told."""
-    remove(context, autolabel_id)
-    with context.fenced() as (session, _):
-        projects.lock(session, context.project_id)
-        group = queries.get(session, autolabel_id)
-        if group is not None:
-            group.state, group.outcome, group.labels = "queued", None, 0
-        session.flush()
+def _slices(context: JobContext, count: int, phase: str) -> Iterator[slice]:
+    """What is written in one transaction each; tells how far it is."""
+    for start in range(0, count, _SLICE):
+        context.progress.tell(start, count, phase)
+        yield slice(start, start + _SLICE)
 
 
 def _held_from(loaded: Loaded) -> float:
@@ -278,93 +258,7 @@ def _choose(
     return Chosen(pool[rest], said[rest], pool[audit], said[audit])
 
 
-def _lock(session: Session, context: JobContext, loaded: Loaded) -> tuple[Project, Pool, Autolabel]:
-    """The project behind the lock of its pool, and the group.
-
-    Raises:
-        ProjectPausedError: the project is paused now.
-        GleanerError: the classes are other ones now.
-    """
-    project, pool = projects.lock(session, context.project_id)
-    if project.paused:
-        raise ProjectPausedError
-    group = queries.get(session, loaded.group.id)
-    if group is None or project.task != loaded.project.task:
-        raise GleanerError("The classes of the project were changed meanwhile. Revoke this group and ask again.")
-    return project, pool, group
-
-
-def _begin(
-    context: JobContext, loaded: Loaded, evidence: Evidence, found: Certified, chosen: Chosen, outcome: dict[str, Any]
-) -> None:
-    """Write how the group is made, and which examples it leaves to people."""
-    classes = loaded.model.classes
-    with context.fenced() as (session, _):
-        _, pool, group = _lock(session, context, loaded)
-        group.state, group.outcome, group.model_version = "labelling", outcome, loaded.model.version
-        session.flush()
-        shared = {"autolabel_id": group.id, "project_id": group.project_id}
-        picks = candidate_queries.picks(session, group.project_id, chosen.audit.tolist())
-        audit = [
-            {**shared, "example_id": picks[row].example_id, "row": row, "kind": "audit", "value": classes[code]}
-            for row, code in zip(chosen.audit.tolist(), chosen.audit_said.tolist(), strict=True)
-            if row in picks and picks[row].split == "pool" and picks[row].label_count == 0
-        ]
-        tested = [
-            {**shared, "example_id": example_id, "row": row, "kind": "tested", "value": classes[code]}
-            for example_id, row, code, score in zip(
-                evidence.ids, evidence.rows.tolist(), evidence.said.tolist(), evidence.scores.tolist(), strict=True
-            )
-            if score >= found.threshold
-        ]
-        queries.add_marks(session, [*audit, *tested])
-        moves = Moves()
-        for mark in audit:
-            moves.add(mark["row"], value=True)  # so that prepared rankings are made anew
-        moves.write(session, pool)
-
-
-def label_some(context: JobContext, loaded: Loaded, rows: Rows, said: NDArray[np.int64]) -> None:
-    """Label those of some rows that nobody has labelled, skipped, deleted or leased meanwhile."""
-    with context.fenced() as (session, _):
-        project, pool, group = _lock(session, context, loaded)
-        listed = rows.tolist()
-        picks = candidate_queries.picks(session, project.id, listed)
-        held = {row for row, _ in candidate_queries.live_leases(session, project.id, context.now(), rows=listed)}
-        answers = [
-            _answer(group, picks[row].example_id, loaded.model.classes[code])
-            for row, code in zip(listed, said.tolist(), strict=True)
-            if row in picks and row not in held and _is_untouched(picks[row])
-        ]
-        part = Part(answers, Recorded())
-        labels.record_waves(session, project, pool, [[part]], now=context.now(), share=context.share)
-        group.labels += part.recorded.created
-        session.flush()
-
-
-def _is_untouched(pick: Pick) -> bool:
-    """Whether an example is still one of the pool that nobody has answered."""
-    return pick.split == "pool" and not (pick.label_count or pick.skip_count)
-
-
-def _answer(group: Autolabel, example_id: str, value: str) -> Answer:
-    return Answer(
-        line=0,
-        example_id=example_id,
-        value=value,
-        skip=False,
-        annotator=group.id,
-        source="automated",
-        batch_id=None,
-        labeled_at=None,
-    )
-
-
-def _end(context: JobContext, loaded: Loaded, outcome: dict[str, Any], *, state: str) -> None:
-    with context.fenced() as (session, _):
-        _, _, group = _lock(session, context, loaded)
-        group.state, group.outcome, group.finished_at = state, outcome, context.now()
-        group.model_version = loaded.model.version
-        session.flush()
-        result = {"autolabel_id": group.id, "state": state, "labels": group.labels, **outcome}
-        context.finish(session, result)
+def _tested(evidence: Evidence, found: Certified) -> list[tuple[str, int, int]]:
+    """Example, row and class of what has told the precision above the threshold."""
+    told = zip(evidence.ids, evidence.rows.tolist(), evidence.said.tolist(), evidence.scores.tolist(), strict=True)
+    return [(example_id, row, code) for example_id, row, code, score in told if score >= found.threshold]

@@ -33,6 +33,8 @@ def remove(context: JobContext, autolabel_id: str) -> None:
             )
         done += removed
         context.progress.tell(done, 0, "taking labels back")
-    with context.fenced() as (session, _):
-        projects.lock(session, context.project_id)
-        queries.forget_marks(session, autolabel_id)
+    removed = 1
+    while removed:
+        with context.fenced() as (session, _):
+            projects.lock(session, context.project_id)
+            removed = queries.forget_marks(session, autolabel_id, limit=_SLICE)

@@ -35,9 +35,11 @@ def add_marks(session: Session, rows: list[dict[str, Any]]) -> None:
     insert_many(session, _MARKS, rows)
 
 
-def forget_marks(session: Session, autolabel_id: str) -> None:
-    """Leave no example to people any more."""
-    changed(session, delete(AutolabelMark).where(AutolabelMark.autolabel_id == autolabel_id))
+def forget_marks(session: Session, autolabel_id: str, *, limit: int) -> int:
+    """Leave some examples to people no more; how many."""
+    mine = AutolabelMark.autolabel_id == autolabel_id
+    some = select(AutolabelMark.example_id).where(mine).order_by(AutolabelMark.example_id).limit(limit)
+    return changed(session, delete(AutolabelMark).where(mine, AutolabelMark.example_id.in_(some)))
 
 
 def marked_rows(session: Session, project_id: str, *, kind: str, unlabeled: bool = False) -> Sequence[int]:
