@@ -5,7 +5,7 @@ again in a later view.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,12 +21,14 @@ from service.actions.candidates import is_candidate
 from service.actions.predictions import chunk_of, is_record
 from service.db.queries import arrays, upkeep
 from service.db.queries import candidates as candidate_queries
+from service.db.queries import digests as digest_queries
 from service.db.queries.upkeep import Named
 from service.db.tables import Pool, Project
 from service.errors import DamagedObjectError, NotFoundError
 from service.storage.bitmaps import Change, apply_changes, unpack
 from service.storage.chunks import open_csr, open_dense
 from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore
+from service.storage.parts import part_of
 
 Repair = Callable[[Session], bool]
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -52,6 +54,28 @@ class Finding:
     repair: Repair | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The objects, and what was written into those of models."""
+
+    objects: ObjectStore
+    digests: Mapping[str, str]
+
+    def is_spoilt(self, key: str) -> bool:
+        """Whether it is there and not what was written."""
+        if key not in self.digests:
+            return False
+        try:
+            return part_of(self.objects.path(key)).sha256 != self.digests[key]
+        except (ObjectNotFoundError, FileNotFoundError):
+            return False
+
+    def delete_spoilt(self, keys: Iterable[str]) -> None:
+        """Delete those that are."""
+        for key in filter(self.is_spoilt, keys):
+            self.objects.delete(key)
+
+
 def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -> list[Finding]:
     """Everything that is wrong; objects younger than the grace time may belong to work under way."""
     if objects.exists(RESTORE_MARKER):
@@ -59,16 +83,17 @@ def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -
         return [Finding("unfinished-restore", "", RESTORE_MARKER, detail)]
     old = dict(_old(objects, grace_seconds))
     with snapshot() as session:
-        names = list(upkeep.named(session))
+        names, files = list(upkeep.named(session)), _Files(objects, digest_queries.of_all(session))
         leaving = upkeep.deleting(session)
         found = [*_rows(session), *_counters(session, objects)]
-    suspects = [one for one in names if _fault(one, objects) is not None]
+    suspects = [one for one in names if _fault(one, files) is not None]
     if suspects:
         with snapshot() as session:
             still = {one.key: one for one in upkeep.named(session)}
+            files = _Files(objects, digest_queries.of_all(session))
         suspects = [still[one.key] for one in suspects if one.key in still]
-    found += [_lost(one, fault) for one in suspects if (fault := _fault(one, objects)) is not None]
-    return [*found, *_orphans(old, names, leaving, objects)]
+    found += [_lost(one, fault, files) for one in suspects if (fault := _fault(one, files)) is not None]
+    return [*found, *_spoilt_spares(names, files), *_orphans(old, names, leaving, objects)]
 
 
 def repair(findings: Iterable[Finding], *, write: Transaction) -> list[Finding]:
@@ -110,14 +135,28 @@ def _orphans(old: Iterable[str], names: Iterable[Named], leaving: set[str], obje
         yield Finding("orphan-object", owner, key, "No row names it.", remove)
 
 
-def _fault(one: Named, objects: ObjectStore) -> str | None:
+def _spoilt_spares(names: Iterable[Named], files: _Files) -> Iterator[Finding]:
+    for one in names:
+        for key in spare_keys(one):
+            if files.is_spoilt(key):
+
+                def remove(_session: Session, key: str = key) -> bool:
+                    files.delete_spoilt([key])
+                    return True
+
+                yield Finding("damaged-file", one.project_id, key, "Made again when somebody wants it.", remove)
+
+
+def _fault(one: Named, files: _Files) -> str | None:
     """What is wrong with the objects of a row."""
+    objects, keys = files.objects, object_keys(one)
     if one.kind == "chunk" and one.row.retired is not None:
         return None  # about to be deleted
-    missing = [key for key in object_keys(one) if not objects.exists(key)]
-    if missing:
+    if not all(objects.exists(key) for key in keys):
         return "missing"
     try:
+        if any(map(files.is_spoilt, keys)):
+            return "damaged"
         if one.kind == "chunk":
             chunk = chunk_of(one.row)
             open_dense(objects, chunk) if chunk.kind == "dense" else open_csr(objects, chunk)
@@ -130,7 +169,7 @@ def _fault(one: Named, objects: ObjectStore) -> str | None:
     return None
 
 
-def _lost(one: Named, fault: str) -> Finding:
+def _lost(one: Named, fault: str, files: _Files) -> Finding:
     kind = f"{fault}-{one.kind}"
     if one.kind == "chunk" and not is_record(one.row.array):
 
@@ -139,6 +178,7 @@ def _lost(one: Named, fault: str) -> Finding:
             pool.chunk_generation += 1
             session.flush()
             arrays.retire(session, [one.key], generation=pool.chunk_generation)
+            files.delete_spoilt(object_keys(one))  # what made it
             return True
 
         return Finding(kind, one.project_id, one.key, "Derived: dropped, jobs make it again.", drop)

@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
-from service.actions import goals, trainings
+from service.actions import digests, goals, trainings
 from service.actions.label_values import encode_classes
 from service.actions.models import MERGED
-from service.actions.outdated import outdate
 from service.actions.versions import serve
 from service.catalog.names import listed
 from service.catalog.parameters import with_names
@@ -124,7 +123,7 @@ def _rename_models(
         elif not model.estimator.get(MERGED) and model.classes == old[: len(model.classes)]:
             new = [names[name] for name in model.classes]
             if new != model.classes and model.artifact_key:
-                outdate(session, onnx_key(model.artifact_key, model.classes))
+                digests.forget(session, onnx_key(model.artifact_key, model.classes))
             model.classes = new
     session.flush()
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from service.db.types import Json, UtcTime, string
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -419,6 +419,16 @@ class Model(Table):
     dimensions: Mapped[int | None] = mapped_column(default=None)  # of the vectors that the client sent with them
     by_class: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None, deferred=True)  # metrics by class code
     estimates: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)  # of how far the project's goal is
+
+
+class ObjectDigest(Table):
+    """What was written into a file of a model, or of what was fitted to a pool; files of earlier releases have none."""
+
+    __tablename__ = "object_digests"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    sha256: Mapped[str]
 
 
 class Webhook(Table):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from service.actions import digests
 from service.db.queries import models
 from tests.support.pools import add_examples, add_labels, ask
 from tests.support.runtime import Api
@@ -23,7 +24,10 @@ def diverged(api: Api) -> str:
         key = record.artifact_key
     model = TrainedModel.load(api.runtime.objects.get(key), class_count=2)
     model.pipeline[-1].coef_[:] = np.nan
-    api.runtime.objects.put_bytes(key, model.dump())
+    data = model.dump()
+    api.runtime.objects.put_bytes(key, data)
+    with api.runtime.database.write() as session:
+        digests.record(session, project_id, {key: digests.sha256_of(data)})
     return project_id
 
 

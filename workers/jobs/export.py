@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from service.actions import exports, models, projects
+from service.actions import digests, exports, models, projects
 from service.catalog.tasks import task_of
 from service.db.tables import Model
 from service.errors import UnsupportedFeatureError
@@ -53,6 +53,7 @@ def _keep(context: JobContext, model: Model, classes: list[str], made: bytes) ->
         projects.lock(session, context.project_id)
         now = models.get_trained(session, context.project_id, model.version).classes
         if now == classes:
+            digests.record(session, context.project_id, {key: digests.sha256_of(made)})
             context.finish(session, {"model_version": model.version, "format": "onnx", "bytes": len(made)})
             return None
     context.objects.delete(key)

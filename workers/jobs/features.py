@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from service.actions import digests
 from service.actions.models import array_noted, features_of
 from service.db.queries import arrays
 from service.db.tables import Model, Project
@@ -12,7 +13,7 @@ from service.errors import UnsupportedFeatureError
 from service.storage.artifacts import encoder_key, is_fitted, model_encoder_key
 from service.storage.objects import ObjectNotFoundError
 from workers.jobs.context import JobContext
-from workers.jobs.filling import fill
+from workers.jobs.filling import building, fill
 from workers.jobs.opening import open_object
 from workers.jobs.pool import Layout, array_of, counts_terms, featurizer, missing_ranges, spread_rows
 from workers.learning.featurizers.base import Featurizer
@@ -90,14 +91,26 @@ def encoder_of(context: JobContext, features: dict[str, Any], model: Model) -> T
 def _fitted(context: JobContext, found: Layout, model: Model | None) -> TabularEncoder:
     """The encoder of the array: the one that is kept, else the model's, else a new one."""
     key = encoder_key(context.project_id, found.array)
+    if kept := _kept(context, key):
+        return kept
+    with building(context, found.array):
+        if kept := _kept(context, key):  # another job was faster
+            return kept
+        outside = model is None or "features" not in model.estimator  # a client's own model was trained elsewhere
+        known = None if model is None or outside else encoder_of(context, found.features, model)
+        encoder = known or _fit(context, found)
+        data = encoder.dump()
+        with context.fenced() as (session, _):  # first, so that nobody finds a file that its record does not know
+            digests.record(session, context.project_id, {key: digests.sha256_of(data)})
+        context.objects.put_bytes(key, data)
+    return encoder
+
+
+def _kept(context: JobContext, key: str) -> TabularEncoder | None:
     try:
         return open_object(context, key, TabularEncoder.load)
     except ObjectNotFoundError:
-        outside = model is None or "features" not in model.estimator  # a client's own model was trained elsewhere
-        known = None if model is None or outside else encoder_of(context, found.features, model)
-    encoder = known or _fit(context, found)
-    context.objects.put_bytes(key, encoder.dump())
-    return encoder
+        return None
 
 
 def _fit(context: JobContext, found: Layout) -> TabularEncoder:

@@ -6,6 +6,7 @@ not leave many small chunks.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import TypeAlias
 
@@ -13,8 +14,8 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 from sqlalchemy.orm import Session
 
+from service.actions import digests
 from service.actions.arrays import add_chunk
-from service.actions.outdated import outdate
 from service.actions.predictions import chunk_of
 from service.db.queries import arrays, jobs
 from service.storage.artifacts import encoder_key, is_fitted
@@ -39,8 +40,7 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
     """
     if not missing_ranges(found, array):
         return
-    _become_builder(context, array)
-    try:
+    with building(context, array):
         _reload(context, found, array)
         done = 0
         while gaps := missing_ranges(found, array):
@@ -48,6 +48,14 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
             context.progress.tell(done, done + len(blocks), phase)
             _publish(context, found, array, make, *blocks[0])
             done += 1
+
+
+@contextmanager
+def building(context: JobContext, array: str) -> Iterator[None]:
+    """Be the only job that fills the array, or makes what it is filled by."""
+    _become_builder(context, array)
+    try:
+        yield
     finally:
         with context.write() as session:
             arrays.end_build(session, context.project_id, array, token=context.claim.token)
@@ -135,6 +143,6 @@ def collect(context: JobContext) -> None:
         found = [chunk_of(row) for row in rows]
         for array in sorted({chunk.array for chunk in found if is_fitted(chunk.array)}):
             if not arrays.is_known(session, context.project_id, array):  # models have a copy of what made it
-                outdate(session, encoder_key(context.project_id, array))
+                digests.forget(session, encoder_key(context.project_id, array))
     for chunk in found:
         delete_chunk(context.objects, chunk)

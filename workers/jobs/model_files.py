@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from service.actions.digests import sha256_of
 from service.storage.artifacts import new_model_key
 from service.storage.chunks import Chunk, delete_chunk
 from service.storage.objects import ObjectStore
@@ -18,16 +19,17 @@ class ModelFiles:
         objects: where to.
         key: of the model itself.
         ahead: chunks of the pool's predictions, in no list yet.
+        digests: what is in each file, by its key.
     """
 
     objects: ObjectStore
     key: str
     ahead: list[Chunk] = field(default_factory=list)
-    _keys: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, data: bytes) -> None:
         """Write a file of the model."""
-        self._keys.append(key)
+        self.digests[key] = sha256_of(data)
         self.objects.put_bytes(key, data)
 
     def keep(self, *, ahead: bool) -> None:
@@ -35,13 +37,13 @@ class ModelFiles:
 
         To be called before the commit, whose outcome may stay unknown: files that are named must not be deleted.
         """
-        self._keys.clear()
+        self.digests.clear()
         if ahead:
             self.ahead.clear()
 
     def remove(self) -> None:
         """Delete what is not kept."""
-        for key in self._keys:
+        for key in self.digests:
             self.objects.delete(key)
         for chunk in self.ahead:
             delete_chunk(self.objects, chunk)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from service.actions import digests
 from service.errors import DamagedObjectError
 from workers.jobs.context import JobContext
 from workers.learning.estimators.files import ModelFileError
@@ -14,10 +15,13 @@ def open_object(context: JobContext, key: str, load: Callable[[bytes], Opened]) 
     """What `load` makes of the bytes of an object.
 
     Raises:
-        DamagedObjectError: they are not what its `dump` makes.
+        DamagedObjectError: they are not those that were written, or not what its `dump` makes.
         ObjectNotFoundError: it is not there.
     """
+    data = context.objects.get(key)
+    with context.read() as session:
+        digests.check(session, key, data)
     try:
-        return load(context.objects.get(key))
+        return load(data)
     except ModelFileError as error:
         raise DamagedObjectError(key, str(error)) from error

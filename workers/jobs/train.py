@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import events, featurizations, projects, trainings
+from service.actions import digests, events, featurizations, projects, trainings
 from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
@@ -274,7 +274,7 @@ def _store(
             created_at=context.now(),
         )
         session.add(record)
-        session.flush()
+        digests.record(session, context.project_id, files.digests)
         serving = pool.pin is None
         if serving:
             serve(session, pool, version)

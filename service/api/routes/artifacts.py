@@ -1,12 +1,13 @@
 """Models that leave the service: their files and their cards."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.actions import exports, models, projects
+from service.actions import digests, exports, models, projects
 from service.actions.jobs import Room
 from service.api.deps.callers import Reader
 from service.api.deps.parameters import Prefer, ProjectId, Version
@@ -15,7 +16,7 @@ from service.api.deps.waiting import under_way, wait_for_job
 from service.api.problems import base_url, responses
 from service.api.schemas.cards import ModelCard
 from service.api.schemas.jobs import JobOut
-from service.db.tables import Job
+from service.db.tables import Job, Model, Project
 from service.errors import (
     JobNotSucceededError,
     NotFoundError,
@@ -69,25 +70,42 @@ async def get_artifact(
 
     `Link` names the model's card.
     """
-    key = await run_in_threadpool(_key, held, project_id, version, format)
+    file = await run_in_threadpool(_file, held, project_id, version, format)
     headers: dict[str, str] = {}
-    if format == "onnx" and not await run_in_threadpool(held.objects.exists, key):
+    if not file.made:
         begun = await run_in_threadpool(_convert, held, project_id, version)
         job, headers = await wait_for_job(request, begun.id, project_id=project_id, prefer=prefer)
         exports.check_ended(job)
-        key = await run_in_threadpool(_key, held, project_id, version, format)  # classes may have been renamed
-        if job.state != "succeeded" or not await run_in_threadpool(held.objects.exists, key):
+        file = await run_in_threadpool(_file, held, project_id, version, format)  # classes may have been renamed
+        if job.state != "succeeded" or not file.made:
             return under_way(request, job, headers)
     headers["Link"] = f'</v1/projects/{project_id}/models/{version}/card>; rel="describedby"'
-    path = await run_in_threadpool(held.objects.path, key)
+    path = await run_in_threadpool(digests.checked_path, file.key, file.digest, held.objects)
     return FileResponse(path, headers=headers, media_type=_FILE, filename=f"{project_id}-{version}.{format}")
 
 
-def _key(held: Runtime, project_id: str, version: int, form: str) -> str:
-    """Where the model's file in this form is, once it is made, if it can be had."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A model in one form: where it is, once it is made, and its recorded digest."""
+
+    key: str
+    digest: str | None
+    made: bool
+
+
+def _file(held: Runtime, project_id: str, version: int, form: str) -> _File:
+    """The model's file in this form, if it can be had."""
     with held.database.read() as session:
         project = projects.get(session, project_id)
         model = models.get_trained(session, project.id, version)
+        key = _key(project, model, form)
+        digest = digests.recorded(session, key)
+    # an ONNX file that nobody recorded was made by a job that was lost, or an earlier release, or is somebody's own
+    made = form != "onnx" or (digest is not None and held.objects.exists(key))
+    return _File(key, digest, made)
+
+
+def _key(project: Project, model: Model, form: str) -> str:
     if form == "skops":
         return model.artifact_key
     if form == "encoder":
