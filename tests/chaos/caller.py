@@ -31,6 +31,7 @@ class Scene:
         give_up: Wait not even for an answer.
         offered: Examples that were in batches of late.
         uploads: The ids of the last large uploads, also of those that are under way.
+        versions: Of a model elsewhere, in the order of being told of them.
     """
 
     urls: list[str]
@@ -41,6 +42,7 @@ class Scene:
     give_up: threading.Event
     offered: deque[str] = field(default_factory=lambda: deque(maxlen=60))
     uploads: deque[list[str]] = field(default_factory=lambda: deque(maxlen=4))
+    versions: list[int] = field(default_factory=list)
 
     @property
     def path(self) -> str:

@@ -8,6 +8,15 @@ from tests.chaos.evidence import Violation, of, tally
 from tests.chaos.history import Record
 from tests.chaos.label_rules import counts_are_right, exports_hold_every_answer, the_pool_offers_what_is_open
 from tests.chaos.lease_rules import lease_calls_change_what_is_live, leases_never_exceed_overlap
+from tests.chaos.prediction_rules import (
+    closed_versions_take_no_more,
+    predictions_are_kept,
+    unanswered_predictions_are_whole,
+    uploads_are_counted,
+    versions_are_kept,
+    versions_never_change,
+    what_serves_never_changes,
+)
 from tests.chaos.upload_rules import (
     labels_of_an_upload_come_together,
     looks_see_whole_uploads,
@@ -20,10 +29,15 @@ ENDED = {"succeeded", "failed", "cancelled"}
 
 def check(records: list[Record]) -> list[Violation]:
     """Every broken promise of a run, project by project."""
-    projects = [record["project"] for record in of(records, "project")]
+    projects = {record["project"]: OWNERS_RULES if record["own_model"] else RULES for record in of(records, "project")}
     if not projects:
         return [Violation("lost", "run", "it did not come to its beginning")]
-    return [violation for project in projects for rule in RULES for violation in rule(_only(records, project))]
+    return [
+        violation
+        for project, rules in projects.items()
+        for rule in rules
+        for violation in rule(_only(records, project))
+    ]
 
 
 def _only(records: list[Record], project: str) -> list[Record]:
@@ -132,7 +146,8 @@ def the_last_model_is_right(records: list[Record]) -> Iterator[Violation]:
             yield Violation("lost", "model", f"the last model used {used} of {len(labels)} labelled examples")
 
 
-RULES: tuple[Callable[[list[Record]], Iterator[Violation]], ...] = (
+Rule = Callable[[list[Record]], Iterator[Violation]]
+RULES: tuple[Rule, ...] = (
     exports_hold_every_answer,
     every_call_is_answered_well,
     uploads_are_kept_once,
@@ -148,4 +163,17 @@ RULES: tuple[Callable[[list[Record]], Iterator[Violation]], ...] = (
     the_last_model_is_right,
     counts_are_right,
     the_pool_offers_what_is_open,
+)
+OWNERS_RULES: tuple[Rule, ...] = (
+    every_call_is_answered_well,
+    every_job_ends_well,
+    ends_never_change,
+    replays_are_equal,
+    versions_are_kept,
+    versions_never_change,
+    predictions_are_kept,
+    what_serves_never_changes,
+    closed_versions_take_no_more,
+    uploads_are_counted,
+    unanswered_predictions_are_whole,
 )

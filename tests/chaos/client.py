@@ -15,7 +15,7 @@ LEASE_SECONDS = (1, 2, 3)
 LARGE = 1000  # rows, from which on an upload is staged
 _GIVEN_UP = 0.2  # the share of calls that are not repeated, where both outcomes can be told apart afterwards
 
-Act = Callable[["Client"], None]
+Act = Callable[[Any], None]  # of the sort of client that has the habit
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,24 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 from redis.exceptions import RedisError
 
 from tests.chaos.caller import ATTEMPT_SECONDS, Scene
-from tests.chaos.client import ANNOTATOR, LEASE_SECONDS, UPLOADER, Client
+from tests.chaos.client import ANNOTATOR, LEASE_SECONDS, UPLOADER, Client, Habits
 from tests.chaos.cluster import Cluster, DatabaseKind, running
 from tests.chaos.faults import Fault, Undo, schedule, strike
 from tests.chaos.history import History, Record, read
+from tests.chaos.model_owner import OWNER, ModelOwner
 from tests.chaos.receiver import Receiver
-from tests.chaos.remains import make_project, pages, sent, undisturbed, write_down
+from tests.chaos.remains import make_project, note_jobs, pages, read_versions, sent, undisturbed, write_down
 from tests.support.redis_server import wait_until
 
 ANNOTATORS = {1: 3, 3: 4}  # by the overlap of their project
+OWNERS = 2  # of a model elsewhere, in a project of their own
 SETTLE_SECONDS = 120.0
 _DELIVERED_SECONDS = 60.0
 _EVENTS = ["training.succeeded", "training.failed", "query.succeeded", "query.failed"]
@@ -51,12 +53,14 @@ def _play(
     with httpx.Client(
         base_url=cluster.urls[0], headers={"Authorization": f"Bearer {cluster.key}"}, timeout=60, trust_env=False
     ) as http:
-        scenes = {overlap: _scene(cluster, http, history, overlap) for overlap in ANNOTATORS}
+        scenes = {overlap: _scene(cluster, http, history, overlap=overlap) for overlap in ANNOTATORS}
+        own = _scene(cluster, http, history, own_model=True)
         for scene in scenes.values():
             hook = {"url": receiver.url, "project_id": scene.project_id}
             sent(http.post("/v1/webhooks", json={**hook, "events": _EVENTS}))
-        with _working(cluster, scenes, seed):
-            _patiently(cluster, lambda: all(scene.offered for scene in scenes.values()))  # a batch for each was made
+        with _working(cluster, [*_annotators(scenes, seed), *_owners(own, seed)]):
+            # a batch for each was made, and a version
+            _patiently(cluster, lambda: all(scene.offered for scene in scenes.values()) and bool(own.versions))
             _disturb(cluster, history, faults, hits)
             history.add("calm")
             cluster.pause(2.0)  # with nothing going wrong, all must go well at once
@@ -64,42 +68,55 @@ def _play(
         offers = _settle(cluster, http, scenes, history)
         for overlap, scene in scenes.items():
             write_down(http, scene, offer=offers[overlap])
+        _read_versions(cluster, http, own)
         undisturbed(cluster, http, scenes, SETTLE_SECONDS)
 
 
-def _scene(cluster: Cluster, http: httpx.Client, history: History, overlap: int) -> Scene:
+def _scene(
+    cluster: Cluster, http: httpx.Client, history: History, *, overlap: int = 1, own_model: bool = False
+) -> Scene:
     stops = threading.Event(), threading.Event()
     scene = Scene(cluster.urls, cluster.key, make_project(http, overlap), history, *stops)
-    scene.note("project", overlap=overlap)
+    scene.note("project", overlap=overlap, own_model=own_model)
     return scene
 
 
 @contextmanager
-def _working(cluster: Cluster, scenes: dict[int, Scene], seed: int) -> Iterator[None]:
-    threads = [
-        threading.Thread(target=_client(scene, f"c{overlap}-{n}", seed).run, args=(habits,), daemon=True)
-        for overlap, scene in scenes.items()
-        for n, habits in enumerate([UPLOADER, *[ANNOTATOR] * ANNOTATORS[overlap]])
-    ]
+def _working(cluster: Cluster, clients: Sequence[tuple[Client, Habits]]) -> Iterator[None]:
+    threads = [threading.Thread(target=client.run, args=(habits,), daemon=True) for client, habits in clients]
+    scenes = [client.scene for client, _ in clients]
     for thread in threads:
         thread.start()
     try:
         yield
-        for scene in scenes.values():
+        for scene in scenes:
             scene.stop.set()
         until = time.monotonic() + SETTLE_SECONDS
         while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
             cluster.pause(0.1)
     finally:
-        for scene in scenes.values():
+        for scene in scenes:
             scene.stop.set()
             scene.give_up.set()
         for thread in threads:
             thread.join(ATTEMPT_SECONDS + 5)
 
 
-def _client(scene: Scene, name: str, seed: int) -> Client:
-    return Client(name, scene, random.Random(f"{seed}:{name}"))  # noqa: S311  # a schedule, not a secret
+def _annotators(scenes: dict[int, Scene], seed: int) -> Iterator[tuple[Client, Habits]]:
+    for overlap, scene in scenes.items():
+        for n, habits in enumerate([UPLOADER, *[ANNOTATOR] * ANNOTATORS[overlap]]):
+            name = f"c{overlap}-{n}"
+            yield Client(name, scene, _chance(seed, name)), habits
+
+
+def _owners(scene: Scene, seed: int) -> Iterator[tuple[Client, Habits]]:
+    for n in range(OWNERS):
+        name = f"own-{n}"
+        yield ModelOwner(name, scene, _chance(seed, name)), OWNER
+
+
+def _chance(seed: int, name: str) -> random.Random:
+    return random.Random(f"{seed}:{name}")  # noqa: S311  # a schedule, not a secret
 
 
 def _disturb(cluster: Cluster, history: History, faults: Iterator[Fault], hits: int) -> None:
@@ -173,11 +190,16 @@ def _has_learnt(http: httpx.Client, path: str) -> bool:
 
 
 def _ask_for_all(scene: Scene, overlap: int) -> str:
-    client = _client(scene, f"last{overlap}", 0)
-    try:
+    name = f"last{overlap}"
+    with closing(Client(name, scene, _chance(0, name))) as client:
         return client.ask_for_all()
-    finally:
-        client.close()
+
+
+def _read_versions(cluster: Cluster, http: httpx.Client, own: Scene) -> None:
+    with closing(ModelOwner("own-last", own, _chance(0, "own-last"))) as owner:
+        read_versions(http, own, owner)
+    _patiently(cluster, lambda: not _unfinished(http, own.path))
+    note_jobs(http, own)
 
 
 def _delivered(cluster: Cluster, http: httpx.Client) -> bool:

@@ -9,12 +9,13 @@ from tests.chaos.client import LARGE
 from tests.chaos.evidence import Effect, Violation, effects
 from tests.chaos.history import Record
 
-_CHANGES = ("label", "upload", "query", "training", "renew", "release")
+_CHANGES = ("label", "upload", "query", "training", "renew", "release", "predictions", "activation")
 _COUNTS = (
     "acknowledged_writes",
     "labels",
     "skips",
     "large_uploads",
+    "predictions",
     "renewals_and_releases",
     "unanswered",
     "retries",
@@ -47,6 +48,7 @@ class Figures:
     labels: int
     skips: int
     large_uploads: int
+    predictions: int
     renewals_and_releases: int
     unanswered: int
     retries: int
@@ -75,6 +77,7 @@ def figures(records: list[Record], violations: list[Violation], *, database: str
         labels=sum("label" in row for row in answers),
         skips=sum("skip" in row for row in answers),
         large_uploads=sum(len(change.body.get("examples", ())) >= LARGE for change in changes),
+        predictions=sum(len(change.body.get("rows", ())) for change in changes),
         renewals_and_releases=sum("job_id" in change.body for change in changes),
         unanswered=sum(record["what"] == "given_up" for record in records),
         retries=sum(1 for record in records if record["what"] == "attempt"),

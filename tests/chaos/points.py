@@ -5,6 +5,7 @@ from typing import Any
 
 DIMENSIONS = 8
 CLASSES = ("a", "b", "c")
+_NUMBERS = 100_000  # of predictions: few enough for half of single precision to tell them apart
 
 
 def vector(example_id: str, edition: int = 0) -> list[float]:
@@ -17,6 +18,17 @@ def vector(example_id: str, edition: int = 0) -> list[float]:
 def row(example_id: str, edition: int) -> dict[str, Any]:
     """An example as it is uploaded."""
     return {"id": example_id, "vector": vector(example_id, edition), "data": {"edition": edition}}
+
+
+def prediction(number: int) -> dict[str, float]:
+    """What a model elsewhere says; the number can be read from it."""
+    return {"a": number / _NUMBERS, "b": 1 - number / _NUMBERS, "c": 0.0}
+
+
+def number_of(said: dict[str, Any]) -> int:
+    """The number of a prediction of a batch."""
+    share: float = said["probabilities"]["a"]
+    return round(share * _NUMBERS)
 
 
 def truth(example_id: str) -> str:

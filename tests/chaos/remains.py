@@ -9,6 +9,7 @@ import httpx
 from tests.chaos import points
 from tests.chaos.caller import Scene, note_batch, note_export, note_job, parse
 from tests.chaos.cluster import Cluster
+from tests.chaos.model_owner import ModelOwner
 from tests.support.redis_server import wait_until
 
 _PROBES = 50
@@ -33,15 +34,32 @@ def make_project(http: httpx.Client, overlap: int) -> str:
 
 def write_down(http: httpx.Client, scene: Scene, *, offer: str) -> None:
     """Write down all jobs, batches, examples and labels, and the model; `offer` is the query for all that is open."""
-    for job in pages(http, f"{scene.path}/jobs"):
-        note_job(scene, job)
-        if job["kind"] == "query" and job["state"] == "succeeded":
-            note_batch(scene, job["id"], http.get(f"/v1/jobs/{job['id']}/batch"))
+    note_jobs(http, scene)
     begun = time.time()
     examples = [[row["id"], row["data"]["edition"]] for row in pages(http, f"{scene.path}/examples")]
     scene.note("final", begun=begun, counts=sent(http.get(scene.path))["counts"], examples=examples, offer=offer)
     note_export(scene, _labels(http, scene), begun=begun, final=True)
     scene.note("model", whose="disturbed", **_model(http, scene.path))
+
+
+def read_versions(http: httpx.Client, scene: Scene, owner: ModelOwner) -> None:
+    """Write down what every version of a model elsewhere says: each serves once more, and is asked for all."""
+    for version in sorted(model["version"] for model in pages(http, f"{scene.path}/models")):
+        owner.activate(version)
+        job_id = owner.ask_for_all()
+        answer = http.get(f"/v1/jobs/{job_id}/batch", headers={"Prefer": "wait=30"})
+        if answer.status_code == 200:
+            note_batch(scene, job_id, answer)
+        scene.note("read", version=version, job_id=job_id)
+    scene.note("read_all")
+
+
+def note_jobs(http: httpx.Client, scene: Scene) -> None:
+    """Write down all jobs, and the batches of queries."""
+    for job in pages(http, f"{scene.path}/jobs"):
+        note_job(scene, job)
+        if job["kind"] == "query" and job["state"] == "succeeded":
+            note_batch(scene, job["id"], http.get(f"/v1/jobs/{job['id']}/batch"))
 
 
 def undisturbed(cluster: Cluster, http: httpx.Client, scenes: dict[int, Scene], patience: float) -> None:

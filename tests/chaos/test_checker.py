@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.evidence import SKIP
 from tests.chaos.history import Record
+from tests.chaos.points import prediction
 
 DONE = {"state": "succeeded", "finished_at": "1970-01-01T00:00:36+00:00", "attempts": 1, "error": None, "result": None}
 
@@ -79,7 +80,7 @@ def good(overlap: int = 1) -> list[Record]:
     model = {"what": "model", "project": "p", "at": 91.0, "labels_used": 1, "metrics": {}, "predictions": [0.5]}
     jobs = ("job_1", "job_2", "job_9")
     return [
-        {"what": "project", "at": 0.0, "project": "p", "overlap": overlap},
+        {"what": "project", "at": 0.0, "project": "p", "overlap": overlap, "own_model": False},
         *call(1, "upload", "k1", uploaded("e1", "e2", "e3", "e4"), {"created": 4}),
         *call(3, "upload", "k2", uploaded("e5", "e6"), {"created": 2}),
         *call(5, "upload", "k3", uploaded("e4", edition=1), {"updated": 1}),
@@ -359,3 +360,151 @@ def test_a_broken_promise_among_several_annotators_is_found(name: str) -> None:
 def test_without_its_last_step_it_is_no_broken_promise(name: str) -> None:
     severity, rule, *steps = SHARED[name]
     assert not breaks(good(3), severity, rule, *steps[:-1])
+
+
+def counted(version: int, *, created: int, updated: int) -> dict[str, int]:
+    """What is answered to an upload of predictions."""
+    counts = {"received": created + updated, "created": created, "updated": updated, "unchanged": 0, "rejected": 0}
+    return {**counts, "model_version": version}
+
+
+def sent(**numbers: int) -> dict[str, Any]:
+    return {"rows": [{"id": each, "number": number} for each, number in numbers.items()]}
+
+
+def said(at: float, key: str, version: int, *, created: int = 0, **numbers: int) -> list[Record]:
+    """Predictions of examples, which went into a version."""
+    answer = counted(version, created=created, updated=len(numbers) - created)
+    return call(at, "predictions", key, sent(**numbers), answer)
+
+
+def activated(at: float, key: str, version: int) -> list[Record]:
+    return call(at, "activation", key, {"version": version}, {"version": version})
+
+
+def serving(job_id: str, version: int, *said: tuple[str, int]) -> Record:
+    """A batch of what a version says."""
+    items = [{"example_id": each, "prediction": {"probabilities": prediction(number)}} for each, number in said]
+    body = {"model": {"version": version}, "items": items}
+    return {"what": "batch", "project": "p", "at": 99.0, "job_id": job_id, "etag": job_id, "body": json.dumps(body)}
+
+
+def told_of(version: int, *, labels_used: int = 0) -> Record:
+    return {"what": "version", "project": "p", "at": 99.0, "version": version, "told": {"labels_used": labels_used}}
+
+
+def read(version: int, job_id: str) -> Record:
+    return {"what": "read", "project": "p", "at": 99.0, "version": version, "job_id": job_id}
+
+
+FIRST, SECOND = (("e1", 3), ("e2", 2)), (("e1", 4),)
+
+
+def good_owner() -> list[Record]:
+    """A short run in which all went well: version 1 serves from 20 on, and what comes then is version 2."""
+    return [
+        {"what": "project", "at": 0.0, "project": "p", "overlap": 1, "own_model": True},
+        *said(1, "k1", 1, created=2, e1=1, e2=2),
+        *said(3, "k2", 1, e1=3),
+        *activated(20, "k3", 1),
+        *call(25, "query", "k4", {}, {"id": "job_1"}, status=202),
+        serving("job_1", 1, *FIRST[:1]),
+        *said(30, "k5", 2, created=1, e1=4),
+        *(told_of(1), told_of(2), told_of(1)),
+        *activated(60, "k6", 1),
+        *call(62, "query", "k7", {}, {"id": "job_2"}, status=202),
+        *(serving("job_2", 1, *FIRST), read(1, "job_2")),
+        *activated(64, "k8", 2),
+        *call(66, "query", "k9", {}, {"id": "job_3"}, status=202),
+        *(serving("job_3", 2, *SECOND), read(2, "job_3")),
+        {"what": "read_all", "at": 70.0, "project": "p"},
+        *({**MANY, "id": job} for job in ("job_1", "job_2", "job_3")),
+    ]
+
+
+def reads(job_id: str, version: int, *said: tuple[str, int]) -> Callable[[list[Record]], None]:
+    """Let a version say something else."""
+    return change("batch", {"job_id": job_id}, body=serving(job_id, version, *said)["body"])
+
+
+def test_a_good_run_of_an_owner_breaks_nothing() -> None:
+    assert check(good_owner()) == []
+
+
+UNANSWERED = unanswered(5, "predictions", "u1", sent(e7=5, e8=6))
+WHOLE = (("e7", 5), ("e8", 6))
+POSSIBLE: dict[str, tuple[Callable[[list[Record]], None], ...]] = {
+    "an unanswered upload is nowhere": (add(*UNANSWERED),),
+    "an unanswered upload is in a version": (add(*UNANSWERED), reads("job_2", 1, *FIRST, *WHOLE)),
+    "it is in a later version": (add(*UNANSWERED), reads("job_3", 2, *SECOND, *WHOLE)),
+    "it is in a version of its own": (
+        add(*UNANSWERED, *activated(67, "k10", 3), serving("job_4", 3, *WHOLE), read(3, "job_4")),
+    ),
+    "an upload under way was too late for its version": (
+        add(*said(19.5, "k10", 2, created=1, e2=7)),
+        reads("job_3", 2, *SECOND, ("e2", 7)),
+    ),
+    "an upload under way was in time": (add(*said(19.5, "k10", 1, e2=7)), reads("job_2", 1, FIRST[0], ("e2", 7))),
+}
+
+
+@pytest.mark.parametrize("name", POSSIBLE)
+def test_what_may_be_in_a_version_may_be_there(name: str) -> None:
+    records = good_owner()
+    for step in POSSIBLE[name]:
+        step(records)
+    assert check(records) == []
+
+
+OWNERS_BROKEN: dict[str, tuple[Any, ...]] = {
+    "a prediction is missing": ("lost", "predictions", reads("job_2", 1, FIRST[0])),
+    "an old prediction came back": ("wrong", "predictions", reads("job_2", 1, ("e1", 1), FIRST[1])),
+    "nobody sent a prediction": ("wrong", "predictions", reads("job_2", 1, *FIRST, ("e9", 1))),
+    "a prediction is there twice": ("duplicated", "predictions", reads("job_2", 1, *FIRST, FIRST[1])),
+    "a later prediction is in a closed version": ("wrong", "predictions", reads("job_2", 1, ("e1", 4), FIRST[1])),
+    "a batch says what its version does not": ("wrong", "predictions", reads("job_1", 1, ("e1", 1))),
+    "an upload that was just in time is missing": ("wrong", "predictions", add(*said(19.5, "k10", 1, e2=7))),
+    "an upload that came after an activation is there": (
+        "wrong",
+        "predictions",
+        add(*unanswered(61, "predictions", "u1", sent(e7=5))),
+        reads("job_2", 1, *FIRST, ("e7", 5)),
+    ),
+    "an upload went into a closed version": ("wrong", "version", add(*said(40, "k10", 1, e1=9))),
+    "a row is counted twice": (
+        "wrong",
+        "predictions",
+        change("answer", {"key": "k5"}, answer=counted(2, created=2, updated=0)),
+    ),
+    "an update is counted as new": (
+        "wrong",
+        "predictions",
+        change("answer", {"key": "k2"}, answer=counted(1, created=1, updated=0)),
+    ),
+    "half an unanswered upload is there": (
+        "wrong",
+        "predictions",
+        add(*UNANSWERED),
+        reads("job_2", 1, *FIRST, WHOLE[0]),
+    ),
+    "an unanswered upload is in two versions": (
+        "duplicated",
+        "predictions",
+        add(*UNANSWERED),
+        reads("job_2", 1, *FIRST, *WHOLE),
+        reads("job_3", 2, *SECOND, *WHOLE),
+    ),
+    "a version is gone": ("lost", "version", drop("read", version=2)),
+    "a version came from nowhere": ("duplicated", "version", add(read(3, "job_3"))),
+    "a version says nothing": ("lost", "predictions", drop("batch", job_id="job_3")),
+    "a version changed": ("wrong", "version", add(told_of(1, labels_used=7))),
+    "a replay differs": ("wrong", "replay", add(*call(50, "replay", "k5", {}, {"model_version": 3}))),
+    "an upload was refused": ("wrong", "answer", change("answer", {"key": "k5"}, status=409)),
+    "a job failed": ("wrong", "job", change("job", {}, told={**DONE, "state": "failed"})),
+    "the versions were not read": ("lost", "run", drop("read_all")),
+}
+
+
+@pytest.mark.parametrize("name", OWNERS_BROKEN)
+def test_a_broken_promise_to_an_owner_is_found(name: str) -> None:
+    assert breaks(good_owner(), *OWNERS_BROKEN[name])

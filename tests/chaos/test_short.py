@@ -33,5 +33,5 @@ def test_faults_lose_double_and_change_nothing(database: DatabaseKind, tmp_path:
     found = figures(records, [], database=database, seed=seed)
     assert sum(found.faults.values()) == len(kinds)
     assert {*found.faults, *found.missed} == set(kinds)
-    done = (found.labels, found.skips, found.large_uploads, found.renewals_and_releases, found.jobs_ended)
-    assert all(count > 0 for count in done), done
+    done = (found.labels, found.skips, found.large_uploads, found.predictions, found.renewals_and_releases)
+    assert all(count > 0 for count in (*done, found.jobs_ended)), done
