@@ -19,12 +19,12 @@ def scope_of(nodeid: str) -> str:
 
 
 def sort(items: list[pytest.Item]) -> None:
-    """Whole services first, as they wait more than they work, then the longest files: so that none is left at the end."""
+    """Whole services first, as they wait more than they work, then the longest files: none is left at the end."""
     sizes = Counter(scope_of(item.nodeid) for item in items)
     items.sort(key=lambda item: (scope_of(item.nodeid) != "whole services", -sizes[scope_of(item.nodeid)], item.path))
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # it has no annotations
     """Gives away scopes in the order of the tests."""
 
     def _split_scope(self, nodeid: str) -> str:
