@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from threading import Event
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,7 +14,6 @@ from service.actions import labels
 from service.api import problems, routes
 from service.api.deps import callers
 from service.api.deps.grouping import Groups
-from service.api.deps.known_parameters import refuse_unknown
 from service.api.deps.recent_callers import RecentCallers
 from service.api.deps.runtime import Runtime, open_runtime
 from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
@@ -48,7 +47,6 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         contact={"name": "The Gleaner authors"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=openapi.TAGS,
-        dependencies=[Depends(refuse_unknown)],
         lifespan=lifespan,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,

@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.routing import BaseRoute
 
 from service.actions.keys import Caller
+from service.api.deps.known_parameters import refuse_unknown
 from service.api.deps.recent_callers import RecentCallers
 from service.errors import (
     ForbiddenError,
@@ -48,7 +49,7 @@ class Access:
     bound: Literal["own", "refused"]
 
     async def __call__(self, request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
-        """The caller, if the rule allows the call."""
+        """The caller, if the rule allows the call, which has no parameters but those of the operation."""
         if "\0" in request.url.path:
             raise NotFoundError("There is nothing at this path.")  # no store could look for it
         who = await identified(request)
@@ -59,6 +60,7 @@ class Access:
             raise ForbiddenError(f"The key needs the scope {' or '.join(self.scopes)}.")
         if self.bound == "refused":
             who.check_unrestricted()
+        await refuse_unknown(request)
         return who
 
 

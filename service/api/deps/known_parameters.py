@@ -1,6 +1,9 @@
-"""Query parameters that an operation does not have are refused: a misspelt one would be taken for one left out."""
+"""Query parameters that an operation does not have are refused: a misspelt one would be taken for one left out.
 
-from fastapi import Request
+Operations under `/v1` look for them with their rule of `service.api.deps.callers`, the public ones by `NO_OTHERS`.
+"""
+
+from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 
@@ -16,6 +19,10 @@ async def refuse_unknown(request: Request) -> None:
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         raise RequestValidationError([_fault(name, known) for name in unknown[:MOST_ERRORS]])
+
+
+NO_OTHERS = [Depends(refuse_unknown)]
+"""For routers of operations that anybody may call."""
 
 
 def _declared(dependant: Dependant) -> list[str]:

@@ -3,11 +3,12 @@
 from fastapi import APIRouter
 from pydantic import Field
 
+from service.api.deps.known_parameters import NO_OTHERS
 from service.api.problems import described
 from service.api.schemas.base import Schema
 from service.errors import InvalidRequestError, NotFoundError, catalogue
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], dependencies=NO_OTHERS)
 
 
 class ProblemPage(Schema):
