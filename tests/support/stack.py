@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 
 from service.cli.supervisor import gleaner_command, start
@@ -92,7 +93,7 @@ class Stack:
     def freeze_workers(self) -> list[int]:
         """Stop the workers and their work-horses, at a moment when none of them writes; return their pids.
 
-        SQLite has one writer at a time: one that is frozen within a write holds up all others.
+        One that is frozen within a write holds up all others on SQLite, and who needs the same rows on PostgreSQL.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
@@ -104,10 +105,9 @@ class Stack:
         raise AssertionError("a worker holds the database whenever it is frozen")
 
     def _may_write(self) -> bool:
-        file = self.folder / "gleaner.sqlite3"
-        if not file.exists():
-            return True  # PostgreSQL frees by itself what a frozen process holds
-        with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as database:
+        if url := self._environment.get("GLEANER_DATABASE_URL"):
+            return _is_at_rest(url)
+        with closing(sqlite3.connect(self.folder / "gleaner.sqlite3", timeout=2, isolation_level=None)) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
@@ -256,6 +256,14 @@ def filled(client: Client, *, rows: int = 300, labelled: int = 100, **fields: An
     answer = client.label(project_id, dict(list(truth.items())[:labelled]))
     assert answer.json()["created"] == labelled
     return project_id
+
+
+def _is_at_rest(url: str) -> bool:
+    """Whether no transaction is open on a database of PostgreSQL."""
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        found = connection.execute(f"{busy} AND pid <> pg_backend_pid()").fetchone()
+    return found == (0,)
 
 
 def slow_training(trees: int) -> dict[str, Any]:
