@@ -68,6 +68,7 @@ class PostgresServer:
             "max_connections": "200",
             "fsync": "on" if self._durable else "off",
             "synchronous_commit": "on" if self._durable else "off",
+            "autovacuum": "on" if self._durable else "off",  # it would analyze tables while a test looks who did
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         command = [str(binaries() / "postgres"), "-D", str(self.data), *options]
