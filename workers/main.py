@@ -211,6 +211,7 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
         GleanerWorker.record_loss = staticmethod(workshop.record_loss)
     AllowedJob.functions = functions
     gc.freeze()  # what is here now stays: horses neither scan nor copy it
+    gc.enable()
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     stop = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -91,7 +91,7 @@ def _numbers() -> Kind:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """Of a service as `gleaner up` starts it."""
-    with running() as stack:
+    with running("--workers", "1") as stack:
         yield stack.client
 
 

@@ -50,7 +50,7 @@ def job_ids(database: Database) -> list[str]:
 
 
 def test_without_redis_everything_is_taken_and_runs_later() -> None:
-    with running() as stack:
+    with running("--workers", "1") as stack:
         client = stack.client
         project_id = filled(client)
         client.succeeded(client.train(project_id))
@@ -69,7 +69,7 @@ def test_without_redis_everything_is_taken_and_runs_later() -> None:
 
 @pytest.mark.parametrize("loss", ["emptied", "killed"])
 def test_what_redis_held_runs_although_it_was_lost(loss: str) -> None:
-    with running() as stack:
+    with running("--workers", "1") as stack:
         client = stack.client
         project_id = filled(client)
         frozen, server = stack.workers_and_horses(), stack.redis()

@@ -126,7 +126,7 @@ def refused(stack: Stack, *options: str) -> tuple[int, str]:
 
 
 def test_one_instance_for_each_folder_and_port() -> None:
-    with running() as stack:
+    with running("--workers", "1") as stack:
         code, told = refused(stack)
         assert code == 2
         assert f"Gleaner already runs on {stack.folder} (process {stack.process.pid})." in told

@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(installed: Path) -> Iterator[Client]:
-    with running(variables={"PYTHONPATH": str(installed)}) as stack:
+    with running("--workers", "1", variables={"PYTHONPATH": str(installed)}) as stack:
         yield stack.client
 
 
