@@ -39,7 +39,6 @@ KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep an idle connection
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="API processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Run the HTTP API. It computes nothing: trainings and queries are the workers' part."""
-    gc.disable()  # until all is imported, which makes no garbage and takes a fifth longer with it
     import uvicorn
 
     settings = load_settings()
@@ -74,7 +73,7 @@ def _raise_open_files(connections: int) -> None:
 
 def app() -> "FastAPI":
     """Make the application of one API process."""
-    gc.disable()  # as in `serve`, of which this may be a child
+    gc.disable()  # until all is imported, which makes no garbage and takes a fifth longer with it
     from service.app import create_app
 
     settings = load_settings()
@@ -119,7 +118,7 @@ async def _told_to_stop(application: "FastAPI") -> AsyncIterator[None]:
 )
 def worker(queues: str) -> None:
     """Run a worker. It takes one job at a time; run several for more."""
-    gc.disable()  # until all is imported, as in `serve`
+    gc.disable()  # until all is imported, as in `app`
     from workers.main import run
 
     names = [name.strip() for name in queues.split(",") if name.strip()]
@@ -135,7 +134,7 @@ def worker(queues: str) -> None:
 @click.command()
 def dispatcher() -> None:
     """Run the dispatcher. Several may run; one leads, and another takes over when it is lost."""
-    gc.disable()  # until all is imported, as in `serve`
+    gc.disable()  # until all is imported, as in `app`
     check_catalogue()
     from service.dispatcher.main import run
 
