@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo up test test-postgres lint types contracts check openapi openapi-lint fuzz chaos bench load slow lock sbom audit clean
+# Where this is set, as in many images, each of the many processes of a run would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup demo up test test-postgres test-s3 lint types contracts check alerts openapi openapi-lint fuzz chaos bench bench-scale load slow lock sbom audit images stand-ins compose-up compose-down compose-test clean
 
 setup: $(STAMP)
 
@@ -28,6 +31,10 @@ test-postgres: setup
 	GLEANER_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --no-loadscope-reorder tests/api tests/jobs tests/dispatcher tests/states \
 		tests/cli/test_backup.py tests/cli/test_cut_off.py tests/cli/test_check.py
 
+# The API and the jobs on PostgreSQL and S3's protocol, by a server in the tests' own process.
+test-s3: setup
+	GLEANER_TEST_DATABASE=postgresql GLEANER_TEST_OBJECTS=s3 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder tests/api tests/jobs
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +46,11 @@ contracts: setup
 	$(BIN)/lint-imports
 
 check: lint types contracts test
+
+# Needs promtool, of the Debian package `prometheus`.
+alerts:
+	promtool check rules deploy/observability/alerts.yml
+	promtool check config deploy/observability/prometheus.yml
 
 openapi: setup
 	$(BIN)/gleaner openapi > openapi/openapi.json.new
@@ -63,6 +75,11 @@ chaos: setup
 bench: setup
 	$(BIN)/gleaner bench
 
+# Pools of 1 to 10 million rows with 1, 2 and 4 processes, in about ten minutes; ROWS_UP_TO=30000000 takes 11 GiB of disk.
+ROWS_UP_TO ?= 10000000
+bench-scale: setup
+	$(BIN)/gleaner bench scale --rows-up-to $(ROWS_UP_TO)
+
 # Minutes of work from 64 clients; `make load LOAD_SECONDS=60` is a shorter form. Needs PostgreSQL's server programs.
 LOAD_SECONDS ?= 600
 load: setup
@@ -72,10 +89,14 @@ load: setup
 slow: setup
 	$(BIN)/python -m tests.load.slow
 
-# The lock file holds hashes and names no index host.
+# The lock files hold hashes and name no index host. Those of the images are parts of the first.
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+IMAGE_EXTRAS := --extra arrow --extra embedding --extra otel --extra postgres --extra s3
 lock:
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	$(LOCK) pyproject.toml --all-extras --output-file requirements.lock
+	$(LOCK) pyproject.toml $(IMAGE_EXTRAS) --constraint requirements.lock --output-file deploy/requirements-api.lock
+	$(LOCK) pyproject.toml $(IMAGE_EXTRAS) --extra worker --extra onnx --extra dask --constraint requirements.lock --output-file deploy/requirements-worker.lock
+	echo hatchling | $(LOCK) - --constraint requirements.lock --output-file deploy/requirements-build.lock
 
 # What a build contains, with hashes, in the form of CycloneDX.
 sbom: setup
@@ -86,6 +107,25 @@ audit: SHELL := /bin/bash
 audit: setup
 	set -o pipefail; $(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off | \
 	  awk '/could not be audited/ {unknown++; next} {print} END {if (unknown) print unknown " packages are unknown to the index"}'
+
+# With podman or docker; BASE_IMAGE and CONTAINER_FLAGS are told in the script.
+images:
+	deploy/build-images.sh api worker proxy
+
+# PostgreSQL and Redis of Debian, where their official images cannot be had: POSTGRES_IMAGE=gleaner-postgres:latest ...
+stand-ins:
+	deploy/build-images.sh postgres redis
+
+compose-up: images
+	deploy/up.sh
+
+# Keeps all data.
+compose-down:
+	deploy/compose.sh down
+
+# The loop, and a restart of each container under load. Needs the images, and starts and ends a stack of its own.
+compose-test: setup
+	GLEANER_TEST_CONTAINERS=1 $(BIN)/python -m pytest tests/containers -x --log-cli-level INFO
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

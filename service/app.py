@@ -1,6 +1,6 @@
 """The API process: it answers and never computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pkgutil import iter_modules
@@ -8,9 +8,11 @@ from threading import Event
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
 from service.actions import labels
+from service.actions.labels import Submission, Submitted
 from service.api import problems, routes
 from service.api.deps import callers
 from service.api.deps.grouping import Groups
@@ -19,8 +21,10 @@ from service.api.deps.runtime import Runtime, open_runtime
 from service.api.middleware import Authentication, BodyLimit, HeadAsGet, RequestContext
 from service.api.schemas import openapi
 from service.codecs.media import CHUNK_BYTES
+from service.metrics import ApiMetrics
 from service.settings import Settings
 from service.telemetry import configure_logging
+from service.tracing.starting import start
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -34,11 +38,12 @@ def create_app(settings: Settings | None = None, *, lifespan: Lifespan | None = 
     """
     settings = settings or Settings()
     configure_logging(settings.log_level, role="serve")
-    return build(open_runtime(settings), lifespan=lifespan)
+    start("serve")
+    return build(open_runtime(settings, connections=settings.api_connections), lifespan=lifespan, registry=REGISTRY)
 
 
-def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
-    """The application over open stores."""
+def build(runtime: Runtime, *, lifespan: Lifespan | None = None, registry: CollectorRegistry | None = None) -> FastAPI:
+    """The application over open stores, which counts in `registry`, or in one of its own."""
     app = FastAPI(
         title="Gleaner",
         version=openapi.VERSION,
@@ -53,7 +58,8 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
-    app.state.label_groups = Groups(labels.submit, most=64, most_bytes=CHUNK_BYTES)
+    app.state.metrics = ApiMetrics(registry or CollectorRegistry())
+    app.state.label_groups = Groups(_counted(app.state.metrics), most=64, most_bytes=CHUNK_BYTES)
     app.state.recent_callers = RecentCallers(runtime.authenticate)
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end
     for module in sorted(iter_modules(routes.__path__), key=lambda found: found.name):
@@ -64,6 +70,17 @@ def build(runtime: Runtime, *, lifespan: Lifespan | None = None) -> FastAPI:
     _wrap(app, runtime)
     openapi.install(app)
     return app
+
+
+def _counted(metrics: ApiMetrics) -> Callable[[Sequence[Submission]], list[Submitted | Exception]]:
+    """Recording labels, with a count of those that are."""
+
+    def submit(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
+        results = labels.submit(submissions)
+        metrics.stored_labels(sum(done.outcome.stored for done in results if isinstance(done, Submitted)))
+        return results
+
+    return submit
 
 
 def _wrap(app: FastAPI, runtime: Runtime) -> None:
@@ -87,4 +104,4 @@ def _wrap(app: FastAPI, runtime: Runtime) -> None:
         )
     app.add_middleware(HeadAsGet)
     page = get_swagger_ui_html(openapi_url="/openapi.json", title=f"{app.title} - Swagger UI")
-    app.add_middleware(RequestContext, page=bytes(page.body))
+    app.add_middleware(RequestContext, page=bytes(page.body), metrics=app.state.metrics)

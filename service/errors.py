@@ -50,6 +50,16 @@ class GleanerError(Exception):
         self.headers = headers or {}
         self.extra = extra or {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[GleanerError], args: tuple[str, ...], state: dict[str, Any]) -> GleanerError:
+    """An error that came from another process; its class may build the sentence from other arguments."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class MalformedRequestError(GleanerError):
     """Malformed request."""
@@ -143,6 +153,16 @@ class ProjectPausedError(GleanerError):
         super().__init__('The project is paused. Send `{"paused": false}` by PATCH to go on.')
 
 
+class RemovedError(GleanerError):
+    """Removed."""
+
+    status, name, title = 410, "removed", "Removed"
+    meaning = (
+        "It was there, and was removed when the time was over for which the operator keeps what has served. The detail "
+        "names the setting."
+    )
+
+
 class PreconditionFailedError(GleanerError):
     """Precondition failed."""
 
@@ -228,8 +248,8 @@ class UnavailableError(GleanerError):
 
     status, name, title = 503, "unavailable", "Temporarily unavailable"
     meaning = (
-        "A store that this needs is not reachable, or busy, or too many connections are open. Wait for `Retry-After` "
-        "seconds."
+        "A store or process that this needs is not reachable, or busy, or too many connections are open. Wait for "
+        "`Retry-After` seconds."
     )
 
 

@@ -1,3 +1,4 @@
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,17 @@ from hypothesis import settings
 
 from service.api.deps.runtime import Runtime
 from tests import scheduling
-from tests.support.databases import default_kind
+from tests.support import dialects
+from tests.support.databases import default_kind, depends_on_kind, objects_kind
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.runtime import Api, make_api, make_runtime
+from tests.support.s3_server import S3Server, running_s3
+from tests.support.spare_databases import SpareDatabases
 
 # A shell that runs the tests in the background ignores Ctrl-C for them, which the programs under test would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+dialects.share()
 
 # How long a case takes says more of the machine than of the code.
 settings.register_profile("gleaner", deadline=None)
@@ -32,9 +38,19 @@ structlog.configure(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another run has proved, and order the tests."""
+    if default_kind() != "sqlite" and objects_kind() == "memory":
+        proved = [item for item in items if not depends_on_kind(item)]
+        config.hook.pytest_deselected(items=proved)
+        items[:] = [item for item in items if depends_on_kind(item)]
     scheduling.sort(items)
+
+
+def pytest_collection_finish() -> None:
+    """Spare what is loaded by now from every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,21 +66,43 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def spare_databases(postgres: PostgresServer) -> SpareDatabases:
+    """The databases of that server that were used and are empty again."""
+    return SpareDatabases(postgres)
+
+
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where the tables are: SQLite in the test's folder, or what `GLEANER_TEST_DATABASE` or a parameter names."""
     if getattr(request, "param", default_kind()) == "sqlite":
         yield ""
         return
-    server = request.getfixturevalue("postgres")
-    url = server.create_database()
+    spare = request.getfixturevalue("spare_databases")
+    url = spare.take()
     yield url
-    server.drop_database(url)
+    spare.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A server for all tests of this process; each test has a place of its own."""
+    with running_s3() as server:
+        yield server
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, database_url: str) -> Iterator[Runtime]:
-    made = make_runtime(tmp_path, database_url=database_url)
+def objects_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Where the objects are: in memory, or what `GLEANER_TEST_OBJECTS` or a parameter names."""
+    if getattr(request, "param", objects_kind()) == "memory":
+        return {}
+    server: S3Server = request.getfixturevalue("s3")
+    return server.settings()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, database_url: str, objects_settings: dict[str, Any]) -> Iterator[Runtime]:
+    made = make_runtime(tmp_path, database_url=database_url, **objects_settings)
     yield made
     made.database.close()
 

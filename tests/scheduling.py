@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-WHOLE_SERVICES = ("tests/end_to_end", "tests/chaos")
+WHOLE_SERVICES = ("tests/end_to_end", "tests/end_to_end/one_service", "tests/chaos")
 
 
 def scope_of(nodeid: str) -> str:

@@ -25,6 +25,7 @@ from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from service import imports
 from service.queue.redis import RUN_JOB
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
@@ -191,13 +192,15 @@ class GleanerWorker(Worker):
             self._spare = None
 
 
-def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFunction] | None = None) -> None:
-    """Work on `queues`, in that order, until SIGTERM or SIGINT; wait for Redis whenever it is away.
+def prepare(settings: Settings, functions: Mapping[str, JobFunction] | None = None) -> None:
+    """Load what a worker needs: once for all that are forked from this process.
 
     Args:
-        settings: Where Redis is.
-        queues: Names of queues.
+        settings: Of the workers.
         functions: What a job may call, by name; the job runner when None.
+
+    Raises:
+        PluginError: a plug-in is not what the catalogue says.
     """
     # One thread each for BLAS and OpenMP, before numpy is imported: spinning threads of several workers fight for the
     # cores. Chunks of a job are worked on in parallel instead.
@@ -205,14 +208,18 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
         os.environ.setdefault(variable, "1")
     configure_logging(settings.log_level, role="worker")
     if functions is None:
-        workshop = preload(settings)
+        with imports.no_search():
+            workshop = preload(settings)
         functions = {RUN_JOB: workshop.run_job}
         GleanerWorker.warm = staticmethod(workshop.warm)
         GleanerWorker.record_loss = staticmethod(workshop.record_loss)
     AllowedJob.functions = functions
     gc.freeze()  # what is here now stays: horses neither scan nor copy it
-    gc.enable()
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
+
+
+def work(settings: Settings, queues: Sequence[str]) -> None:
+    """Work on `queues`, in that order, until SIGTERM or SIGINT; wait for Redis whenever it is away."""
     stop = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -226,8 +233,9 @@ def run(settings: Settings, queues: Sequence[str], functions: Mapping[str, JobFu
 
 def preload(settings: Settings) -> Any:
     """Import and prepare what jobs need, so that horses need not: the workshop of `workers.jobs.runner`."""
-    for name in PRELOADED:
-        importlib.import_module(name)
+    with imports.lean():
+        for name in PRELOADED:
+            importlib.import_module(name)
     workshop = importlib.import_module(RUNNER).Workshop(settings)
     workshop.prepare()
     return workshop

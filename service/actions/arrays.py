@@ -4,10 +4,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from service.actions import jobs
+from service.actions import digests, jobs
+from service.actions.outdated import outdate
+from service.actions.predictions import chunk_of
+from service.db.queries import arrays
 from service.db.queries import jobs as queries
 from service.db.tables import Chunk as ChunkRow
 from service.queue.messages import MergeMessage
+from service.storage.artifacts import encoder_key, is_fitted
 from service.storage.chunks import Chunk
 
 _SOON = timedelta(seconds=60)
@@ -24,6 +28,17 @@ def tidy_later(session: Session, project_id: str, *, now: datetime, share: int) 
     Those that are deleted or retired until then are among them.
     """
     _ask(session, project_id, now=now, share=share, delay=_SOON)
+
+
+def collect(session: Session, project_id: str, *, limit: int) -> None:
+    """Forget some of the retired chunks that no running job reads any more, and have their files deleted."""
+    oldest = queries.oldest_pinned_generation(session, project_id)
+    found = [chunk_of(row) for row in arrays.take_unused(session, project_id, oldest=oldest, limit=limit)]
+    for key in (key for chunk in found for key in chunk.files):
+        outdate(session, key)
+    for array in sorted({chunk.array for chunk in found if is_fitted(chunk.array)}):
+        if not arrays.is_known(session, project_id, array):  # models have a copy of what made it
+            digests.forget(session, encoder_key(project_id, array))
 
 
 def add_chunk(session: Session, project_id: str, chunk: Chunk, *, generation: int) -> None:

@@ -26,7 +26,7 @@ from service.db.queries.upkeep import Named
 from service.db.tables import SCHEMA
 from service.storage.artifacts import committee_key, encoder_key, is_fitted, model_encoder_key, onnx_key
 from service.storage.objects import ObjectNotFoundError, ObjectStore
-from service.storage.parts import Part, blocks, sync_folder, sync_tree, write_part
+from service.storage.parts import Part, sync, sync_tree, write_part
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -92,7 +92,7 @@ def back_up(
         write_part(partial / MANIFEST, [orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)])
         sync_tree(partial)
         partial.rename(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -201,8 +201,8 @@ def _copy_objects(
     for done, key in enumerate(keys):
         tell("objects", done, len(keys))
         try:
-            copied[key] = write_part(folder / key, blocks(objects.path(key)))
-        except (ObjectNotFoundError, FileNotFoundError):
+            copied[key] = write_part(folder / key, objects.blocks(key))
+        except ObjectNotFoundError:
             (folder / key).unlink(missing_ok=True)
             missing.add(key)
     return missing

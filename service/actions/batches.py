@@ -18,7 +18,14 @@ from service.db.queries import candidates
 from service.db.queries.candidates import Pick
 from service.db.queries.rankings import Place
 from service.db.tables import Batch, Job
-from service.errors import ConflictError, FieldError, InvalidRequestError, JobNotSucceededError, NotFoundError
+from service.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    JobNotSucceededError,
+    NotFoundError,
+    RemovedError,
+)
 from service.queue.messages import QueryMessage
 
 
@@ -58,12 +65,16 @@ def batch_of(session: Session, job: Job) -> Batch | None:
     Raises:
         NotFoundError: the job is no query.
         JobNotSucceededError: the query failed or was cancelled.
+        RemovedError: the batch is gone.
     """
     if job.kind != "query":
         raise NotFoundError("Only queries have a batch.")
     if job.state in {"failed", "cancelled"}:
         raise JobNotSucceededError(f"The query was {job.state}; ask again.")
-    return queries.get(session, job.id)
+    batch = queries.get(session, job.id)
+    if batch is not None and not batch.body:  # perhaps since the job was read
+        raise RemovedError("The batch is removed, as its query ended long ago (GLEANER_KEEP_JOBS_DAYS). Ask anew.")
+    return batch
 
 
 def keep(

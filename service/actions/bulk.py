@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from service.actions import projects
+from service.actions.outdated import delete_unnamed, outdate
 from service.codecs.csv_types import ColumnType
 from service.codecs.limits import Limits
 from service.codecs.media import Media
@@ -43,6 +44,7 @@ class BulkRequest:
     body: IO[bytes]
     media: Media
     mode: Mode
+    look: Transaction
     read: Transaction
     write: Transaction
     objects: ObjectStore
@@ -72,6 +74,11 @@ class Outcome:
     errors: list[FieldError] = field(default_factory=list)
     errors_url: str | None = None
     columns: dict[str, ColumnType] | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many rows changed something."""
+        return self.created + self.updated
 
     @property
     def errors_truncated(self) -> bool:
@@ -126,7 +133,7 @@ class RowErrors:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._path = objects.scratch()
+        self._path: Path | None = None  # most bodies have no bad row
         self._encode = msgspec.json.Encoder().encode_lines
         self.count = 0
         self.first: list[FieldError] = []
@@ -137,15 +144,17 @@ class RowErrors:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
         if self._kept is not None and not self._saved:
-            self._objects.delete(self._kept[1])
+            delete_unnamed(self._objects, [self._kept[1]])
 
     def add(self, errors: Iterable[FieldError]) -> None:
         """Add bad rows."""
         added = list(errors)
         if not added:
             return
+        self._path = self._path or self._objects.scratch()
         with self._path.open("ab") as file:
             file.write(self._encode([error.as_dict() for error in added]))
         self.count += len(added)
@@ -153,7 +162,7 @@ class RowErrors:
 
     def put(self, project_id: str) -> None:
         """Put the whole list into the object store: best before the transaction of `save`, as that takes a while."""
-        if self.count and self._kept is None:
+        if self._path is not None and self._kept is None:
             list_id = new_id("err")
             key = f"errors/{project_id}/{list_id}.ndjson"
             self._objects.put(key, self._path)
@@ -192,11 +201,11 @@ def error_list_key(session: Session, project_id: str, list_id: str, *, now: date
     return found.key
 
 
-def forget_error_lists(session: Session, objects: ObjectStore, *, now: datetime) -> int:
+def forget_error_lists(session: Session, *, now: datetime) -> int:
     """Remove some of the lists whose day is over; how many."""
     expired = queries.expired_error_lists(session, now, limit=_AT_ONCE)
     for kept in expired:
-        objects.delete(kept.key)
+        outdate(session, kept.key)
         session.delete(kept)
     session.flush()
     return len(expired)

@@ -4,7 +4,6 @@ A service may run meanwhile: keys are listed before the rows that name them are 
 again in a later view.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -66,14 +65,11 @@ class _Files:
         if key not in self.digests:
             return False
         try:
-            return part_of(self.objects.path(key)).sha256 != self.digests[key]
-        except (ObjectNotFoundError, FileNotFoundError):
+            return part_of(self.objects.blocks(key)).sha256 != self.digests[key]
+        except DamagedObjectError:
+            return True
+        except ObjectNotFoundError:
             return False
-
-    def delete_spoilt(self, keys: Iterable[str]) -> None:
-        """Delete those that are."""
-        for key in filter(self.is_spoilt, keys):
-            self.objects.delete(key)
 
 
 def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -> list[Finding]:
@@ -81,7 +77,7 @@ def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -
     if objects.exists(RESTORE_MARKER):
         detail = "A restore was cut off: repeat it before anything else."
         return [Finding("unfinished-restore", "", RESTORE_MARKER, detail)]
-    old = dict(_old(objects, grace_seconds))
+    old = list(objects.list(older_than_seconds=grace_seconds))
     with snapshot() as session:
         names, files = list(upkeep.named(session)), _Files(objects, digest_queries.of_all(session))
         leaving = upkeep.deleting(session)
@@ -109,17 +105,6 @@ def _repaired(repair: Repair, write: Transaction) -> bool:
         return True  # it went with its project
 
 
-def _old(objects: ObjectStore, grace_seconds: float) -> Iterator[tuple[str, float]]:
-    limit = time.time() - grace_seconds
-    for key in objects.list():
-        try:
-            written = objects.path(key).stat().st_mtime
-        except (ObjectNotFoundError, FileNotFoundError):
-            continue
-        if written <= limit:
-            yield key, written
-
-
 def _orphans(old: Iterable[str], names: Iterable[Named], leaving: set[str], objects: ObjectStore) -> Iterator[Finding]:
     known = {key for one in names for key in (*object_keys(one), *spare_keys(one))}
     for key in old:
@@ -140,11 +125,19 @@ def _spoilt_spares(names: Iterable[Named], files: _Files) -> Iterator[Finding]:
         for key in spare_keys(one):
             if files.is_spoilt(key):
 
-                def remove(_session: Session, key: str = key) -> bool:
-                    files.delete_spoilt([key])
+                def remove(session: Session, key: str = key) -> bool:
+                    _delete_spoilt(session, [key], files.objects)
                     return True
 
                 yield Finding("damaged-file", one.project_id, key, "Made again when somebody wants it.", remove)
+
+
+def _delete_spoilt(session: Session, keys: Iterable[str], objects: ObjectStore) -> None:
+    """Delete those that are not what was written, as the tables say by now: they may have been made again."""
+    for key in keys:
+        digest = digest_queries.find(session, key)
+        if digest is not None and _Files(objects, {key: digest}).is_spoilt(key):
+            objects.delete(key)
 
 
 def _fault(one: Named, files: _Files) -> str | None:
@@ -164,7 +157,7 @@ def _fault(one: Named, files: _Files) -> str | None:
             unpack(objects.get(one.key), one.row.snapshot_rows)
     except (DamagedObjectError, ValueError):
         return "damaged"
-    except (ObjectNotFoundError, FileNotFoundError):
+    except ObjectNotFoundError:
         return "missing"
     return None
 
@@ -178,7 +171,7 @@ def _lost(one: Named, fault: str, files: _Files) -> Finding:
             pool.chunk_generation += 1
             session.flush()
             arrays.retire(session, [one.key], generation=pool.chunk_generation)
-            files.delete_spoilt(object_keys(one))  # what made it
+            _delete_spoilt(session, object_keys(one), files.objects)  # what made it
             return True
 
         return Finding(kind, one.project_id, one.key, "Derived: dropped, jobs make it again.", drop)

@@ -66,14 +66,23 @@ def change(
     if len(new) < 2 and task_of(project.task) == "classification":  # noqa: PLR2004 - one class is no question
         _refuse("/merge_classes", "too_short", "At least two classes have to be left.")
     project.task = {**project.task, "classes": new}
+    project.class_generation += 1
     _relabel(session, project, names, now=now)
     goals.renamed(project, names)
     autolabels.rename(session, project.id, names)
     rankings.forget(session, project.id)  # they name the classes of before
     rankings.take_back(session, project.id)
     _rename_questions(session, project, names)
-    _rename_models(session, pool, old, names, mixed={*merged, *merged.values()})
+    _rename_models(session, pool, old, names, mixed={*merged, *merged.values()}, now=now)
     trainings.classes_changed(session, project, pool, now=now, share=share)
+
+
+def are_kept(project: Project, read: Project) -> bool:
+    """Whether a project's classes mean what they meant when it was `read`: none was renamed or merged since.
+
+    Names alone do not tell: what is left of a merge can be given the name of what went. Classes may have been added.
+    """
+    return project.class_generation == read.class_generation
 
 
 def _check(old: Sequence[str], renamed: Mapping[str, str], merged: Mapping[str, str]) -> None:
@@ -111,7 +120,13 @@ def _relabel(session: Session, project: Project, names: Mapping[str, str], *, no
 
 
 def _rename_models(
-    session: Session, pool: Pool, old: Sequence[str], names: Mapping[str, str], *, mixed: AbstractSet[str]
+    session: Session,
+    pool: Pool,
+    old: Sequence[str],
+    names: Mapping[str, str],
+    *,
+    mixed: AbstractSet[str],
+    now: datetime,
 ) -> None:
     """Rename the columns of models. Those that have a `mixed` class keep what they were, and serve no more."""
     for model in queries.models(session, pool.project_id):
@@ -119,7 +134,7 @@ def _rename_models(
             model.estimator, model.open = {**model.estimator, MERGED: True}, False
             if model.version == pool.model_version:
                 pool.pin = None
-                serve(session, pool, 0)
+                serve(session, pool, 0, now=now)
         elif not model.estimator.get(MERGED) and model.classes == old[: len(model.classes)]:
             new = [names[name] for name in model.classes]
             if new != model.classes and model.artifact_key:

@@ -20,7 +20,6 @@ RETRIES = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 1
 """Waits after the first attempt, the second, and so on: about three days in all (Standard Webhooks)."""
 
 LONGEST_RETRY_AFTER = timedelta(hours=24)
-KEPT = timedelta(days=30)
 _JITTER = 0.1  # of the wait, added, so that what failed together does not come back together
 _random = SystemRandom()
 
@@ -36,6 +35,7 @@ class Parcel:
     body: bytes
     secrets: Sequence[str]
     attempt: int
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,13 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the receiver took it; a redirect is no success."""
-        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        """Whether the receiver took it."""
+        return self.status is not None and is_success(self.status)
+
+
+def is_success(status: int) -> bool:
+    """Whether an answer says that the receiver took it; a redirect does not."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def any_due(session: Session, *, now: datetime) -> bool:
@@ -122,6 +127,7 @@ def _take(session: Session, delivery: Delivery, webhook: Webhook, *, lease: time
         body=delivery.body.encode(),
         secrets=webhooks.signing_secrets(webhook, now=now),
         attempt=attempt,
+        traceparent=delivery.traceparent,
     )
 
 
@@ -198,6 +204,6 @@ def _disable(session: Session, webhook: Webhook, *, reason: str, now: datetime) 
     events.emit(session, "webhook.disabled", project_id=webhook.project_id, data=data, now=now)
 
 
-def forget(session: Session, *, before: datetime, limit: int = 1000) -> int:
-    """Drop deliveries that ended before a time."""
+def forget(session: Session, *, before: datetime, limit: int) -> int:
+    """Drop some of the deliveries that ended before a time; how many."""
     return queries.remove_finished(session, before, limit)

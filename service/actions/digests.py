@@ -2,15 +2,30 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from sqlalchemy.orm import Session
 
 from service.actions.outdated import outdate
 from service.db.queries import digests as queries
 from service.errors import DamagedObjectError
+from service.settings import MIB
 from service.storage.objects import ObjectNotFoundError, ObjectStore
-from service.storage.parts import part_of
+from service.storage.parts import Part, copy_into
+
+_IN_MEMORY = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The bytes of an object in a file without a name, which nobody else can change."""
+
+    file: IO[bytes]
+    part: Part
 
 
 def sha256_of(data: bytes) -> str:
@@ -28,27 +43,31 @@ def record(session: Session, project_id: str, digests: Mapping[str, str]) -> Non
     queries.put(session, project_id, digests)
 
 
-def check(session: Session, key: str, data: bytes) -> None:
-    """See that the bytes of an object are those that were written; files of earlier releases may hold any.
+def check(key: str, digest: str | None, data: bytes) -> None:
+    """See that the bytes of an object have this digest, unless none is recorded.
 
     Raises:
         DamagedObjectError: They are others.
     """
-    _compare(key, recorded(session, key), sha256_of(data))
+    _compare(key, digest, sha256_of(data))
 
 
-def checked_path(key: str, digest: str | None, objects: ObjectStore) -> Path:
-    """Where the bytes of an object are, which have this digest unless none is recorded.
+def checked_copy(key: str, digest: str | None, objects: ObjectStore, folder: Path) -> Copy:
+    """The bytes of an object, read once, which have this digest unless none is recorded.
 
     Raises:
         DamagedObjectError: They are others, or gone.
     """
-    try:
-        path = objects.path(key)
-        _compare(key, digest, part_of(path).sha256)
-    except (ObjectNotFoundError, FileNotFoundError) as error:
-        raise DamagedObjectError(key, "it is lost.") from error
-    return path
+    with ExitStack() as opened:
+        file = opened.enter_context(SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder)))
+        try:
+            part = copy_into(file, objects.blocks(key))
+        except ObjectNotFoundError as error:
+            raise DamagedObjectError(key, "it is lost.") from error
+        _compare(key, digest, part.sha256)
+        file.seek(0)
+        opened.pop_all()  # closed by whoever sends it
+    return Copy(file, part)
 
 
 def forget(session: Session, key: str) -> None:

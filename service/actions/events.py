@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.queries import webhooks as queries
 from service.db.tables import Delivery, Job
 from service.db.types import new_id
+from service.tracing.context import current
 
 MAX_BODY_BYTES = 20_000
 _MAX_DETAIL_CHARS = 1000
@@ -47,6 +48,7 @@ def deliver(session: Session, *, webhook_id: str, event: str, data: dict[str, An
         attempt=0,
         next_attempt_at=now,
         created_at=now,
+        traceparent=current(),
     )
     session.add(delivery)
     session.flush()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 from msgspec import UNSET
-from numpy.typing import NDArray
 
 from service.actions.bulk import RowErrors, RowSpool
 from service.actions.contents import Content, content_of
@@ -14,6 +13,7 @@ from service.actions.label_values import Labels
 from service.actions.programs import OF_PROGRAM
 from service.codecs.blocks import Block
 from service.codecs.rows import ExampleRow, content_hash, features_hash
+from service.codecs.vectors import Vectors
 from service.db.tables import Project
 from service.errors import FieldError
 from service.storage.chunks import ChunkWriter
@@ -69,7 +69,7 @@ def read(
     for block in blocks:
         body.received += block.received
         found = [_problem(row, content, labels, programs) for row in block.rows]
-        matrix = block.vectors
+        given = block.vectors
         if any(found):
             bad = [
                 replace(p, line=line, id=row.id)
@@ -78,15 +78,15 @@ def read(
             ]
             errors.add(sorted([*block.errors, *bad], key=lambda error: error.line or 0))
             good = np.array([problem is None for problem in found])
-            matrix = None if matrix is None else matrix[good]
+            given = None if given is None else given.only(good)
             rows = [row for row, problem in zip(block.rows, found, strict=True) if problem is None]
         else:
             errors.add(block.errors)
             rows = block.rows
         body.fields.update(*(row.data for row in rows if row.data is not UNSET))
-        spool.add(_stored(rows, matrix, content, labels))
-        if vectors is not None and matrix is not None:
-            vectors.append(matrix)
+        spool.add(_stored(rows, given, content, labels))
+        if vectors is not None and given is not None:
+            vectors.append(given.numbers)
     return body
 
 
@@ -97,15 +97,13 @@ def _problem(row: ExampleRow, content: Content, labels: Labels, programs: Collec
     return OF_PROGRAM if row.annotator in programs else labels.problem(row.label)
 
 
-def _stored(
-    rows: list[ExampleRow], matrix: NDArray[np.float32] | None, content: Content, labels: Labels
-) -> list[StoredRow]:
-    vectors = [None] * len(rows) if matrix is None else [memoryview(row) for row in np.ascontiguousarray(matrix)]
+def _stored(rows: list[ExampleRow], vectors: Vectors | None, content: Content, labels: Labels) -> list[StoredRow]:
+    hashes = [None] * len(rows) if vectors is None else vectors.hashes.tolist()
     stored = []
-    for row, vector in zip(rows, vectors, strict=True):
+    for row, vector_hash in zip(rows, hashes, strict=True):
         data = row.data if row.data is not UNSET else None
         answer = None if row.label is UNSET else labels.encode(row.label)
-        features = features_hash(vector if vector is not None else content.seen(data))
+        features = features_hash(content.seen(data)) if vector_hash is None else vector_hash
         stored.append(
             StoredRow(
                 row.id,
@@ -113,7 +111,7 @@ def _stored(
                 row.split,
                 row.group,
                 row.priority,
-                content_hash(row, features if vector is not None else None),
+                content_hash(row, vector_hash),
                 features,
                 None if row.split == "gold" else answer,
                 "" if row.annotator is UNSET else row.annotator,

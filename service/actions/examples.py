@@ -86,8 +86,8 @@ def last_prediction(read: Transaction, example: Example, *, objects: ObjectStore
     while True:
         try:
             with read() as session:
-                project = projects.get(session, example.project_id)
-                return predictions.of_row(session, project, example.row, objects=objects)
+                place = predictions.find(session, projects.get(session, example.project_id), example.row)
+            return predictions.read(place, objects=objects) if place is not None else None
         except ObjectNotFoundError as error:  # a merge has replaced it since it was listed, or somebody has deleted it
             if error.key == lost:
                 raise DamagedObjectError(error.key, "it is lost.") from error

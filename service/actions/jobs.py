@@ -16,6 +16,7 @@ from service.db.types import new_id
 from service.errors import ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
 from service.queue.messages import MESSAGE_OF_KIND, QUEUE_OF_KIND, Message, PredictMessage, Ring
 from service.settings import Settings
+from service.tracing.context import span
 
 # A ring right after the commit gets this long to be claimed before the dispatcher rings again.
 _DIRECT_RING = timedelta(seconds=2)
@@ -36,6 +37,7 @@ class Claim:
     message: Message
     attempt: int
     token: str
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,22 @@ def enqueue(
     if room is not None:
         room.check(session, project_id)
     direct = not delay and queries.rung_and_queued(session, project_id) < share
-    job = Job(
-        id=new_id("job"),
-        project_id=project_id,
-        kind=kind,
-        queue=QUEUE_OF_KIND[kind],
-        state="queued",
-        payload=message.model_dump(mode="json"),
-        created_at=now,
-        rung_at=now if direct else None,
-    )
-    session.add(job)
-    session.flush()
-    _post(session, job, now=now + delay, direct=direct)
+    with span(f"queue {kind}", "producer") as queuing:
+        job = Job(
+            id=new_id("job"),
+            project_id=project_id,
+            kind=kind,
+            queue=QUEUE_OF_KIND[kind],
+            state="queued",
+            payload=message.model_dump(mode="json"),
+            created_at=now,
+            rung_at=now if direct else None,
+            traceparent=queuing.traceparent,
+        )
+        queuing.tell(job_id=job.id, project_id=project_id)
+        session.add(job)
+        session.flush()
+        _post(session, job, now=now + delay, direct=direct)
     return job
 
 
@@ -141,7 +146,7 @@ def get(session: Session, job_id: str, *, project_id: str | None = None) -> Job:
     """The job, if a key of `project_id` (none: of any project) may see it."""
     job = queries.get(session, job_id)
     if job is None or (project_id and job.project_id != project_id):
-        raise NotFoundError("There is no such job.")
+        raise NotFoundError("There is no such job; those that ended are kept for a time only (GLEANER_KEEP_JOBS_DAYS).")
     return job
 
 
@@ -158,7 +163,7 @@ def claim(session: Session, job_id: str, *, lease: timedelta, now: datetime, hol
     job = queries.claim(session, job_id, token=token, lease_until=now + lease, now=now)
     if job is None:
         return None
-    return Claim(job.id, job.project_id, job.kind, _message_of(job), job.attempt, token)
+    return Claim(job.id, job.project_id, job.kind, _message_of(job), job.attempt, token, job.traceparent)
 
 
 def beat(session: Session, held: Claim, *, until: datetime, done: int, total: int, phase: str) -> bool:

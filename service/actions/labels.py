@@ -76,7 +76,7 @@ def submit(submissions: Sequence[Submission]) -> list[Submitted | Exception]:
         OperationalError: The database does not answer.
     """
     request = submissions[0].request
-    with request.read() as session:
+    with request.look() as session:
         project = projects.get(session, request.project_id)
     with ExitStack() as stack:
         bodies = [_check(stack, submission, project) for submission in submissions]

@@ -35,7 +35,7 @@ from service.storage.chunks import Chunk, ChunkWriter, chunk_key, delete_chunk
 
 Complete = Callable[[Session, Outcome], Outcome]
 
-_SLICE = 5000
+_SLICE = 10_000
 _APPLIED_AT_ONCE = 1000
 PATIENCE_SECONDS = 20.0
 _POLL_SECONDS = 0.25

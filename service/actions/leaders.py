@@ -6,6 +6,8 @@ from sqlalchemy.orm import Session
 
 from service.db.queries import leaders as queries
 
+DISPATCHER = "dispatcher"
+
 
 def lead(session: Session, name: str, *, holder: str, until: datetime, now: datetime) -> bool:
     """Take or prolong the lease; false while another holds it."""

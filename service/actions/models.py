@@ -15,7 +15,7 @@ from service.codecs.vectors import decode_vectors
 from service.db.queries import models as queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Job, Model, Pool, Project
-from service.errors import FieldError, InvalidRequestError, NotFoundError
+from service.errors import FieldError, InvalidRequestError, NotFoundError, RemovedError
 from service.queue.messages import PredictMessage
 from service.storage.artifacts import new_inputs_key
 from service.storage.objects import ObjectStore
@@ -75,6 +75,44 @@ def get_trained(session: Session, project_id: str, version: int) -> Model:
     return model
 
 
+def get_with_file(session: Session, project_id: str, version: int) -> Model:
+    """One version that was trained here and can be asked.
+
+    Raises:
+        InvalidRequestError: It is a model of the client's own.
+        RemovedError: Its file is gone.
+    """
+    model = get_trained(session, project_id, version)
+    check_kept(model)
+    return model
+
+
+def why_removed(model: Model) -> str | None:
+    """What the retention has removed of a model; None: nothing."""
+    if model.removed_at is None:
+        return None
+    if model.name is None:
+        return (
+            "The file of this model was removed, as it is old and serves no more (GLEANER_KEEP_MODELS, "
+            "GLEANER_KEEP_MODELS_DAYS). Name a newer version, or train again."
+        )
+    return (
+        "The predictions of this version were removed, as it serves no more (GLEANER_KEEP_PREDICTIONS_DAYS). Upload "
+        "them again, as a new version."
+    )
+
+
+def check_kept(model: Model) -> None:
+    """See that nothing of a model was removed.
+
+    Raises:
+        RemovedError: Its file, or what was uploaded of it, is gone.
+    """
+    reason = why_removed(model)
+    if reason is not None:
+        raise RemovedError(reason)
+
+
 def pool(session: Session, project_id: str) -> Pool:
     """Which version serves."""
     return project_queries.pool(session, project_id)
@@ -105,7 +143,7 @@ def predict(
     session: Session, project: Project, version: int, inputs_key: str, *, now: datetime, share: int, room: jobs.Room
 ) -> Job:
     """Queue predictions for kept inputs."""
-    get_trained(session, project.id, version)
+    get_with_file(session, project.id, version)
     message = PredictMessage(version=version, inputs_key=inputs_key)
     return jobs.enqueue(
         session, project_id=project.id, kind="predict", message=message, now=now, share=share, room=room

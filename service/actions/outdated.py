@@ -1,9 +1,14 @@
 """Objects that nothing names once a transaction is committed, and that are deleted then; `check` finds what is left."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
+from service.errors import UnavailableError
 from service.storage.objects import ObjectStore
+from service.telemetry import logger
 
+_log = logger(__name__)
 _OUTDATED = "outdated"
 
 
@@ -13,6 +18,14 @@ def outdate(session: Session, key: str) -> None:
 
 
 def delete_outdated(session: Session, objects: ObjectStore) -> None:
-    """Delete what a committed transaction has made outdated."""
-    for key in session.info.get(_OUTDATED, []):
-        objects.delete(key)
+    """Delete what a committed transaction has made outdated, as what was committed is done whatever becomes of it."""
+    delete_unnamed(objects, session.info.get(_OUTDATED, []))
+
+
+def delete_unnamed(objects: ObjectStore, keys: Sequence[str]) -> None:
+    """Delete objects that nothing names, unless the object store is away."""
+    try:
+        for key in keys:
+            objects.delete(key)
+    except UnavailableError:
+        _log.warning("outdated_objects_left", keys=keys)

@@ -47,6 +47,7 @@ class _Version:
     """The open version that an upload goes into, as it was read; none yet: its number is None."""
 
     number: int | None
+    class_generation: int
     classes: list[str]
     form: Form | None
     chunks: dict[str, list[Chunk]]  # by field of `Arrays`
@@ -92,14 +93,15 @@ def _read(session: Session, project: Project, name: str) -> _Version:
     classes = classes_of(project.task)
     model = queries.find_open(session, project.id, name, classes=classes)
     if model is None:
-        return _Version(None, classes, None, {})
+        return _Version(None, project.class_generation, classes, None, {})
     names = arrays_of(model)
     rows = array_queries.live_chunks(session, project.id, arrays=names, generation=array_queries.LATEST)
     fields = dict(zip(names, Arrays._fields, strict=True))
     chunks: dict[str, list[Chunk]] = {field: [] for field in Arrays._fields}
     for row in rows:
         chunks[fields[row.array]].append(chunk_of(row))
-    return _Version(model.version, classes, Form(model.members, model.dimensions or 0), chunks)
+    form = Form(model.members, model.dimensions or 0)
+    return _Version(model.version, project.class_generation, classes, form, chunks)
 
 
 def _spool(
@@ -149,7 +151,8 @@ def _store(
                 now_open = _read(session, projects.get(session, request.project_id), name)
         if now_open is None:
             return
-        if now_open.classes != version.classes or now_open.form not in {None, form}:
+        classes_kept = (now_open.class_generation, now_open.classes) == (version.class_generation, version.classes)
+        if not classes_kept or now_open.form not in {None, form}:
             detail = "Another upload, or a change of the classes, was faster. Send this one again."
             raise ConflictError(detail, headers={"Retry-After": "1"})
         version = now_open
@@ -242,10 +245,11 @@ def count_missing(request: BulkRequest, version: _Version, written: Written) -> 
     """How many rows of the pool have no prediction, those that are labelled already among them."""
     chunks = [chunk for name, chunk in written.made if name == "told"]
     chunks += [chunk for chunk in version.chunks.get("told", []) if chunk.key not in written.replaced]
+    marks = [told_in(request.objects, chunk) for chunk in chunks]
     with request.read() as session:
         told = np.zeros(project_queries.pool(session, request.project_id).next_row, dtype=np.bool_)
-        for chunk in chunks:
-            told[chunk.start : chunk.stop] = told_in(request.objects, chunk)
+        for chunk, marked in zip(chunks, marks, strict=True):
+            told[chunk.start : chunk.stop] = marked
         starts = range(0, len(told), _ROWS_AT_ONCE)
         return sum(_missing_from(session, request.project_id, told[at : at + _ROWS_AT_ONCE], at) for at in starts)
 

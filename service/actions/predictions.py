@@ -69,8 +69,18 @@ def chunk_of(row: ChunkRow) -> Chunk:
     return Chunk(row.array, row.start, row.stop, kind, row.key, row.columns, row.dtype)
 
 
-def of_row(session: Session, project: Project, row: int, *, objects: ObjectStore) -> dict[str, Any] | None:
-    """The prediction of the serving model for a row of the pool; none before a query has scored it."""
+class Place(NamedTuple):
+    """Where the prediction of the serving model for a row is."""
+
+    task: Task
+    model: Model
+    row: int
+    chunk: Chunk
+    marks: Chunk | None
+
+
+def find(session: Session, project: Project, row: int) -> Place | None:
+    """Where the prediction of the serving model for a row of the pool is; none before a query has scored it."""
     model = models.get(session, project.id, projects.pool(session, project.id).model_version)
     if model is None:
         return None
@@ -78,13 +88,20 @@ def of_row(session: Session, project: Project, row: int, *, objects: ObjectStore
     found = arrays.chunk_of_row(session, project.id, array=names.predictions, row=row)
     if found is None:
         return None
-    chunk = chunk_of(found)
-    if model.name is not None:
-        marks = arrays.chunk_of_row(session, project.id, array=names.told, row=row)
-        if marks is None or not told_in(objects, chunk_of(marks))[row - marks.start]:
-            return None
+    task, chunk = task_of(project.task), chunk_of(found)
+    if model.name is None:
+        return Place(task, model, row, chunk, None)
+    marks = arrays.chunk_of_row(session, project.id, array=names.told, row=row)
+    return Place(task, model, row, chunk, chunk_of(marks)) if marks is not None else None
+
+
+def read(place: Place, *, objects: ObjectStore) -> dict[str, Any] | None:
+    """The prediction that is there; none when the client's own model has told nothing of the row."""
+    task, model, row, chunk, marks = place
+    if marks is not None and not told_in(objects, marks)[row - marks.start]:
+        return None
     said = open_dense(objects, chunk)[row - chunk.start].tolist()
-    return {**prediction(task_of(project.task), model.classes, said), "model_version": model.version}
+    return {**prediction(task, model.classes, said), "model_version": model.version}
 
 
 def prediction(task: Task, classes: list[str], said: list[float]) -> dict[str, Any]:

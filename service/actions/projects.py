@@ -82,7 +82,7 @@ def lock_as_read(session: Session, project: Project) -> tuple[Project, Pool]:
         ConflictError: classes were renamed or merged meanwhile.
     """
     now, pool = lock(session, project.id)
-    if not begins(classes_of(now.task), classes_of(project.task)):
+    if not classes.are_kept(now, project):
         raise ConflictError("The classes of the project were changed meanwhile. Send the request again.")
     return now, pool
 

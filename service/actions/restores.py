@@ -62,7 +62,7 @@ def verify(folder: Path, manifest: Manifest, *, tell: Tell) -> None:
     for done, (name, part) in enumerate(manifest.parts.items()):
         tell("verifying", done, len(manifest.parts))
         path = folder / checked_key(name)
-        if not path.is_file() or part_of(path) != part:
+        if not path.is_file() or part_of(blocks(path.open("rb"))) != part:
             bad.append(name)
     if bad:
         raise BackupError(f"The backup is damaged: {len(bad)} files differ or are missing, such as {bad[0]}.")
@@ -113,7 +113,7 @@ def put_objects(folder: Path, manifest: Manifest, *, objects: ObjectStore, tell:
         tell("objects", done, len(names))
         copy = objects.scratch()
         try:
-            if write_part(copy, blocks(folder / name)) != manifest.parts[name]:
+            if write_part(copy, blocks((folder / name).open("rb"))) != manifest.parts[name]:
                 raise BackupError(f"{name} changed while it was read.")
             objects.put(name.removeprefix(_OBJECTS), copy)
         finally:

@@ -29,9 +29,11 @@ def activate(
 
     Raises:
         ConflictError: A class of the model was merged since.
+        RemovedError: Its file, or what was uploaded of it, is gone.
     """
     project, pool = projects.lock(session, project_id)
     model = models.get(session, project_id, version)
+    models.check_kept(model)
     if not models.fits(project, model):
         gone = [name for name in model.classes if name not in classes_of(project.task)]
         told = f" The project has no more: {listed(gone)}." if gone else ""
@@ -41,7 +43,7 @@ def activate(
         jobs.enqueue(session, project_id=project_id, kind="measuring", message=message, now=now, share=share)
     model.open = False
     pool.pin = models.kind_of(model) if pin else None
-    serve(session, pool, version)
+    serve(session, pool, version, now=now)
     if pool.label_generation > pool.trained_generation:
         trainings.after_labels(session, project, pool, now=now, share=share)
     return model, pool

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.catalog.entries import StrategyEntry
-from service.catalog.names import listed, meant
+from service.catalog.names import listed
 from service.catalog.parameters import resolve
-from service.catalog.strategies import STRATEGIES, reviews
+from service.catalog.strategies import STRATEGIES, reviews, unknown
 from service.catalog.tasks import classes_of, task_of
 from service.db.tables import Model, Project
 from service.errors import FieldError, InvalidRequestError
@@ -23,8 +23,7 @@ def suitable(project: Project, name: str, *, pointer: str, serving: Model | None
         InvalidRequestError: at `pointer`, with the remedy.
     """
     if name not in STRATEGIES:
-        detail = f"Known are: {listed(sorted(STRATEGIES))}.{meant(name, list(STRATEGIES))}"
-        raise _refused("There is no such strategy.", pointer, "unknown_strategy", detail)
+        raise _refused("There is no such strategy.", pointer, "unknown_strategy", unknown(name))
     entry = STRATEGIES[name]
     if (fault := _unsuitable(project, entry, serving)) is not None:
         raise _refused("The strategy does not suit the project.", pointer, *fault)

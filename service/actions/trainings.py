@@ -4,13 +4,14 @@
 `attempted_generation` those that any ended training has. At most one training runs and one waits: asking while one
 waits gives the waiting one, which loads the labels of its start.
 
-Where labels come faster than trainings end, the next one that nobody asked for begins after a rest three times as long
-as the last one took: three quarters of the time the processor is there for those who wait for an answer.
+Where labels come faster than trainings end, the next one that nobody asked for begins after a rest nine times as long
+as the last one took: nine tenths of the time the processor is there for those who wait for an answer.
 
 While a model of the client's own is pinned, trainings begin only when they are asked for. None begins in a paused
 project; what was held back is made up for when it goes on.
 """
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,8 @@ from service.errors import ProjectPausedError
 from service.queue.messages import TrainingMessage
 
 Reason = Literal["requested", "first", "every", "quiet", "idle"]
-_REST = 3  # times as long as the training before
+Trainings = Callable[[Session, str], Sequence[Job]]
+_REST = 9  # times as long as the training before
 _LONGEST_REST = timedelta(seconds=60)
 
 
@@ -56,7 +58,7 @@ def _request(
     session: Session, project_id: str, *, reason: Reason, now: datetime, share: int, room: jobs.Room | None = None
 ) -> Job:
     message = TrainingMessage(reason=reason)
-    waiting = job_queries.lock_waiting_training(session, project_id)
+    waiting = _first_waiting(job_queries.lock_trainings(session, project_id))
     if waiting is not None:
         if reason == "requested":
             waiting.payload = message.model_dump(mode="json")
@@ -70,7 +72,7 @@ def _request(
 def after_labels(session: Session, project: Project, pool: Pool, *, now: datetime, share: int) -> TrainingNote:
     """Apply the policy after labels changed; the pool is locked and its counters are up to date."""
     policy = project.retraining
-    found = note(session, project, pool)
+    found = note(session, project, pool, read=job_queries.lock_trainings)
     if found.labels_until_next is None:
         pool.train_at = None
         return found
@@ -81,24 +83,32 @@ def after_labels(session: Session, project: Project, pool: Pool, *, now: datetim
         pool.train_at = now + timedelta(seconds=policy["quiet_seconds"])
         return found
     pool.train_at = None
-    reason: Reason = "every" if pool.model_version else "first"
-    session.flush()
-    job = _request(session, project.id, reason=reason, now=now, share=share)
-    return TrainingNote(job.id, policy["every"])
+    waiting = found.job_id
+    if waiting is None:
+        session.flush()
+        message = TrainingMessage(reason="every" if pool.model_version else "first")
+        waiting = jobs.enqueue(
+            session, project_id=project.id, kind="training", message=message, now=now, share=share
+        ).id
+    return TrainingNote(waiting, policy["every"])
 
 
-def note(session: Session, project: Project, pool: Pool) -> TrainingNote:
+def note(session: Session, project: Project, pool: Pool, *, read: Trainings = job_queries.trainings) -> TrainingNote:
     """The training that waits, and how many labels are missing before the next one is due."""
     policy = project.retraining
     silent = not policy["automatic"] or project.paused
     if silent or pool.pin == "external" or project.features["type"] == "none":
         return TrainingNote(None, None)
-    unfinished = job_queries.trainings(session, project.id)
-    waiting = next((job.id for job in unfinished if job.state == "queued"), None)
+    unfinished = read(session, project.id)
+    waiting = _first_waiting(unfinished)
     running = [job.label_generation or 0 for job in unfinished if job.state == "running"]
     threshold = policy["every"] if pool.model_version else policy["first_at"]
     missing = threshold - (pool.label_generation - max([pool.attempted_generation, *running]))
-    return TrainingNote(waiting, max(missing, 0))
+    return TrainingNote(waiting.id if waiting else None, max(missing, 0))
+
+
+def _first_waiting(trainings: Sequence[Job]) -> Job | None:
+    return next((job for job in trainings if job.state == "queued"), None)
 
 
 def after_end(session: Session, job: Job, *, now: datetime, share: int, succeeded: bool) -> None:
@@ -196,7 +206,7 @@ def features_changed(session: Session, project: Project, pool: Pool, *, now: dat
 
 def _ring_waiting(session: Session, ended: Job, *, now: datetime) -> None:
     """Ring a training whose ring could not be answered, while another ran: after a rest, unless it was asked for."""
-    waiting = job_queries.lock_waiting_training(session, ended.project_id)
+    waiting = _first_waiting(job_queries.lock_trainings(session, ended.project_id))
     if waiting is None:
         return
     took = now - ended.started_at if ended.started_at else timedelta(0)

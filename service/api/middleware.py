@@ -9,6 +9,7 @@ from hashlib import sha256
 import structlog
 from fastapi import Request
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -19,10 +20,15 @@ from service.api.problems import on_database, respond
 from service.api.schemas.base import natural
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
+from service.metrics import NO_ROUTE, ApiMetrics
 from service.telemetry import logger
+from service.tracing.context import HEADER, Span, span, taken_up
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _BULK_PATH = re.compile(r"/v1/projects/[^/]+/(examples|labels|predictions)/?")
+_NAMED = re.compile(r"/v1/(?:projects/(?P<project_id>[^/]+)|jobs/(?P<job_id>[^/]+))")
+_JOB = "/v1/jobs/"
+_ACCEPTED = 202
 _PREDICT_PATH = re.compile(r"/v1/projects/[^/]+/models/[^/]+/predict/?")
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_HOST = "https://cdn.jsdelivr.net"
@@ -41,13 +47,14 @@ def _policy(page: bytes) -> str:
 
 
 class RequestContext:
-    """Gives each request an id (the client's own if it is safe), and writes its line to the log.
+    """Gives each request an id (the client's own if it is safe) and a trace, counts it, and writes its line to the log.
 
     No answer can be taken for a page but the documentation, which may run its own scripts only.
     """
 
-    def __init__(self, app: ASGIApp, *, page: bytes) -> None:
+    def __init__(self, app: ASGIApp, *, page: bytes, metrics: ApiMetrics) -> None:
         self.app = app
+        self.metrics = metrics
         self.page_policy = _policy(page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,11 +62,23 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        wanted = headers.get("x-request-id", "")
         request_id = wanted if _REQUEST_ID.fullmatch(wanted) else new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
+        with (
+            span(scope["method"], "server", parent=taken_up(headers.get(HEADER, ""))) as serving,
+            structlog.contextvars.bound_contextvars(
+                request_id=request_id, trace_id=serving.trace_id, **_named(scope["path"])
+            ),
+        ):
+            await self._serve(scope, receive, send, serving)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, serving: Span) -> None:
         status = 500
+        accepted: dict[str, str] = {}
         started = time.perf_counter()
+        request_id = scope["state"]["request_id"]
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -70,14 +89,31 @@ class RequestContext:
                 headers["X-Content-Type-Options"] = "nosniff"
                 html = headers.get("content-type", "").startswith("text/html")
                 headers["Content-Security-Policy"] = self.page_policy if html else _NO_PAGE
+                if status == _ACCEPTED and (location := headers.get("location", "")).startswith(_JOB):
+                    accepted["job_id"] = location.removeprefix(_JOB)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_with_id)
-            finally:
-                milliseconds = round((time.perf_counter() - started) * 1000, 1)
-                _log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+        self.metrics.began()
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            method, route = scope["method"], getattr(scope.get("route"), "path", NO_ROUTE)
+            self.metrics.ended(method, route, status, seconds=seconds)
+            told: dict[str, str | int] = {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+            }
+            serving.tell(f"{method} {route}", **told, **accepted)
+            milliseconds = round(seconds * 1000, 1)
+            _log.info("request", method=method, path=scope["path"], status=status, ms=milliseconds, **accepted)
+
+
+def _named(path: str) -> dict[str, str]:
+    """The project or job that a path is about."""
+    found = _NAMED.match(path)
+    return {} if found is None else {name: value for name, value in found.groupdict().items() if value}
 
 
 class HeadAsGet:
@@ -101,7 +137,9 @@ class HeadAsGet:
                 ended = True  # the server then tells a stream that nobody reads on
                 await send({"type": "http.response.body", "body": b""})
 
-        await self.app({**scope, "method": "GET"}, receive, send_head)
+        asked = {**scope, "method": "GET"}
+        await self.app(asked, receive, send_head)
+        scope["route"] = asked.get("route")
 
 
 class BodyLimit:
@@ -168,7 +206,7 @@ class Authentication:
             await respond(Request(scope), error)(scope, receive, send)
         except GleanerError as error:
             await respond(Request(scope), error)(scope, receive, send)
-        except DBAPIError as error:
+        except (DBAPIError, PoolTimeoutError) as error:
             await on_database(Request(scope), error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -8,11 +8,14 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
-from service.api.schemas.base import problem_document
+from service.api.schemas.base import fields_at, problem_document
+from service.catalog.names import known_are, meant
+from service.concealing import conceal
 from service.errors import (
     FieldError,
     ForbiddenError,
@@ -30,7 +33,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
-from service.telemetry import conceal, logger
+from service.telemetry import logger
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -62,6 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(DBAPIError, on_database)
+    app.add_exception_handler(PoolTimeoutError, on_database)
     app.add_exception_handler(OSError, _on_system)
     app.add_exception_handler(Exception, on_fault)
 
@@ -99,8 +103,8 @@ def _on_disconnect(request: Request, _: Exception) -> Response:
 
 def on_database(request: Request, error: Exception) -> Response:
     """The database is away or busy: the client may try again. Anything else is a fault of ours."""
-    if isinstance(error, OperationalError):
-        _log.warning("database_unavailable", error=str(error.orig))
+    if isinstance(error, OperationalError | PoolTimeoutError):
+        _log.warning("database_unavailable", error=str(getattr(error, "orig", error)))
         return respond(request, UnavailableError("The database is busy or not reachable."))
     return on_fault(request, error)
 
@@ -122,9 +126,11 @@ def on_fault(request: Request, error: Exception) -> Response:
 def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - same
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        return respond(request, MalformedRequestError("The body is not valid JSON."))
-    bad = [_field_error(item) for item in found[: MOST_ERRORS + 1]]
+    for item in found:
+        if item["type"] == "json_invalid":
+            place = item["loc"][-1] + 1
+            return respond(request, MalformedRequestError(f"The body is not valid JSON at character {place}."))
+    bad = [_field_error(item, request) for item in found[: MOST_ERRORS + 1]]
     detail = f"{bad[0].pointer or 'The body'}: {bad[0].detail}"
     return respond(request, InvalidRequestError(detail, errors=bad))
 
@@ -132,14 +138,24 @@ def _on_validation(request: Request, error: Exception) -> Response:
 _CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field", "finite_number": "not_finite"}
 
 
-def _field_error(item: dict[str, Any]) -> FieldError:
+def _field_error(item: dict[str, Any], request: Request) -> FieldError:
     """A pydantic error without the input that caused it."""
     place, *path = item["loc"]
     root = "" if place == "body" else f"/{place}"
     pointer = root + "".join(f"/{_escape(str(part))}" for part in path)
     code = _CODES.get(item["type"], item["type"])
-    detail = "This field is not known." if code == "unknown_field" else item["msg"]
-    return FieldError(pointer, code, _without_input(detail))
+    if code == "unknown_field":
+        return FieldError(pointer, code, _unknown_field(request, *path))
+    detail = item["msg"].removeprefix("Value error, ")
+    return FieldError(pointer, code, _without_input(detail[:1].upper() + detail[1:]))
+
+
+def _unknown_field(request: Request, *path: str | int) -> str:
+    *place, name = path
+    known = fields_at(request.scope["route"].body_field.field_info.annotation, place)
+    if not known:
+        return "This operation takes no fields."
+    return f"This field is not known.{meant(str(name), known)} {known_are(known)}"
 
 
 def _escape(part: str) -> str:

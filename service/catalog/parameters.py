@@ -6,8 +6,8 @@ from typing import Any
 
 from service.catalog.entries import Schema
 from service.catalog.names import listed, meant
+from service.concealing import conceal
 from service.errors import FieldError, InvalidRequestError
-from service.telemetry import conceal
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),

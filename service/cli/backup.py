@@ -9,13 +9,14 @@ from sqlalchemy.exc import DBAPIError
 
 from service.actions import backups, restores
 from service.actions.backups import BackupError, Manifest
-from service.cli.configuration import load_settings, make_data_folder, open_data_folder
+from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, make_data_folder, open_data_folder
 from service.cli.lock import FolderInUseError, hold
 from service.db.session import Database
 from service.db.upgrade import script, upgrade
+from service.errors import GleanerError
 from service.settings import Settings
-from service.storage.local import LocalObjects
-from service.storage.parts import sync_folder
+from service.storage.parts import sync
+from service.storage.stores import open_objects
 
 _TELL_SECONDS = 2.0
 _KEYS = """Not in the backup, as they open what is in it:
@@ -35,17 +36,17 @@ def backup(folder: Path, data_dir: Path | None, *, without_derived: bool) -> Non
         raise click.ClickException(f"There is no service in {settings.data_dir}.")
     open_data_folder(settings)
     began = time.monotonic()
-    database = Database(settings.sql_url, pool_size=1)
+    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
         manifest = backups.back_up(
             folder.absolute(),
             snapshot=database.snapshot,
-            objects=LocalObjects(settings.objects_dir),
+            objects=open_objects(settings),
             derived=not without_derived,
             now=datetime.now(UTC),
             tell=_Teller(),
         )
-    except (BackupError, OSError, DBAPIError) as error:
+    except (BackupError, GleanerError, OSError, DBAPIError) as error:
         raise click.ClickException(_reason(error)) from error
     finally:
         database.close()
@@ -65,7 +66,7 @@ def restore(folder: Path, data_dir: Path | None) -> None:
     try:
         with hold(data_folder):
             manifest = _restore(settings, folder.absolute())
-    except (FolderInUseError, BackupError, OSError, DBAPIError) as error:
+    except (FolderInUseError, BackupError, GleanerError, OSError, DBAPIError) as error:
         raise click.ClickException(_reason(error)) from error
     _sum_up(f"Restored {folder}", manifest, time.monotonic() - began)
     click.echo(
@@ -75,13 +76,13 @@ def restore(folder: Path, data_dir: Path | None) -> None:
 
 
 def _restore(settings: Settings, folder: Path) -> Manifest:
-    database = Database(settings.sql_url, pool_size=1)
+    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     tell = _Teller()
     try:
         revisions = {one.revision for one in script(database.engine).walk_revisions()}
         manifest = restores.read_manifest(folder, revisions=revisions)
         restores.verify(folder, manifest, tell=tell)
-        objects = LocalObjects(settings.objects_dir)
+        objects = open_objects(settings)
         with database.read() as session:
             begun = restores.begin(session, folder, manifest, objects=objects)
         if begun:
@@ -91,7 +92,8 @@ def _restore(settings: Settings, folder: Path) -> Manifest:
                 restores.fill_tables(session, folder, manifest, now=datetime.now(UTC), tell=tell)
         upgrade(database.engine)
         restores.end(objects)
-        sync_folder(settings.objects_dir)  # a marker that a power cut brings back would keep the service from starting
+        if not settings.objects_url:  # a marker that a power cut brings back would keep the service from starting
+            sync(settings.objects_dir)
     finally:
         database.close()
     return manifest

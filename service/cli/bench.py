@@ -26,7 +26,7 @@ class _Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
         """Return the names."""
-        return ["crowd", "efficiency"]
+        return ["crowd", "efficiency", "scale"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the sub-command."""

@@ -64,10 +64,21 @@ class Arrays:
 
 def clouds(rng: np.random.Generator, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Overlapping clouds, one for each class: vectors [rows, columns] and codes [rows]."""
-    centres = rng.normal(scale=0.5, size=(CLASSES, columns)).astype(np.float32)
+    return around(centres(rng, columns), rng, rows)
+
+
+def centres(rng: np.random.Generator, columns: int) -> NDArray[np.float32]:
+    """The middle of the cloud of each class [CLASSES, columns]."""
+    return rng.normal(scale=0.5, size=(CLASSES, columns)).astype(np.float32)
+
+
+def around(
+    middles: NDArray[np.float32], rng: np.random.Generator, rows: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Vectors [rows, columns] of clouds around `middles`, and codes [rows]."""
     codes = rng.integers(CLASSES, size=rows)
-    vectors = rng.standard_normal((rows, columns), dtype=np.float32)
-    vectors += centres[codes]
+    vectors = rng.standard_normal((rows, middles.shape[1]), dtype=np.float32)
+    vectors += middles[codes]
     return vectors, codes
 
 

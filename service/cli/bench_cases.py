@@ -65,11 +65,11 @@ def overhead(bench: Bench) -> Iterator[Figure]:
     project_id = _project(bench)
     labels = _upload(bench, project_id, 1_000, labelled=200)
     bench.client.finished(bench.client.train(project_id))
-    times = _query_times(bench.client, project_id, 50 if bench.quick else 200)
+    times = _query_times(bench.client, project_id, 20 if bench.quick else 200)
     yield Figure(name="query to batch, p50", value=percentile(times, 50), unit="ms", at_most=80)
     yield Figure(name="query to batch, p99", value=percentile(times, 99), unit="ms", at_most=250)
     bench.client.change_project(project_id, retraining={"automatic": True})
-    fresh = [{"example_id": str(row), "label": labels[str(row)]} for row in range(200, 250 if bench.quick else 400)]
+    fresh = [{"example_id": str(row), "label": labels[str(row)]} for row in range(200, 220 if bench.quick else 400)]
     times = [_timed(partial(bench.client.label, project_id, [label])) for label in fresh]
     yield Figure(name="POST of one label, p50", value=percentile(times, 50), unit="ms", at_most=15)
     yield Figure(name="POST of one label, p99", value=percentile(times, 99), unit="ms")

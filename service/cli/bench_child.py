@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def repeat(actions: Mapping[str, Callable[[], object]], *, fewest: int = _FEWEST
     """Run the actions in turns, at least `fewest` times or for some seconds; the medians, and the peak of memory."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     began = time.perf_counter()
-    with peak_anonymous() as peak:
+    with peak_anonymous() as most:
         for runs in range(fewest):
             if runs and time.perf_counter() - began > _ENOUGH_SECONDS:
                 break
@@ -72,20 +72,25 @@ def repeat(actions: Mapping[str, Callable[[], object]], *, fewest: int = _FEWEST
                 start = time.perf_counter()
                 action()
                 seconds[name].append(time.perf_counter() - start)
-    return Measured({name: statistics.median(times) for name, times in seconds.items()}, max(peak) / MIB)
+    return Measured({name: statistics.median(times) for name, times in seconds.items()}, max(most) / MIB)
 
 
-@contextmanager
-def peak_anonymous(parent: int | None = None) -> Iterator[list[int]]:
+def peak_anonymous(parent: int | None = None) -> AbstractContextManager[list[int]]:
     """The peak of memory not backed by files within the block, as a growing list: of this process, or of any child.
 
     Args:
         parent: a process whose children are watched instead, those that come and go included.
     """
+    return peak(lambda: processes.anonymous(parent))
+
+
+@contextmanager
+def peak(figure: Callable[[], int]) -> Iterator[list[int]]:
+    """The peak of a figure that is looked at again and again within the block, as a growing list."""
     ended, samples = threading.Event(), [0]
 
     def look() -> None:
-        if (now := processes.anonymous(parent)) > samples[-1]:
+        if (now := figure()) > samples[-1]:
             samples.append(now)
 
     def watch() -> None:

@@ -46,6 +46,33 @@ def anonymous(parent: int | None = None) -> int:
     return max(sizes)
 
 
+def family(pid: int) -> list[int]:
+    """A process and all of its descendants."""
+    found = [pid]
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        for child_pid in _children(pid):
+            found += family(child_pid)
+    return found
+
+
+def anonymous_in_all(pid: int) -> int:
+    """Resident memory not backed by files of a process and all of its descendants, in bytes."""
+    total = 0
+    for one in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+            total += _status(one, "RssAnon")
+    return total
+
+
+def processor_seconds(pid: int) -> float:
+    """Time on processors of a process and of all of its descendants that are alive."""
+    ticks = 0
+    for one in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            ticks += sum(map(int, (_PROC / str(one) / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for task in (_PROC / str(pid) / "task").iterdir():

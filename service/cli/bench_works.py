@@ -18,6 +18,7 @@ from service.cli import bench_floor
 from service.cli.bench_arrays import CLASSES, LABELLED, MEMBERS, NAMES, Arrays, clouds, write
 from service.cli.bench_child import NO_MEMORY_CODE, NOT_INSTALLED_CODE, Measured, repeat
 from service.cli.bench_peers import peer
+from service.cli.bench_pools import lay_pool, scale
 from workers.learning.estimators.committee import Committee
 from workers.learning.estimators.training import TrainingRequest, train
 from workers.learning.matrices import TILE, ArrayReader, grid
@@ -146,6 +147,8 @@ WORKS: Mapping[str, Work] = {
     "committee": committee,
     "fit": fit,
     "peer": peer,
+    "lay_pool": lay_pool,
+    "scale": scale,
 }
 
 

@@ -9,9 +9,10 @@ from sqlalchemy.exc import DBAPIError
 
 from service.actions import checks
 from service.actions.checks import Finding
-from service.cli.configuration import load_settings
+from service.cli.configuration import COMMAND_CONNECTIONS, load_settings
 from service.db.session import Database
-from service.storage.local import LocalObjects
+from service.errors import UnavailableError
+from service.storage.stores import open_objects
 
 FOUND, UNABLE = 1, 2
 _GRACE_SECONDS = 7200.0
@@ -35,13 +36,13 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
     if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
         click.echo(f"Error: There is no service in {settings.data_dir}.", err=True)
         sys.exit(UNABLE)
-    database = Database(settings.sql_url, pool_size=1)
+    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
-        objects = LocalObjects(settings.objects_dir)
+        objects = open_objects(settings.model_copy(update={"cache_mib": 0}))  # copies of a host prove nothing
         seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
         found = checks.look(snapshot=database.snapshot, objects=objects, grace_seconds=seconds)
         left = checks.repair(found, write=database.write) if repair else found
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, OSError, UnavailableError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
     finally:

@@ -4,6 +4,8 @@ from importlib import import_module, metadata
 
 import click
 
+from service.cli.first_process import step_aside
+
 COMMANDS = {
     "up": ("service.cli.up:up", "Run everything on this machine: API, dispatcher, workers, database, queue."),
     "demo": ("service.cli.demo:demo", "Watch active learning beat random labelling on real data."),
@@ -11,6 +13,7 @@ COMMANDS = {
     "worker": ("service.cli.roles:worker", "Run a worker: trainings, queries, maintenance."),
     "dispatcher": ("service.cli.roles:dispatcher", "Run the dispatcher: timers, lost jobs, webhook deliveries."),
     "migrate": ("service.cli.roles:migrate", "Bring the database to the present schema and make the admin key."),
+    "ready": ("service.cli.ready:ready", "Ask a running API whether it can serve requests."),
     "backup": ("service.cli.backup:backup", "Back the running service up into a folder."),
     "restore": ("service.cli.backup:restore", "Restore a backup into an empty service."),
     "check": ("service.cli.check:check", "Look for lost, damaged and left over data, and repair what is derived."),
@@ -58,6 +61,7 @@ def main() -> None:
     `gleaner up` starts all of it on one machine. With servers of your own, run `gleaner migrate` once and then any
     number of `gleaner serve`, `gleaner worker` and `gleaner dispatcher`.
     """
+    step_aside()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 # ruff: noqa: PLC0415  # each role imports its own world, when it runs
 import gc
 import json
+import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -16,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.configuration import load_settings, open_data_folder
+from service import imports
+from service.cli import crew
+from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, open_data_folder, print_config
 from service.cli.plugins import check_catalogue, explained
 from service.queue.messages import QUEUES
 from service.telemetry import configure_logging
@@ -37,14 +42,36 @@ KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep an idle connection
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="API processes.")
+@print_config
 def serve(host: str, port: int, workers: int) -> None:
     """Run the HTTP API. It computes nothing: trainings and queries are the workers' part."""
-    import uvicorn
-
     settings = load_settings()
     _check_folder(settings)
     check_catalogue()
     configure_logging(settings.log_level, role="serve")
+    with _measured(settings):
+        _serve(host, port, workers)
+
+
+@contextmanager
+def _measured(settings: "Settings") -> Iterator[None]:
+    """Answer with metrics, if that is wanted."""
+    if not settings.metrics_address:
+        yield
+        return
+    with TemporaryDirectory(prefix="gleaner-metrics-") as folder:
+        # here and in each process of the API, before the library is imported
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server raises it again: the folder has to go
+        from service.cli.metrics import listening
+
+        with listening(settings, Path(folder)):
+            yield
+
+
+def _serve(host: str, port: int, workers: int) -> None:
+    import uvicorn
+
     uvicorn.run(
         "service.cli.roles:app",
         factory=True,
@@ -73,13 +100,14 @@ def _raise_open_files(connections: int) -> None:
 
 def app() -> "FastAPI":
     """Make the application of one API process."""
-    gc.disable()  # until all is imported, which makes no garbage and takes a fifth longer with it
-    from service.app import create_app
-
-    settings = load_settings()
-    _raise_open_files(settings.max_connections)
-    made = create_app(settings, lifespan=_told_to_stop)
-    _collect_seldom()
+    with imports.no_search():
+        check_catalogue()  # here too: this may be one of several processes
+        with imports.lean():
+            from service.app import create_app
+        settings = load_settings()
+        _raise_open_files(settings.max_connections)
+        made = create_app(settings, lifespan=_told_to_stop)
+        _collect_seldom()
     return made
 
 
@@ -88,7 +116,6 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    gc.enable()
 
 
 @asynccontextmanager
@@ -109,42 +136,54 @@ async def _told_to_stop(application: "FastAPI") -> AsyncIterator[None]:
     yield
 
 
+def _queues(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[list[str]]:
+    lists = [[name.strip() for name in value.split(",") if name.strip()] for value in values]
+    if not all(names and set(names) <= set(QUEUES) for names in lists):
+        raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
+    return lists
+
+
 @click.command()
 @click.option(
     "--queues",
-    default=",".join(QUEUES),
+    callback=_queues,
+    multiple=True,
+    default=[",".join(QUEUES)],
     show_default=True,
-    help="Queues to serve, comma separated; earlier ones come first.",
+    help="Queues to serve, comma separated; earlier ones come first. If repeated: as many workers, which share memory.",
 )
-def worker(queues: str) -> None:
-    """Run a worker. It takes one job at a time; run several for more."""
-    gc.disable()  # until all is imported, as in `app`
-    from workers.main import run
-
-    names = [name.strip() for name in queues.split(",") if name.strip()]
-    unknown = sorted(set(names) - set(QUEUES))
-    if unknown or not names:
-        raise click.BadParameter(f"choose from {', '.join(QUEUES)}", param_hint="--queues")
+@print_config
+def worker(queues: list[list[str]]) -> None:
+    """Run a worker, or several. Each takes one job at a time."""
     settings = load_settings()
+    if settings.parallel == "dask" and find_spec("distributed") is None:
+        raise click.ClickException("GLEANER_PARALLEL=dask needs the extra `dask` of gleaner.")
     open_data_folder(settings)
+    with imports.lean():
+        from workers.main import prepare, work
     with explained():
-        run(settings, names)
+        prepare(settings)
+    if len(queues) == 1:
+        work(settings, queues[0])
+    else:
+        crew.run([partial(work, settings, names) for names in queues])
 
 
 @click.command()
+@print_config
 def dispatcher() -> None:
     """Run the dispatcher. Several may run; one leads, and another takes over when it is lost."""
-    gc.disable()  # until all is imported, as in `app`
-    check_catalogue()
-    from service.dispatcher.main import run
-
     settings = load_settings()
-    _check_folder(settings)
-    gc.enable()
+    with imports.no_search():
+        check_catalogue()
+        with imports.lean():
+            from service.dispatcher.main import run
+        _check_folder(settings)
     run(settings)
 
 
 @click.command()
+@print_config
 def migrate() -> None:
     """Bring the database to the present schema, and make the first admin key."""
     from service.actions.keys import ensure_admin
@@ -155,7 +194,7 @@ def migrate() -> None:
 
     settings = load_settings()
     key_file = open_data_folder(settings) / "admin-key"
-    database = Database(settings.sql_url)
+    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     upgrade(database.engine)
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any, Protocol
 
 import click
 
-from service.queue.lifeline import die_with_parent
+from service.lifeline import die_with_parent
 
 TICK_SECONDS = 0.05
 YOUNG_SECONDS = 5.0
@@ -52,6 +52,25 @@ def start(
     )
 
 
+class Process(Protocol):
+    """What is tended: a `subprocess.Popen`, or what is like one."""
+
+    pid: int
+    returncode: int | Any
+
+    def poll(self) -> int | None:
+        """The exit code, none while it runs."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        ...
+
+    def wait(self) -> int | None:
+        """Wait for its end."""
+        ...
+
+
 @dataclass
 class Child:
     """A process that is started again whenever it ends; later and later, when it ends young.
@@ -63,9 +82,9 @@ class Child:
     """
 
     name: str
-    start: Callable[[], subprocess.Popen[bytes]]
+    start: Callable[[], Process]
     adopted: Callable[[], bool] = field(default=lambda: False)
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     started_at: float = 0.0
     due_at: float = 0.0
     delay: float = 0.0
@@ -106,10 +125,15 @@ def end(children: Iterable[Child], *, hurry: Callable[[], bool], seconds: float 
 
 
 class StopSignals:
-    """Counts the signals that ask this process to stop."""
+    """Counts the signals that ask this process to stop.
 
-    def __init__(self) -> None:
+    Args:
+        told: What is said at the first one.
+    """
+
+    def __init__(self, told: bytes = b"Stopping.\n") -> None:
         self.count = 0
+        self._told = told
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asked not to end with the terminal
@@ -118,4 +142,4 @@ class StopSignals:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self.count == 1:
-            os.write(2, b"Stopping.\n")  # sys.stderr may be in the middle of a write
+            os.write(2, self._told)  # sys.stderr may be in the middle of a write

@@ -1,6 +1,5 @@
 """`gleaner up`: the whole service on one machine, as supervised processes."""
 
-import http.client
 import os
 import socket
 import sys
@@ -13,8 +12,9 @@ import click
 
 from service.catalog.plugins import GROUP
 from service.cli import redis_server
-from service.cli.configuration import load_settings, open_data_folder
+from service.cli.configuration import load_settings, open_data_folder, print_config
 from service.cli.lock import FolderInUseError, hold
+from service.cli.ready import answers
 from service.cli.supervisor import TICK_SECONDS, Child, StopSignals, end, gleaner_command, start
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
 from service.settings import Settings
@@ -29,6 +29,7 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared wi
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0: any free one.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(min=1), help="Worker processes.")
+@print_config
 def up(data_dir: Path | None, host: str, port: int, workers: int) -> None:
     """Run everything on this machine, until Ctrl-C.
 
@@ -58,7 +59,7 @@ class Instance:
         self._redis = None if settings.redis_url else self._redis_child()
         self._serve = self._role("serve", "--host", host, "--port", str(self._port))
         self._children = [self._serve]
-        self._later = [self._role("dispatcher"), *self._workers(workers)]
+        self._later = [self._role("dispatcher"), self._workers(workers)]
         self._stop = StopSignals()
 
     @property
@@ -94,7 +95,7 @@ class Instance:
                 if self._serve.deaths:
                     click.echo("Error: the API did not start; its messages are above.", err=True)
                     return 1
-                ready = self._is_ready() and (self._redis is None or self._redis.adopted())
+                ready = answers(self.url, seconds=1) and (self._redis is None or self._redis.adopted())
                 if ready:
                     click.echo(f"Gleaner is ready at {self.url}")
                     self._children += self._later  # not before: on few cores they would hold the API up
@@ -122,25 +123,14 @@ class Instance:
         }.items():
             click.echo(f"  {name:<15}{value}")
 
-    def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=1)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == http.client.OK
-        except OSError:
-            return False
-        finally:
-            connection.close()
-
     def _role(self, *words: str) -> Child:
         return Child(f"gleaner {words[0]}", partial(start, gleaner_command(*words), self._environment))
 
-    def _workers(self, count: int) -> list[Child]:
+    def _workers(self, count: int) -> Child:
         if count == 1:
-            return [self._role("worker", "--queues", f"{INTERACTIVE},{TRAINING},{MAINTENANCE}")]
-        others = f"{TRAINING},{MAINTENANCE},{INTERACTIVE}"
-        reserved = self._role("worker", "--queues", INTERACTIVE)
-        return [reserved, *(self._role("worker", "--queues", others) for _ in range(count - 1))]
+            return self._role("worker", "--queues", f"{INTERACTIVE},{TRAINING},{MAINTENANCE}")
+        others = ("--queues", f"{TRAINING},{MAINTENANCE},{INTERACTIVE}") * (count - 1)
+        return self._role("worker", "--queues", INTERACTIVE, *others)
 
     def _redis_child(self) -> Child:
         path = self._settings.redis_socket

@@ -2,6 +2,7 @@
 
 from service.codecs.limits import Limits
 from service.codecs.media import Media
+from service.codecs.row_errors import ROW_A_LINE
 from service.errors import PayloadTooLargeError
 
 
@@ -49,7 +50,5 @@ class Arrival:
     def _check(self, line_bytes: int) -> None:
         most = self._limits.max_line_bytes
         if line_bytes > most:
-            detail = (
-                f"Line {self._number} is over {most} bytes, so nothing was stored. Shorten that row or leave it out."
-            )
-            raise PayloadTooLargeError(detail)
+            long = f"Line {self._number} is over {most} bytes, so nothing was stored."
+            raise PayloadTooLargeError(f"{long} Shorten that row or leave it out. {ROW_A_LINE}")

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from service.codecs.rows import ExampleRow, Row
-from service.codecs.vectors import decode_vectors, not_finite
+from service.codecs.vectors import Vectors, decode_vectors, not_finite
 from service.errors import FieldError
 
 BLOCK_ROWS = 1000
@@ -25,13 +25,13 @@ class Block(Generic[Row]):
     Attributes:
         rows: The good rows, in order.
         lines: The line of each good row: a physical line of NDJSON and CSV, the position in a JSON document.
-        vectors: The vectors of `rows`, aligned, float32 (n, dimensions); None unless the project has vectors.
+        vectors: The vectors of `rows`, aligned; None unless the project has vectors.
         errors: One error for each bad row, by line.
     """
 
     rows: list[Row]
     lines: list[int]
-    vectors: NDArray[np.float32] | None
+    vectors: Vectors | None
     errors: list[FieldError]
 
     @property
@@ -66,23 +66,24 @@ class ExampleChecks:
         self._seen = SeenIds()
 
     def block(
-        self, good: Numbered[ExampleRow], errors: list[FieldError], vectors: NDArray[np.float32] | None = None
+        self, good: Numbered[ExampleRow], errors: list[FieldError], vectors: Vectors | None = None
     ) -> Block[ExampleRow]:
         """Decode the vectors of a group, unless they are given, and set its bad rows aside."""
         problems: dict[int, FieldError] = {}
         if vectors is not None:
-            problems = not_finite(vectors)
+            problems = not_finite(vectors.numbers)
         else:
             good = _without(good, self._vector_presence(good), errors)
             if self._dimensions is not None:
                 values = [row.vector for _, row in good if row.vector is not UNSET]
-                vectors, problems = decode_vectors(values, self._dimensions)
+                numbers, problems = decode_vectors(values, self._dimensions)
+                vectors = Vectors.of(numbers)
         if vectors is not None and problems:
-            vectors = np.delete(vectors, list(problems), axis=0)
+            vectors = vectors.without(list(problems))
         good = _without(good, problems, errors)
         duplicates = self._seen.add([row.id for _, row in good])
         if duplicates:
-            vectors = None if vectors is None else np.delete(vectors, duplicates, axis=0)
+            vectors = None if vectors is None else vectors.without(duplicates)
             again = FieldError("/id", "duplicate_id", "The id came before in this body.")
             good = _without(good, dict.fromkeys(duplicates, again), errors)
         return finished(good, errors, vectors)
@@ -96,7 +97,7 @@ class ExampleChecks:
         return {i: problem for i, (_, row) in enumerate(good) if (row.vector is not UNSET) != wanted}
 
 
-def finished(good: Numbered[Row], errors: list[FieldError], vectors: NDArray[np.float32] | None = None) -> Block[Row]:
+def finished(good: Numbered[Row], errors: list[FieldError], vectors: Vectors | None = None) -> Block[Row]:
     """The block of a group whose checks are done."""
     errors.sort(key=lambda error: error.line or 0)
     return Block([row for _, row in good], [line for line, _ in good], vectors, errors)
@@ -119,9 +120,9 @@ class SeenIds:
         ordered = hashes[order]
         repeated = np.zeros(len(ids), dtype=bool)
         repeated[order[1:]] = ordered[1:] == ordered[:-1]
-        for run in self._runs:
-            near = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
-            repeated |= run[near] == hashes
+        for run in self._runs:  # in order, as the places of neighbours are near to each other in memory
+            near = np.minimum(np.searchsorted(run, ordered), len(run) - 1)
+            repeated[order] |= run[near] == ordered
         self._store(ordered)
         return [int(i) for i in np.flatnonzero(repeated)]
 

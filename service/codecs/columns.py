@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from service.catalog.names import known_are
 from service.codecs.rows import RowKind, name_problem, pointer_to
 from service.errors import FieldError, InvalidRequestError
 
@@ -50,7 +51,8 @@ class Columns:
             elif components and _COMPONENT.fullmatch(name):
                 continue
             elif not kind.other_columns:
-                _refuse(FieldError(pointer_to(name), "unknown_field", "There is no such column."), line)
+                detail = f"There is no such column. {known_are(kind.row_type.__struct_fields__)}"
+                _refuse(FieldError(pointer_to(name), "unknown_field", detail), line)
             else:
                 data[name] = column
         numbered = {int(match[1]): i for i, name in enumerate(names) if (match := _COMPONENT.fullmatch(name))}
@@ -61,7 +63,8 @@ class Columns:
 
 def _refuse(problem: FieldError | None, line: int | None) -> None:
     if problem is not None:
-        raise InvalidRequestError("The columns are wrong.", errors=[replace(problem, line=line)])
+        where = "" if line is None else f", which line {line} names with commas between them,"
+        raise InvalidRequestError(f"The columns{where} are wrong.", errors=[replace(problem, line=line)])
 
 
 def _name_problem(names: Sequence[str], kind: RowKind[Any]) -> FieldError | None:

@@ -1,6 +1,6 @@
-"""The process that writes Parquet: `python -m service.codecs.export_process COLUMNS`, from NDJSON to Parquet."""
+"""The writing of one export, in a process of its own: from lines of JSON in file 0 to Parquet in file 1."""
 
-import sys
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from typing import IO, Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.codecs.exports import Column
+from service.codecs.table_frames import ExportTask
 
 _GROUP_ROWS = 50_000
 _GROUP_BYTES = 32 * 1024 * 1024
@@ -48,13 +49,16 @@ class _Pipe:
         self._file.flush()
 
 
-def main() -> None:
+def export(task: ExportTask) -> None:
     """Write what comes in."""
-    columns = msgspec.json.decode(sys.argv[1], type=list[Column])
-    schema = pa.schema([(column.name, _TYPES[column.type]) for column in columns])
-    with pq.ParquetWriter(_Pipe(sys.stdout.buffer), schema, compression="zstd") as writer:
-        for rows in _groups(sys.stdin.buffer):
-            values = [pa.array([_cell(row.get(c.name), c) for row in rows], type=_TYPES[c.type]) for c in columns]
+    schema = pa.schema([(column.name, _TYPES[column.type]) for column in task.columns])
+    with (
+        os.fdopen(0, "rb") as lines,
+        os.fdopen(1, "wb") as out,
+        pq.ParquetWriter(_Pipe(out), schema, compression="zstd") as writer,
+    ):
+        for rows in _groups(lines):
+            values = [pa.array([_cell(row.get(c.name), c) for row in rows], type=_TYPES[c.type]) for c in task.columns]
             writer.write_batch(pa.record_batch(values, schema=schema))
 
 
@@ -79,7 +83,3 @@ def _cell(value: Any, column: Column) -> Any:
     if column.type == "json":
         return msgspec.json.encode(value).decode()
     return datetime.fromisoformat(value) if column.type == "time" else value
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ import msgspec
 
 from service.codecs.blocks import Parsed
 from service.codecs.limits import Limits
-from service.codecs.row_errors import explain_syntax, explain_type, id_of, named
+from service.codecs.row_errors import ROW_A_LINE, explain_syntax, explain_type, id_of, named
 from service.codecs.rows import Row, RowKind, pointer_to
 from service.errors import FieldError, InvalidRequestError, MalformedRequestError, PayloadTooLargeError
 
@@ -54,7 +54,7 @@ def read_ndjson(chunks: Iterator[bytes], kind: RowKind[Row], limits: Limits) -> 
         PayloadTooLargeError: More lines are blank than there may be rows.
     """
     decoder = RowDecoder(kind)
-    too_long = FieldError("", "too_long", f"At most {limits.max_line_bytes} bytes are allowed in a line.")
+    too_long = FieldError("", "too_long", f"At most {limits.max_line_bytes} bytes are allowed in a line. {ROW_A_LINE}")
     blank = 0
     for number, line in enumerate(split_lines(chunks, limits.max_line_bytes), start=1):
         if line is None:
@@ -136,7 +136,7 @@ def _open_list(text: "_Window", name: str) -> None:
     if text.peek() == "}":
         raise _bad_document(name, pointer_to(name), "missing_field", "The field is required.")
     if text.peek() != '"':
-        raise MalformedRequestError("The body is not valid JSON.")
+        raise text.not_json()
     if text.value() != json.dumps(name).encode():
         raise _bad_document(name, "", "unknown_field", "It has another field.")
     text.take(":")
@@ -148,7 +148,8 @@ def _open_list(text: "_Window", name: str) -> None:
 
 def _bad_document(name: str, pointer: str, code: str, detail: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f'The body must be {{"{name}": [...]}} and nothing else.', errors=[FieldError(pointer, code, detail)]
+        f'The body must be {{"{name}": [...]}} and nothing else. One row a line is sent as application/x-ndjson.',
+        errors=[FieldError(pointer, code, detail)],
     )
 
 
@@ -161,6 +162,7 @@ class _Window:
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._at = 0
+        self._passed = 0  # characters that the window has left behind
 
     def peek(self) -> str:
         """The next character that is not white space; empty at the end."""
@@ -177,7 +179,7 @@ class _Window:
     def take(self, expected: str) -> None:
         """Step over one character."""
         if self.peek() != expected:
-            raise MalformedRequestError("The body is not valid JSON.")
+            raise self.not_json()
         self._at += 1
 
     def value(self) -> bytes:
@@ -189,6 +191,11 @@ class _Window:
         if len(raw) > self._max_value_bytes:
             raise self._too_long()
         return raw
+
+    def not_json(self, at: int | None = None) -> MalformedRequestError:
+        """The error of a text that is no JSON at that place of the window; by default at the next character."""
+        place = self._passed + (self._at if at is None else at) + 1
+        return MalformedRequestError(f"The body is not valid JSON at character {place}.")
 
     def _end_of_value(self) -> int:
         while True:
@@ -208,8 +215,9 @@ class _Window:
         cut_off = error.pos + _LONGEST_TOKEN > len(self._text) or error.msg.startswith("Unterminated string")
         if cut_off and len(self._text) - self._at > self._max_value_bytes:
             raise self._too_long() from error
+        broken = self.not_json(error.pos)
         if not cut_off or not self._more():
-            raise MalformedRequestError("The body is not valid JSON.") from error
+            raise broken from error
 
     def _more(self) -> bool:
         """Move the window on by a chunk; false at the end of the body."""
@@ -218,6 +226,7 @@ class _Window:
             text = self._utf8.decode(chunk or b"", final=chunk is None)
         except UnicodeDecodeError as error:
             raise MalformedRequestError("The body is not valid UTF-8.") from error
+        self._passed += self._at
         self._text, self._at = self._text[self._at :] + text, 0
         return chunk is not None
 

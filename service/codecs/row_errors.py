@@ -7,7 +7,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 import msgspec
 
-from service.catalog.names import listed
+from service.catalog.names import known_are, listed
 from service.codecs.rows import RowKind, name_problem, pointer_to
 from service.errors import FieldError
 
@@ -25,6 +25,7 @@ _MEANINGS = (
     ("Invalid RFC3339", "invalid_time", "Expected an RFC 3339 time with an offset."),
     ("Expected `datetime` with a timezone", "invalid_time", "Expected an RFC 3339 time with an offset."),
 )
+ROW_A_LINE = "Each row has a line of its own: `curl --data-binary` keeps the ends of lines, `curl -d` strips them."
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -41,7 +42,8 @@ def explain_type(error: msgspec.ValidationError, row_type: type[msgspec.Struct] 
     pointer = pointer_to(*steps, *([field["name"]] if field else []))
     for start, code, detail in _MEANINGS:
         if message.startswith(start):
-            return FieldError(pointer, code, detail)
+            known = row_type.__struct_fields__ if row_type is not None and code == "unknown_field" else ()
+            return FieldError(pointer, code, f"{detail} {known_are(known)}" if known else detail)
     if row_type is not None and message.startswith("Invalid enum value"):
         allowed = get_args(get_type_hints(row_type)[steps[-1]])
         return FieldError(pointer, "invalid_value", f"Must be one of: {listed(allowed)}.")
@@ -56,8 +58,13 @@ def explain_syntax(raw: bytes) -> FieldError:
         return FieldError("", "too_deep", "The row is nested too deeply.")
     except _NotFiniteError:
         return FieldError("", "not_finite", "NaN and Infinity are not numbers of JSON.")
-    except ValueError:
-        return FieldError("", "invalid_json", "Not valid JSON.")
+    except json.JSONDecodeError as error:
+        broken = f"Not valid JSON at character {error.pos + 1}"
+        if error.doc[error.pos : error.pos + 1] == "{" and error.msg == "Extra data":
+            return FieldError("", "invalid_json", f"{broken}, where another row begins. {ROW_A_LINE}")
+        return FieldError("", "invalid_json", f"{broken}.")
+    except UnicodeDecodeError:
+        return FieldError("", "invalid_json", "Not valid JSON in UTF-8.")
     return FieldError("", "invalid_text", "A string holds half of a surrogate pair.")
 
 

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.catalog.sources import OF_MODELS
+from service.concealing import conceal
 from service.errors import FieldError
-from service.telemetry import conceal
 
 MAX_NAME_LENGTH = 256
 MAX_DEPTH = 64

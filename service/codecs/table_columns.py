@@ -14,7 +14,7 @@ from service.codecs.columns import Columns
 from service.codecs.row_errors import named
 from service.codecs.rows import EXAMPLES, PREDICTIONS, RowKind, pointer_to
 from service.codecs.table_frames import Rows, Task
-from service.codecs.vectors import wrong_length
+from service.codecs.vectors import hash_vectors, wrong_length
 from service.errors import FieldError, InvalidRequestError
 
 _MAX_COLUMNS = 100_100  # the longest vector in x0, x1, ..., and some
@@ -39,6 +39,7 @@ class Table:
         if len(schema) > _MAX_COLUMNS:
             raise InvalidRequestError(f"At most {_MAX_COLUMNS} columns are read.")
         self._task = task
+        self._room = task.max_row_bytes - 4 * (task.dimensions or 0)
         kind: RowKind[Any] = EXAMPLES if task.rows == "examples" else PREDICTIONS
         self._columns = Columns.of(schema.names, kind, components=task.dimensions is not None)
         self._apart = {"vector"} if task.rows == "examples" else set()  # of the fields, what is not in the rows
@@ -64,21 +65,30 @@ class Table:
             if name not in self._apart
         }
         data = {name: _cells(batch.column(i), ("data", name), problems) for name, i in self._columns.data.items()}
-        room = self._task.max_row_bytes - 4 * (self._task.dimensions or 0)
         rows = []
         for i in range(len(batch)):
             row = {name: cells[i] for name, cells in fields.items() if cells[i] is not None}
             shown = {name: cells[i] for name, cells in data.items() if cells[i] is not None}
             if shown:
                 row["data"] = shown
-            rows.append(msgspec.Raw(_encode(row)))
-            if len(rows[i]) > room:
-                detail = f"At most {self._task.max_row_bytes} bytes are allowed in a row."
+            rows.append(row)
+        encoded = _encode(rows)
+        if problems or len(encoded) > self._room:
+            encoded = _encode(self._one_by_one(rows, problems))
+        hashes = b"" if self._task.dimensions is None else hash_vectors(vectors)
+        return Rows(msgspec.Raw(encoded), vectors.tobytes(), hashes, problems)
+
+    def _one_by_one(self, rows: list[dict[str, Any]], problems: Problems) -> list[msgspec.Raw]:
+        """Each row by itself, and nothing in place of those with a problem, of which one that is too large is one."""
+        encoded = [msgspec.Raw(_encode(row)) for row in rows]
+        detail = f"At most {self._task.max_row_bytes} bytes are allowed in a row."
+        for i, raw in enumerate(encoded):
+            if len(raw) > self._room:
                 problems.setdefault(i, FieldError("", "too_long", detail))
         for i, problem in problems.items():
-            rows[i] = _NOTHING
-            problems[i] = named(problem, fields["id"][i] or "")
-        return Rows(rows, vectors.tobytes(), problems)
+            encoded[i] = _NOTHING
+            problems[i] = named(problem, rows[i].get("id") or "")
+        return encoded
 
     def _vectors(self, batch: pa.RecordBatch, problems: Problems) -> NDArray[np.float32]:
         """The vectors (rows, dimensions), zeros where there is none; of no width when there may be none."""

@@ -1,16 +1,15 @@
 """Exports as Parquet, which a process of its own writes: the library stays out of this one."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import msgspec
 
+from service.codecs.children import ARROW
 from service.codecs.exports import PIECE_BYTES, Column, write_ndjson
-
-_COMMAND = (sys.executable, "-I", "-m", "service.codecs.export_process")
+from service.codecs.table_frames import ExportTask
 
 
 class ExportError(Exception):
@@ -25,25 +24,25 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) 
     Raises:
         ExportError: The process has failed, after pieces were given out maybe.
     """
-    command = [*_COMMAND, msgspec.json.encode(columns).decode()]
-    with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}) as process,  # noqa: S603 - our own program
-        ThreadPoolExecutor(1) as feeder,
-    ):
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the process was started without pipes")
-        fed = feeder.submit(_feed, process.stdin, rows)
-        try:
-            while piece := process.stdout.read(PIECE_BYTES):
-                yield piece
-            fed.result()
-            if process.wait() != 0:
-                raise ExportError(f"the process that writes Parquet ended with {process.returncode}")
-        finally:
-            process.kill()
+    task = msgspec.json.encode(ExportTask(list(columns)))
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as source, os.fdopen(writer, "wb") as lines:
+        with ARROW.at_work(task, source.fileno()) as child, ThreadPoolExecutor(1) as feeder:
+            source.close()
+            fed = feeder.submit(_feed, lines, rows)
+            try:
+                while piece := child.output.read(PIECE_BYTES):
+                    yield piece
+                child.wait()
+                if child.exit_code == 0:
+                    fed.result()  # rows that could not be read; else it only lost who read them
+            finally:
+                child.end()
+        if child.exit_code != 0:
+            raise ExportError(f"the process that writes Parquet ended with {child.exit_code}")
 
 
-def _feed(stdin: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
-    with stdin:
+def _feed(lines: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
+    with lines:
         for piece in write_ndjson(rows):
-            stdin.write(piece)
+            lines.write(piece)

@@ -1,4 +1,4 @@
-"""What the process that decodes tables is told, and what it answers."""
+"""What the process of Arrow is told, and what it answers when it decodes."""
 
 import struct
 from collections.abc import Iterator
@@ -6,14 +6,15 @@ from typing import IO, Literal
 
 import msgspec
 
+from service.codecs.exports import Column
 from service.errors import FieldError
 
 _LENGTH = struct.Struct("<Q")
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 
 
-class Task(msgspec.Struct, frozen=True):
-    """A body to decode, which is the file at standard input; given as JSON on the command line.
+class Task(msgspec.Struct, frozen=True, tag="decode"):
+    """A body to decode.
 
     Attributes:
         format: What the body is.
@@ -35,17 +36,25 @@ class Task(msgspec.Struct, frozen=True):
     memory_bytes: int
 
 
+class ExportTask(msgspec.Struct, frozen=True, tag="export"):
+    """Rows to write as Parquet; they come as lines of JSON."""
+
+    columns: list[Column]
+
+
 class Rows(msgspec.Struct, tag="rows", array_like=True):
     """Some consecutive rows.
 
     Attributes:
-        rows: The fields of each row, as a map, but for the vectors of examples.
+        rows: The fields of each row, as a list of maps, but for the vectors of examples.
         vectors: Those of examples, one behind the other, little-endian float32; zeros for a bad row.
+        hashes: Those of the vectors, one behind the other.
         problems: What is wrong with the rows at these positions.
     """
 
-    rows: list[msgspec.Raw]
+    rows: msgspec.Raw
     vectors: bytes
+    hashes: bytes
     problems: dict[int, FieldError]
 
 

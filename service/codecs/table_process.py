@@ -1,17 +1,12 @@
-"""The process that decodes one table: `python -m service.codecs.table_process TASK`, with the body at standard input.
-
-It writes frames to standard output. It alone loads the library for Arrow and Parquet.
-"""
+"""The decoding of one table, in a process of its own: from the body, which is file 0, to frames in file 1."""
 
 import mmap
 import os
 import resource
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,12 +21,18 @@ _BYTES_PER_CPU_SECOND = 4 * _MIB
 _BLOCK_ROWS = 1000
 _BLOCK_BYTES = 4 * _MIB
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+_IPC_FILE = b"ARROW1"
+_NO_IPC_FILE = (
+    "The body is an Arrow IPC file (Feather), which is not read here. Send a Parquet file, or an Arrow IPC stream, as "
+    "pyarrow writes it: `with pyarrow.ipc.new_stream(file, table.schema) as stream: stream.write_table(table)`."
+)
 _NAMES = {"arrow": "Arrow IPC stream", "parquet": "Parquet file"}
 
 
-def main() -> None:
+def decode(task: Task) -> None:
     """Decode the body and say how it went."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 2)  # what the library says of a body is not for the log
     size = os.fstat(0).st_size
     _limit(task, size)
     with os.fdopen(1, "wb") as out:
@@ -40,8 +41,6 @@ def main() -> None:
 
 def _limit(task: Task, size: int) -> None:
     """Give up what decoding does not need."""
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = {
         resource.RLIMIT_AS: pages * resource.getpagesize() + size + task.memory_bytes,
@@ -81,6 +80,8 @@ def _rows(task: Task, size: int) -> Iterator[Rows]:
     if not size:
         return
     body = pa.py_buffer(mmap.mmap(0, size, access=mmap.ACCESS_READ))
+    if body[: len(_IPC_FILE)].to_pybytes() == _IPC_FILE:
+        raise MalformedRequestError(_NO_IPC_FILE)
     count = 0
     for table, batch in _arrow(task, body) if task.format == "arrow" else _parquet(task, body):
         batch.validate(full=True)
@@ -118,7 +119,3 @@ def _small(part: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     middle = len(part) // 2
     yield from _small(part.slice(0, middle))
     yield from _small(part.slice(middle))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,8 +4,6 @@ A few hundred bytes of Parquet can stand for gigabytes, and the libraries are la
 loaded in a process that has little memory and time, no environment and no files but the body.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,34 +13,32 @@ from typing import IO, Generic, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from service.codecs.blocks import Numbered
+from service.codecs.children import ARROW
 from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.row_errors import explain_type, named
 from service.codecs.rows import EXAMPLES, Row, RowKind
 from service.codecs.table_frames import End, Failure, Frame, Rows, Task, read_frames
+from service.codecs.vectors import HASH, Vectors
 from service.errors import (
     FieldError,
     GleanerError,
     InvalidRequestError,
     MalformedRequestError,
     PayloadTooLargeError,
+    UnavailableError,
     UnsupportedMediaTypeError,
 )
 
-_PIPE_BYTES = 1024 * 1024
 _DEATH_SECONDS = 10.0
-_COMMAND = (sys.executable, "-I", "-m", "service.codecs.table_process")
-# one thread is enough, and neither library may reserve memory that the limit counts
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 _FAILURES: dict[str, type[GleanerError]] = {
     kind.name: kind
     for kind in (MalformedRequestError, InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError)
 }
 
-Group = tuple[Numbered[Row], list[FieldError], NDArray[np.float32] | None]
+Group = tuple[Numbered[Row], list[FieldError], Vectors | None]
 
 
 def read_table(
@@ -63,6 +59,7 @@ def read_table(
         InvalidRequestError: Its columns are wrong, or of types that are not read.
         PayloadTooLargeError: A limit is exceeded.
         UnsupportedMediaTypeError: The installed library is too old.
+        UnavailableError: The process was lost for no fault of the body.
     """
     form: Literal["arrow", "parquet"] = "arrow" if media.format == "arrow" else "parquet"
     task = Task(
@@ -96,39 +93,28 @@ def _unpacked(file: IO[bytes], media: Media, limits: Limits, spool_dir: Path) ->
 
 def _frames(body: IO[bytes], task: Task) -> Iterator[Rows]:
     """What the decoding process gives; it ends with the iterator."""
-    command = [*_COMMAND, msgspec.json.encode(task).decode()]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command,
-        stdin=body,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_ENVIRONMENT,
-        pipesize=_PIPE_BYTES,
-    ) as process:
-        if process.stdout is None:
-            raise RuntimeError("the process was started without a pipe")
+    with ARROW.at_work(msgspec.json.encode(task), body.fileno()) as child:
         try:
             last: Frame | None = None
-            for last in read_frames(process.stdout):
+            for last in read_frames(child.output):
                 if not isinstance(last, Rows):
                     break
                 yield last
             else:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_DEATH_SECONDS)
+                child.wait(_DEATH_SECONDS)
         except msgspec.MsgspecError as error:
             raise MalformedRequestError("The body could not be decoded.") from error
-        finally:
-            process.kill()
     if isinstance(last, Failure):
         raise _FAILURES.get(last.name, MalformedRequestError)(last.detail, errors=last.errors)
     if not isinstance(last, End):
-        raise process_died(process.returncode)
+        raise process_died(child.exit_code)
 
 
-def process_died(returncode: int) -> GleanerError:
+def process_died(exit_code: int | None) -> GleanerError:
     """What is said of a process that died without a word; we kill it ourselves only when it has said everything."""
-    if -returncode in {SIGKILL, SIGXCPU}:
+    if exit_code is None:
+        return UnavailableError("The process that decodes tables was lost; send the body again.")
+    if -exit_code in {SIGKILL, SIGXCPU}:
         return PayloadTooLargeError("Decoding the body takes more memory or time than is allowed; send it in parts.")
     return MalformedRequestError("The body could not be decoded.")
 
@@ -151,17 +137,23 @@ class _RowReader(Generic[Row]):
     def __init__(self, kind: RowKind[Row], dimensions: int | None) -> None:
         self._dimensions = dimensions
         self._row_type: type[Row] = kind.row_type
-        self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
+        self._one: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
+        self._all: msgspec.msgpack.Decoder[list[Row]] = msgspec.msgpack.Decoder(
+            list[kind.row_type]  # type: ignore[name-defined] # a type made at run time
+        )
         self._line = 0
 
     def group(self, frame: Rows) -> Group[Row]:
         """The rows of a frame."""
+        rows = self._rows(frame)
+        sizes = 4 * (self._dimensions or 0) * len(rows), HASH.itemsize * len(rows) if self._dimensions else 0
+        if (len(frame.vectors), len(frame.hashes)) != sizes:
+            raise MalformedRequestError("The body could not be decoded.")
         good: Numbered[Row] = []
         errors: list[FieldError] = []
-        kept = np.ones(len(frame.rows), dtype=np.bool_)
-        for position, raw in enumerate(frame.rows):
+        kept = np.ones(len(rows), dtype=np.bool_)
+        for position, row in enumerate(rows):
             self._line += 1
-            row = frame.problems.get(position) or self._row(raw)
             if isinstance(row, FieldError):
                 errors.append(FieldError(row.pointer, row.code, row.detail, line=self._line, id=row.id))
                 kept[position] = False
@@ -169,15 +161,23 @@ class _RowReader(Generic[Row]):
                 good.append((self._line, row))
         if self._dimensions is None:
             return good, errors, None
-        if len(frame.vectors) != 4 * self._dimensions * len(frame.rows):
-            raise MalformedRequestError("The body could not be decoded.")
-        vectors = np.frombuffer(frame.vectors, dtype="<f4").reshape(len(frame.rows), self._dimensions)
-        return good, errors, vectors if kept.all() else vectors[kept]
+        numbers = np.frombuffer(frame.vectors, dtype="<f4").reshape(len(rows), self._dimensions)
+        return good, errors, Vectors(numbers, np.frombuffer(frame.hashes, dtype=HASH)).only(kept)
 
-    def _row(self, raw: msgspec.Raw) -> Row | FieldError:
+    def _rows(self, frame: Rows) -> list[Row | FieldError]:
+        """Each row, or what is wrong with it. Most frames have good rows only, which are decoded fastest at once."""
+        if not frame.problems:
+            with suppress(msgspec.ValidationError):
+                return [self._checked(row) for row in self._all.decode(frame.rows)]
+        raws = msgspec.msgpack.decode(frame.rows, type=list[msgspec.Raw])
+        return [frame.problems.get(position) or self._decoded(raw) for position, raw in enumerate(raws)]
+
+    def _decoded(self, raw: msgspec.Raw) -> Row | FieldError:
         try:
-            row = self._decoder.decode(raw)
+            return self._checked(self._one.decode(raw))
         except msgspec.ValidationError as error:
             return named(explain_type(error, self._row_type), _key(raw))
+
+    def _checked(self, row: Row) -> Row | FieldError:
         problem = row.problem()
         return row if problem is None else named(problem, row.key)

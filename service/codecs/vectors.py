@@ -1,15 +1,51 @@
 import binascii
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.rows import pointer_to
+from service.codecs.rows import HASH_BYTES, features_hash, pointer_to
 from service.errors import FieldError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+HASH = np.dtype((np.void, HASH_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors of some rows.
+
+    Attributes:
+        numbers: The vectors, float32 (n, dimensions).
+        hashes: The `features_hash` of each, HASH (n,).
+    """
+
+    numbers: NDArray[np.float32]
+    hashes: NDArray[np.void]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.float32]) -> Self:
+        """Vectors that were not hashed yet."""
+        return cls(numbers, np.frombuffer(hash_vectors(numbers), dtype=HASH))
+
+    def only(self, kept: NDArray[np.bool_]) -> Self:
+        """Those where the mask is true."""
+        return self if kept.all() else type(self)(self.numbers[kept], self.hashes[kept])
+
+    def without(self, positions: Sequence[int]) -> Self:
+        """Those that are not at these positions."""
+        kept = np.ones(len(self.numbers), dtype=np.bool_)
+        kept[list(positions)] = False
+        return self.only(kept)
+
+
+def hash_vectors(numbers: NDArray[np.float32]) -> bytes:
+    """The `features_hash` of each of the vectors (n, dimensions), one behind the other."""
+    return b"".join(features_hash(memoryview(row)) for row in np.ascontiguousarray(numbers, dtype="<f4"))
 
 
 class InvalidVectorError(ValueError):

@@ -27,18 +27,20 @@ _POSTGRESQL_CONNECTION = {
 
 
 class Database:
-    """One engine and its two kinds of transaction, `read` and `write`.
+    """One engine and its two kinds of transaction, `read` and `write`, and `look` for what needs none.
 
     A write transaction on SQLite begins as `IMMEDIATE`: it waits for its turn at the start instead of failing in the
-    middle.
+    middle. More than `connections` transactions wait for each other, for half a minute at most; half of the connections
+    stay open when nobody needs them.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+    def __init__(self, url: str, *, connections: int = 40) -> None:
         sqlite = make_url(url).get_backend_name() == "sqlite"
+        kept = (connections + 1) // 2
         self.engine = create_engine(
             url,
-            pool_size=pool_size,
-            max_overflow=20,
+            pool_size=kept,
+            max_overflow=connections - kept,
             connect_args={} if sqlite else _POSTGRESQL_CONNECTION,
         )
         event.listen(self.engine, "connect", _prepare_sqlite if sqlite else _prepare_postgresql)
@@ -48,6 +50,7 @@ class Database:
         else:
             _ping_idle(self.engine)
         self._writes = self.engine.execution_options(gleaner_write=True)
+        self._looks = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time, and those who wait poll. Threads of one process queue here instead.
         self._turn = Lock() if sqlite else None
 
@@ -57,6 +60,16 @@ class Database:
         with Session(self.engine, autoflush=False) as session:
             if self._turn is None:  # SQLite reads so by itself
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    @contextmanager
+    def look(self) -> Iterator[Session]:
+        """For one statement that only reads: to begin and end a transaction for it costs two more round trips."""
+        if self._turn is not None:
+            with self.read() as session:
+                yield session
+            return
+        with Session(self._looks, autoflush=False) as session:
             yield session
 
     @contextmanager

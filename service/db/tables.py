@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, MetaData, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.db.types import Json, UtcTime, string
+from service.db.types import Json, ProjectKey, UtcTime, string
 
-SCHEMA = "0010"
+SCHEMA = "0014"
 """The revision that this code needs, or a later one."""
 
 _NAMING = {
@@ -38,8 +38,10 @@ def _some(name: str, columns: tuple[str, ...], condition: str) -> Index:
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-def _project() -> Mapped[str]:
-    return mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+def _of_project(*, primary_key: bool = False, index: bool = False) -> Mapped[Any]:
+    """The project that a row belongs to, and goes with."""
+    key = ForeignKey("projects.id", ondelete="CASCADE")
+    return mapped_column(ProjectKey, key, primary_key=primary_key, index=index)
 
 
 class Project(Table):
@@ -63,6 +65,7 @@ class Project(Table):
     updated_at: Mapped[datetime]
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())  # nothing begins
     goal: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)  # when labelling may stop; none: not told
+    class_generation: Mapped[int] = mapped_column(default=0, server_default="0")  # renames and merges of its classes
 
 
 class Pool(Table):
@@ -70,7 +73,7 @@ class Pool(Table):
 
     __tablename__ = "pools"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     next_row: Mapped[int] = mapped_column(default=0)
     change_sequence: Mapped[int] = mapped_column(default=0)
     chunk_generation: Mapped[int] = mapped_column(default=0)
@@ -110,7 +113,7 @@ class Example(Table):
         {"postgresql_with": {"fillfactor": 50}},
     )
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     row: Mapped[int]
     data: Mapped[str | None]  # JSON text, as sent
@@ -133,7 +136,7 @@ class LooseVector(Table):
 
     __tablename__ = "loose_vectors"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     row: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     vector: Mapped[bytes]  # little-endian float32
 
@@ -145,7 +148,7 @@ class Chunk(Table):
     __table_args__ = (Index(None, "project_id", "array", "start"),)
 
     key: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    project_id: Mapped[str] = _of_project()
     array: Mapped[str]
     start: Mapped[int]
     stop: Mapped[int]
@@ -161,7 +164,7 @@ class ArrayBuild(Table):
 
     __tablename__ = "array_builds"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     array: Mapped[str] = mapped_column(primary_key=True)
     token: Mapped[str]
 
@@ -171,7 +174,7 @@ class CandidateChange(Table):
 
     __tablename__ = "candidate_changes"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     start: Mapped[int]
     stop: Mapped[int]
@@ -185,7 +188,7 @@ class Upload(Table):
     __tablename__ = "uploads"
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str] = _of_project(index=True)
     state: Mapped[str]  # staging | publishing | published
     start: Mapped[int]
     stop: Mapped[int]
@@ -217,7 +220,7 @@ class Label(Table):
     )
 
     # no foreign key: it costs a third of an insert, and labels are written only under the lock of their pool
-    project_id: Mapped[str] = mapped_column(string(40), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ProjectKey, primary_key=True)
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
     example_id: Mapped[str] = mapped_column(string(256))
     annotator: Mapped[str]  # empty: not told
@@ -237,7 +240,7 @@ class Autolabel(Table):
     __table_args__ = (Index(None, "project_id", "id"),)
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    project_id: Mapped[str] = _of_project()
     job_id: Mapped[str]
     revocation_job_id: Mapped[str | None] = mapped_column(default=None)
     state: Mapped[str]  # queued | labelling | labelled | tried | refused | revoking | revoked
@@ -261,7 +264,7 @@ class AutolabelMark(Table):
 
     autolabel_id: Mapped[str] = mapped_column(ForeignKey("autolabels.id", ondelete="CASCADE"), primary_key=True)
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
-    project_id: Mapped[str] = mapped_column(string(40))
+    project_id: Mapped[str] = mapped_column(ProjectKey)
     row: Mapped[int]
     kind: Mapped[str]  # audit: the group would have labelled it | tested: it told the precision, above the threshold
     value: Mapped[str]  # what the model says
@@ -274,7 +277,7 @@ class LabelHistory(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     label_id: Mapped[str] = mapped_column(index=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str] = _of_project(index=True)
     example_id: Mapped[str] = mapped_column(string(256))
     annotator: Mapped[str]
     value: Mapped[str | None]
@@ -294,7 +297,7 @@ class Lease(Table):
         Index(None, "job_id"),
     )
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     example_id: Mapped[str] = mapped_column(string(256), primary_key=True)
     holder: Mapped[str] = mapped_column(primary_key=True)  # `annotator:<name>` or the batch's job id
     annotator: Mapped[str | None]
@@ -315,13 +318,14 @@ class Job(Table):
     __table_args__ = (
         Index(None, "project_id", "kind", "state"),
         Index(None, "state", "lease_until"),
+        _some("ix_jobs_finished", ("finished_at",), "finished_at IS NOT NULL AND removed_at IS NULL"),
         # The database says so: one training runs in a project, and one waits that never ran.
         _one_training("running", "kind = 'training' AND state = 'running'"),
         _one_training("waiting", "kind = 'training' AND state = 'queued' AND attempt = 0"),
     )
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(string(40))  # outlives its project: a deletion can be followed to its end
+    project_id: Mapped[str] = mapped_column(ProjectKey)  # outlives its project: a deletion can be followed to its end
     kind: Mapped[str]
     queue: Mapped[str]
     state: Mapped[str]  # queued | running | succeeded | failed | cancelled
@@ -342,6 +346,8 @@ class Job(Table):
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
     result: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    traceparent: Mapped[str | None] = mapped_column(default=None)  # of what it was queued by
+    removed_at: Mapped[datetime | None] = mapped_column(default=None)  # the body of its batch: the rest is a record
 
 
 class Outbox(Table):
@@ -389,7 +395,7 @@ class Ranking(Table):
 
     __tablename__ = "rankings"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     annotator: Mapped[str] = mapped_column(primary_key=True)  # empty: everybody's, as long as overlap is 1
     job_id: Mapped[str | None]  # whose batch it is; none: the first is not made yet
     asked_job_id: Mapped[str | None]
@@ -402,7 +408,7 @@ class Model(Table):
 
     __tablename__ = "models"
 
-    project_id: Mapped[str] = _project()
+    project_id: Mapped[str] = _of_project(primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     job_id: Mapped[str]  # empty: no job made it
     artifact_key: Mapped[str]  # empty: there is no file
@@ -419,6 +425,8 @@ class Model(Table):
     dimensions: Mapped[int | None] = mapped_column(default=None)  # of the vectors that the client sent with them
     by_class: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None, deferred=True)  # metrics by class code
     estimates: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)  # of how far the project's goal is
+    superseded_at: Mapped[datetime | None] = mapped_column(default=None)  # when it served last, if it has served
+    removed_at: Mapped[datetime | None] = mapped_column(default=None)  # its file, or what the client sent of it
 
 
 class ObjectDigest(Table):
@@ -427,7 +435,7 @@ class ObjectDigest(Table):
     __tablename__ = "object_digests"
 
     key: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str] = _of_project(index=True)
     sha256: Mapped[str]
 
 
@@ -437,7 +445,7 @@ class Webhook(Table):
     __tablename__ = "webhooks"
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str | None] = _of_project(index=True)
     url: Mapped[str]
     events: Mapped[list[str]]
     secret: Mapped[str]
@@ -458,7 +466,7 @@ class Annotator(Table):
     __table_args__ = (Index(None, "project_id", "name", unique=True),)
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    project_id: Mapped[str] = _of_project()
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]  # the `annotator` of its labels
     batch_size: Mapped[int]
@@ -503,7 +511,11 @@ class Delivery(Table):
     """One event for one endpoint; its id is the `webhook-id` of every attempt."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index(None, "state", "next_attempt_at"), Index(None, "webhook_id", "sequence", unique=True))
+    __table_args__ = (
+        Index(None, "state", "next_attempt_at"),
+        Index(None, "webhook_id", "sequence", unique=True),
+        _some("ix_deliveries_finished", ("finished_at",), "finished_at IS NOT NULL"),
+    )
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
@@ -515,6 +527,7 @@ class Delivery(Table):
     next_attempt_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    traceparent: Mapped[str | None] = mapped_column(default=None)  # of what it tells of
 
 
 class DeliveryAttempt(Table):
@@ -542,7 +555,7 @@ class Key(Table):
     hint: Mapped[str]
     owner: Mapped[str]  # the first key of a line of rotations
     scopes: Mapped[list[str]]
-    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str | None] = _of_project(index=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -572,9 +585,18 @@ class ErrorList(Table):
     __tablename__ = "error_lists"
 
     id: Mapped[str] = mapped_column(string(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[str] = _of_project(index=True)
     key: Mapped[str]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Removal(Table):
+    """How many of a kind were removed as their time was over."""
+
+    __tablename__ = "removals"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    total: Mapped[int] = mapped_column(BigInteger)
 
 
 class Leader(Table):

@@ -18,6 +18,7 @@ from service.security import signatures
 from service.security.outbound import EXCERPT_BYTES, DeliveryError, GuardedTransport
 from service.security.sealing import SealError
 from service.telemetry import logger
+from service.tracing.context import HEADER, Span, span
 
 STOP_SECONDS = 3.5  # for attempts under way; then they are cut off
 _MOST_AT_ONCE = 200
@@ -92,7 +93,13 @@ class Sender:
             )
 
     async def _attempt(self, parcel: Parcel) -> None:
-        await self._keep(parcel, await self._send(parcel))
+        with span(f"send {parcel.event}", "client", parent=parcel.traceparent) as sending:
+            outcome = await self._send(parcel, sending)
+            told = {"delivery_id": parcel.delivery_id, "webhook_id": parcel.webhook_id}
+            numbers = {"attempt": parcel.attempt, "status": outcome.status, "ms": outcome.duration_ms}
+            sending.tell(None, **told, **numbers)
+            _log.info("delivery", **told, **numbers, trace_id=sending.trace_id)
+        await self._keep(parcel, outcome)
 
     async def _keep(self, parcel: Parcel, outcome: Outcome) -> None:
         """Record what came of an attempt; while the database is away, for as long as nobody else attempts it."""
@@ -108,12 +115,12 @@ class Sender:
             else:
                 return
 
-    async def _send(self, parcel: Parcel) -> Outcome:
+    async def _send(self, parcel: Parcel, sending: Span) -> Outcome:
         at, started = utc_now(), time.monotonic()
         try:
             reply = await self._transport.post(
                 parcel.url,
-                headers=self._headers(parcel, timestamp=int(at.timestamp())),
+                headers={**self._headers(parcel, timestamp=int(at.timestamp())), HEADER: sending.traceparent},
                 body=parcel.body,
                 deadline_seconds=self._runtime.settings.webhook_timeout_seconds,
                 most_bytes=program_answers.MOST_BYTES if parcel.event == REQUEST else EXCERPT_BYTES,

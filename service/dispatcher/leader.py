@@ -15,7 +15,6 @@ from service.dispatcher.timers import pause
 from service.errors import UnavailableError
 from service.telemetry import logger
 
-_NAME = "dispatcher"
 _log = logger(__name__)
 
 
@@ -65,8 +64,8 @@ class Leadership:
         now = utc_now()
         until = now + timedelta(seconds=self._lease_seconds)
         with self._database.write() as session:
-            return leaders.lead(session, _NAME, holder=self.holder, until=until, now=now)
+            return leaders.lead(session, leaders.DISPATCHER, holder=self.holder, until=until, now=now)
 
     def _resign(self) -> None:
         with self._database.write() as session:
-            leaders.resign(session, _NAME, holder=self.holder)
+            leaders.resign(session, leaders.DISPATCHER, holder=self.holder)

@@ -11,6 +11,7 @@ from service.dispatcher.timers import Task, pause, repeat, tasks
 from service.security.outbound import GuardedTransport
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
+from service.tracing.starting import start
 
 _THREADS = 16
 _log = logger(__name__)
@@ -19,7 +20,8 @@ _log = logger(__name__)
 def run(settings: Settings) -> None:
     """Dispatch until SIGTERM or SIGINT."""
     configure_logging(settings.log_level, role="dispatcher")
-    runtime = open_runtime(settings)
+    start("dispatcher")
+    runtime = open_runtime(settings, connections=settings.dispatcher_connections)
     try:
         asyncio.run(_until_signalled(runtime))
     finally:

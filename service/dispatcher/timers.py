@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from service.actions import bulk, calls, large_uploads, relay, retention, statistics, trainings
 from service.api.deps.runtime import Runtime, utc_now
+from service.dispatcher.janitor import forget_old
 from service.dispatcher.lost_jobs import LostJobs
 from service.dispatcher.relay import Relay
 from service.telemetry import logger
@@ -39,7 +40,7 @@ def tasks(runtime: Runtime) -> tuple[Task, ...]:
         Task("forget_leases", 30.0, _forget_leases),
         Task("forget_outbox", 60.0, _forget_outbox),
         Task("forget_answers", 300.0, _forget_answers),
-        Task("forget_deliveries", 300.0, _forget_deliveries),
+        Task("forget_old", 120.0, _forget_old),
         Task("forget_error_lists", 300.0, _forget_error_lists),
         Task("recover_uploads", 15.0, _recover_uploads),
         Task("refresh_statistics", settings.sweep_seconds, _refresh_statistics),
@@ -107,14 +108,13 @@ def _forget_answers(runtime: Runtime) -> None:
         retention.forget_answers(session, hours=runtime.settings.idempotency_hours, now=utc_now())
 
 
-def _forget_deliveries(runtime: Runtime) -> None:
-    with runtime.write() as session:
-        retention.forget_deliveries(session, now=utc_now())
+def _forget_old(runtime: Runtime) -> None:
+    forget_old(runtime, now=utc_now())
 
 
 def _forget_error_lists(runtime: Runtime) -> None:
     with runtime.write() as session:
-        bulk.forget_error_lists(session, runtime.objects, now=utc_now())
+        bulk.forget_error_lists(session, now=utc_now())
 
 
 def _recover_uploads(runtime: Runtime) -> None:

@@ -79,6 +79,9 @@ class Queue(Protocol):
     def waiting(self) -> set[str]:
         """The `rq_id`s that wait in the queues now."""
 
+    def workers(self) -> dict[str, int]:
+        """How many workers serve each queue now; QueueUnavailableError when the server does not answer."""
+
     def ping(self) -> bool:
         """Whether the server answers."""
 

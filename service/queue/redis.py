@@ -11,6 +11,7 @@ from redis.retry import Retry
 from rq import Queue as RQQueue
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from service.queue.messages import QUEUES, QueueUnavailableError, Ring
 
@@ -56,6 +57,14 @@ class RedisQueue:
         """
         return self._ask(self._waiting)
 
+    def workers(self) -> dict[str, int]:
+        """Count the workers that serve each queue: those whose marks have not expired.
+
+        Raises:
+            QueueUnavailableError: The server does not answer.
+        """
+        return self._ask(self._workers)
+
     def ping(self) -> bool:
         """Say whether the server answers."""
         try:
@@ -94,6 +103,15 @@ class RedisQueue:
             for queue in self._queues.values():
                 pipeline.lrange(queue.key, 0, -1)
             return {rq_id.decode(errors="replace") for ids in pipeline.execute() for rq_id in ids}
+
+    def _workers(self) -> dict[str, int]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name in QUEUES:
+                pipeline.smembers(WORKERS_BY_QUEUE_KEY % name)
+            registered = pipeline.execute()
+            for names in registered:
+                pipeline.exists(*names) if names else pipeline.echo(b"0")  # none cannot be asked for
+            return {queue: int(living) for queue, living in zip(QUEUES, pipeline.execute(), strict=True)}
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         try:

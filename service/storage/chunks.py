@@ -11,16 +11,15 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from service.errors import DamagedObjectError
-from service.storage.objects import ObjectNotFoundError, ObjectStore
+from service.storage.objects import ObjectStore
 
 FILTER_ROWS = 16_384
 
@@ -230,7 +229,7 @@ def open_dense(objects: ObjectStore, chunk: Chunk) -> NDArray[Any]:
         DamagedObjectError: The file is not what the record says.
     """
     (name,) = chunk.files
-    array = _map(objects.path(name), name)
+    array = _map(objects.open(name), name)
     if array.shape != (chunk.rows, chunk.columns) or array.dtype.name != chunk.dtype:
         raise DamagedObjectError(name, f"it holds {array.dtype} {array.shape}.")
     return array
@@ -243,7 +242,7 @@ def open_csr(objects: ObjectStore, chunk: Chunk) -> Parts:
         ObjectNotFoundError: A file is gone.
         DamagedObjectError: The files are not what the record says.
     """
-    data, indices, indptr = (_map(objects.path(name), name) for name in chunk.files)
+    data, indices, indptr = (_map(objects.open(name), name) for name in chunk.files)
     parts = (data, indices, indptr)
     if not _fits(parts, rows=chunk.rows, columns=chunk.columns) or data.dtype.name != chunk.dtype:
         raise DamagedObjectError(chunk.key, f"its files do not make a matrix ({chunk.rows}, {chunk.columns}).")
@@ -256,23 +255,20 @@ def delete_chunk(objects: ObjectStore, chunk: Chunk) -> None:
         objects.delete(name)
 
 
-def _map(path: Path, name: str) -> NDArray[Any]:
-    """The array of a file, whose header is matched and not evaluated, as numpy does it."""
-    try:
-        with path.open("rb") as file:
-            header = _HEADER.match(file.read(_HEADER_BYTES))
-            size = file.seek(0, os.SEEK_END)
-    except FileNotFoundError as error:  # deleted since its path was asked for
-        raise ObjectNotFoundError(name) from error
-    if header is None:
-        raise DamagedObjectError(name, "it is no .npy file of numbers.")
-    offset = npy.MAGIC_LEN + 2 + int.from_bytes(header["length"], "little")
-    shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
-    dtype = np.dtype(header["dtype"].decode())
-    if size != offset + math.prod(shape) * dtype.itemsize:
-        raise DamagedObjectError(name, f"it has {size} bytes, and its header tells of {dtype} {shape}.")
-    # a plain view: numpy's memmap class makes each slice slower
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
+def _map(file: BinaryIO, name: str) -> NDArray[Any]:
+    """The array of a file, whose header is matched and not evaluated, as numpy does it; the file is closed."""
+    with file:
+        header = _HEADER.match(file.read(_HEADER_BYTES))
+        size = file.seek(0, os.SEEK_END)
+        if header is None:
+            raise DamagedObjectError(name, "it is no .npy file of numbers.")
+        offset = npy.MAGIC_LEN + 2 + int.from_bytes(header["length"], "little")
+        shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
+        dtype = np.dtype(header["dtype"].decode())
+        if size != offset + math.prod(shape) * dtype.itemsize:
+            raise DamagedObjectError(name, f"it has {size} bytes, and its header tells of {dtype} {shape}.")
+        # a plain view: numpy's memmap class makes each slice slower
+        return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
 
 
 def _fits(parts: Parts, *, rows: int, columns: int) -> bool:

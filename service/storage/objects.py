@@ -1,7 +1,9 @@
+import math
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 _SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"
 _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
@@ -44,8 +46,18 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def path(self, key: str) -> Path:
-        """A local file with the object's bytes, to read or map but never to write.
+    def blocks(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object, some at a time; they are worth something once all of them have come.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+        """
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """The object as a local file, to read or map, which stays as it is whatever becomes of the key.
+
+        A store that is elsewhere keeps copies, and asks no more for what it has: such a key is put once.
 
         Raises:
             ObjectNotFoundError: There is none.
@@ -64,13 +76,23 @@ class ObjectStore(Protocol):
         """Remove every object whose key starts with the prefix."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[str]:
-        """The keys that start with the prefix, in order; without one, all."""
+    def list(self, prefix: str = "", *, older_than_seconds: float | None = None) -> Iterator[str]:
+        """The keys that start with the prefix, in order; without one, all. With an age, those that were put before."""
         ...
 
     def clear_scratch(self, older_than_seconds: float) -> int:
-        """Remove what crashed writers left in the scratch folder; returns how many files."""
+        """Remove what crashed writers left behind; returns how many files."""
         ...
+
+
+def is_key(text: str) -> bool:
+    """Whether it can be a key."""
+    return len(text) <= MAX_KEY_LENGTH and _KEY.fullmatch(text) is not None
+
+
+def latest_put(older_than_seconds: float | None) -> float:
+    """When an object of such an age was put at the latest, in seconds of the epoch."""
+    return math.inf if older_than_seconds is None else time.time() - older_than_seconds
 
 
 def checked_key(key: str) -> str:
@@ -79,7 +101,7 @@ def checked_key(key: str) -> str:
     Raises:
         ValueError: It is not a key.
     """
-    if len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"not an object key: {key!r}")
     return key
 

@@ -52,6 +52,7 @@ def said_by_service(api: Api, project_id: str, rows: np.ndarray[Any, Any]) -> li
     return found
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("estimator", ["logistic_regression", "linear_svm", "knn", "extra_trees", "mlp", "auto"])
 def test_a_file_says_what_the_service_says(api: Api, estimator: str) -> None:
     project_id = trained(api, estimator)
@@ -126,6 +127,7 @@ def test_skops_is_the_default_and_ready(api: Api) -> None:
     assert model.predict_proba(np.zeros((1, 2))).shape == (1, 2)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -158,6 +160,7 @@ def refused(api: Api, project_id: str, reason: str) -> None:
     assert (onnx["available"], onnx["reason"], onnx["load"]) == (False, problem["detail"], {})
 
 
+@pytest.mark.any_database
 def test_texts_and_numbers_are_refused_with_the_reason(api: Api) -> None:
     texts = api.project(**MANUAL, features={"type": "text", "field": "text"})
     numbers = api.project(
@@ -184,6 +187,7 @@ def test_a_model_of_ones_own_is_refused(api: Api) -> None:
         assert [bad["code"] for bad in answer.json()["errors"]] == ["external_model"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("package", ["onnx", "skl2onnx"])
 def test_without_the_extra_the_reason_is_told(api: Api, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     project_id = trained(api)
@@ -222,6 +226,7 @@ def test_many_who_ask_at_once_make_one_job(api: Api) -> None:
     assert len({answer.headers["Location"] for answer in answers}) == 1
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("query", ["format=pickle", "format="])
 def test_other_forms_are_refused(api: Api, query: str) -> None:
     project_id = trained(api)
@@ -259,6 +264,7 @@ def test_the_card_tells_what_the_model_is(api: Api) -> None:
         assert api.http.get(form["url"]).status_code in {200, 202}
 
 
+@pytest.mark.any_database
 def test_the_programs_of_the_card_run(api: Api, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = trained(api, "extra_trees")
     monkeypatch.chdir(tmp_path)

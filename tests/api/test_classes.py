@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from service.actions import example_rows, label_rows, large_uploads, uploads
+from service.actions import example_rows, label_rows, large_uploads, prediction_uploads, uploads
 from service.db.tables import LabelHistory
 from tests.support.own_models import predictions
 from tests.support.own_models import said as predicted
-from tests.support.pools import add_examples, add_labels, ask, batch
+from tests.support.pools import add_examples, add_labels, ask, batch, merge_unseen
 from tests.support.runtime import Api
 from tests.support.working import drain
 
@@ -155,9 +155,59 @@ def test_what_was_under_way_is_made_for_the_new_names(api: Api, monkeypatch: pyt
     assert all(set(item["prediction"]["probabilities"]) == {"good", "b"} for item in items)
 
 
+def test_a_training_and_a_query_notice_a_merge_that_leaves_the_names_as_they_were(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 40)
+    add_labels(api, project_id, range(20))
+    from workers.jobs import query  # noqa: PLC0415 - what is overtaken
+    from workers.jobs import train as training  # noqa: PLC0415 - likewise
+
+    merged: list[Any] = []
+
+    def overtaken(job: Any, name: str) -> None:
+        work = getattr(job, name)
+
+        def overtake(*arguments: Any) -> Any:
+            found = work(*arguments)
+            if job not in merged:
+                merged.append(job)
+                merge_unseen(api, project_id)
+            return found
+
+        monkeypatch.setattr(job, name, overtake)
+
+    overtaken(training, "_measure")
+    assert train(api, project_id)["reason"] == "classes_changed"
+    assert train(api, project_id)["model"]["version"] == 1
+    overtaken(query, "_rank")
+    assert batch(api, project_id, k=2, strategy="margin")["model"] is None, "its b is not what b is now"
+    assert merged == [training, query]
+
+
+def test_an_upload_of_predictions_notices_a_merge_that_leaves_the_names_as_they_were(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = api.project(retraining={"automatic": False})
+    add_examples(api, project_id, 4)
+    store = prediction_uploads._store  # noqa: SLF001 - what is overtaken
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        merge_unseen(api, project_id)
+        return store(*arguments, **options)
+
+    monkeypatch.setattr(prediction_uploads, "_store", overtaken)
+    refused = predictions(api, project_id, predicted(range(4)))
+    assert refused.status_code == 409
+    assert "a change of the classes" in refused.json()["detail"]
+    assert api.http.get(f"/v1/projects/{project_id}/models").json()["items"] == []
+
+
+@pytest.mark.parametrize("change", ["renamed", "merged"])
 @pytest.mark.parametrize("of", ["labels", "examples"])
-def test_a_body_that_was_checked_for_the_old_names_is_refused_whole(
-    api: Api, monkeypatch: pytest.MonkeyPatch, of: str
+def test_a_body_that_was_checked_for_the_old_classes_is_refused_whole(
+    api: Api, monkeypatch: pytest.MonkeyPatch, of: str, change: str
 ) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 2)
@@ -166,7 +216,10 @@ def test_a_body_that_was_checked_for_the_old_names_is_refused_whole(
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
         found = read(*arguments, **options)
-        assert patch(api, project_id, rename_classes={"a": "good"}).status_code == 200
+        if change == "merged":
+            merge_unseen(api, project_id)
+        else:
+            assert patch(api, project_id, rename_classes={"a": "good"}).status_code == 200
         return found
 
     monkeypatch.setattr(module, "read", overtaken)
@@ -177,9 +230,9 @@ def test_a_body_that_was_checked_for_the_old_names_is_refused_whole(
     assert said(api, project_id) == {}
     assert api.http.get(f"/v1/projects/{project_id}/examples/new").status_code == 404
     monkeypatch.undo()
-    row["label"] = "good"
+    row["label"] = "a" if change == "merged" else "good"
     assert api.http.post(f"/v1/projects/{project_id}/{of}", json={of: [row]}).status_code == 200
-    assert list(said(api, project_id).values()) == ["good"]
+    assert list(said(api, project_id).values()) == [row["label"]]
 
 
 def test_a_large_upload_and_a_change_of_names_exclude_each_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +289,7 @@ def test_bad_changes_of_classes_change_nothing(api: Api, changes: dict[str, Any]
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_many_labels_are_renamed_by_as_few_statements_as_one(api: Api) -> None:
-    classes = [f"class {n}" for n in range(3000)]
+    classes = [f"class {n}" for n in range(1200)]
     project_id = api.project(task={**_THREE, "classes": classes}, retraining={"automatic": False})
     statements: list[str] = []
 
@@ -245,9 +298,9 @@ def test_many_labels_are_renamed_by_as_few_statements_as_one(api: Api) -> None:
             statements.append(statement)
 
     counts = []
-    for labels in (1, 6000):
+    for labels in (1, 2400):
         add_examples(api, project_id, labels)
-        rows = [{"example_id": f"e{n}", "label": f"class {n % 3000}"} for n in range(labels)]
+        rows = [{"example_id": f"e{n}", "label": f"class {n % 1200}"} for n in range(labels)]
         api.http.post(f"/v1/projects/{project_id}/labels", json={"labels": rows})
         event.listen(api.runtime.database.engine, "before_cursor_execute", count)
         assert patch(api, project_id, rename_classes={name: f"new {name}" for name in classes}).status_code == 200
@@ -257,7 +310,7 @@ def test_many_labels_are_renamed_by_as_few_statements_as_one(api: Api) -> None:
         statements.clear()
         patch(api, project_id, rename_classes={f"new {name}": name for name in classes})
     assert counts[0] == counts[1]
-    assert len(history(api)) == 2 + 2 * 6000
+    assert len(history(api)) == 2 + 2 * 2400
 
 
 def test_a_model_that_knows_only_one_of_two_merged_classes_serves_no_more(api: Api) -> None:

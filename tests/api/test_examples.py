@@ -92,9 +92,9 @@ def test_an_errors_list_is_of_its_project_and_ends(api: Api) -> None:
     project_id, other = api.project(), api.project()
     url = upload(api, project_id, [{"id": "a"}], mode="partial").json()["errors_url"]
     assert api.http.get(url.replace(project_id, other)).status_code == 404
-    with api.runtime.database.write() as session:
-        assert bulk.forget_error_lists(session, api.runtime.objects, now=utc_now()) == 0
-        assert bulk.forget_error_lists(session, api.runtime.objects, now=utc_now() + 2 * bulk.KEPT) == 1
+    with api.runtime.write() as session:
+        assert bulk.forget_error_lists(session, now=utc_now()) == 0
+        assert bulk.forget_error_lists(session, now=utc_now() + 2 * bulk.KEPT) == 1
     assert api.http.get(url).status_code == 404
     assert list(api.runtime.objects.list("errors/")) == []
 

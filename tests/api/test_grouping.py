@@ -104,12 +104,7 @@ def test_behind_a_group_of_several_the_next_waits_for_as_many() -> None:
 
     async def play() -> None:
         groups = Groups(done, most=64, most_bytes=100, patience=PATIENCE_SECONDS)
-        first = asyncio.create_task(groups.submit("a", "first", size=1))
-        await asyncio.to_thread(done.started.wait, PATIENCE_SECONDS)
-        pair = [asyncio.create_task(groups.submit("a", item, size=1)) for item in "xy"]
-        await asyncio.sleep(0)
-        done.go.set()
-        await asyncio.gather(first, *pair)
+        await behind_first(groups, done, "x", "y")
         third = asyncio.create_task(groups.submit("a", "z", size=1))
         await asyncio.sleep(0.05)
         assert done.groups == [["first"], ["x", "y"]], "it waits for a fourth"
@@ -119,17 +114,27 @@ def test_behind_a_group_of_several_the_next_waits_for_as_many() -> None:
     asyncio.run(play())
 
 
+def test_it_goes_on_waiting_while_more_come_until_it_has_enough() -> None:
+    done = Recorded()
+
+    async def play() -> None:
+        groups = Groups(done, most=64, most_bytes=100, enough=4, patience=PATIENCE_SECONDS, lull=PATIENCE_SECONDS)
+        await behind_first(groups, done, "x", "y")
+        three = [asyncio.create_task(groups.submit("a", item, size=1)) for item in "stu"]
+        await asyncio.sleep(0.05)
+        assert done.groups == [["first"], ["x", "y"]], "it waits for a fourth"
+        await asyncio.gather(*three, groups.submit("a", "v", size=1))
+        assert done.groups[2:] == [["s", "t", "u", "v"]]
+
+    asyncio.run(play())
+
+
 def test_nobody_waits_long_for_others_who_do_not_come() -> None:
     done = Recorded()
 
     async def play() -> None:
         groups = Groups(done, most=64, most_bytes=100, patience=0.01)
-        first = asyncio.create_task(groups.submit("a", "first", size=1))
-        await asyncio.to_thread(done.started.wait, PATIENCE_SECONDS)
-        pair = [asyncio.create_task(groups.submit("a", item, size=1)) for item in "xy"]
-        await asyncio.sleep(0)
-        done.go.set()
-        await asyncio.gather(first, *pair)
+        await behind_first(groups, done, "x", "y")
         assert await asyncio.wait_for(groups.submit("a", "alone", size=1), PATIENCE_SECONDS) == "ALONE"
 
     asyncio.run(play())

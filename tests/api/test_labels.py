@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from service.api.deps.runtime import utc_now
-from service.db.tables import Batch, BatchItem, Job, LabelHistory, Lease
+from service.db.tables import Batch, BatchItem, Example, Job, LabelHistory, Lease
 from tests.support.bodies import candidates, counts, examples, label, points, upload
 from tests.support.runtime import Api
 
@@ -240,6 +240,21 @@ def test_pages_and_whole_exports_hold_every_label(api: Api) -> None:
     assert sorted(ids) == sorted(f"e{i}" for i in range(2500))
     whole = api.http.get(path, headers={"Accept": "application/x-ndjson"}).text.splitlines()
     assert [orjson.loads(line)["example_id"] for line in whole] == ids
+
+
+def test_a_label_whose_example_is_gone_neither_shortens_nor_ends_a_list(api: Api, project_id: str) -> None:
+    label(api, project_id, *({"example_id": f"e{n}", "label": "a"} for n in range(6)))
+    left = [item["example_id"] for item in listed(api, project_id)]
+    gone = [left.pop(place) for place in (3, 1, 0)]
+    with api.runtime.database.write() as session:
+        session.execute(delete(Example).where(Example.example_id.in_(gone)))
+    path = f"/v1/projects/{project_id}/labels"
+    first = api.http.get(path, params={"page_size": 2}).json()
+    second = api.http.get(path, params={"page_size": 2, "page_token": first["next_page_token"]}).json()
+    assert [[item["example_id"] for item in page["items"]] for page in (first, second)] == [left[:2], left[2:]]
+    assert second["next_page_token"] is None
+    whole = api.http.get(path, headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    assert [orjson.loads(line)["example_id"] for line in whole] == left
 
 
 def test_ten_labels_start_a_training_and_more_wait_for_it(api: Api) -> None:

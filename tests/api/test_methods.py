@@ -1,4 +1,8 @@
+import pytest
+
 from tests.support.runtime import Api
+
+pytestmark = pytest.mark.any_database
 
 
 def test_a_wrong_method_is_told_every_right_one(api: Api) -> None:

@@ -46,6 +46,7 @@ def interleaved(api: Api, project_id: str, rows: list[dict[str, Any]], act: Call
         body=BytesIO(lines(rows)),
         media=parse_media("application/x-ndjson", None),
         mode="atomic",
+        look=api.runtime.database.look,
         read=reading,
         write=api.runtime.write,
         objects=api.runtime.objects,

@@ -12,6 +12,8 @@ from service.db.tables import Delivery, Job
 from tests.support.programs import answered, labels_for, labels_of, next_parcel, project_with_program
 from tests.support.runtime import Api
 
+pytestmark = pytest.mark.any_database
+
 OURS = ("WebhookIn", "WebhookPatch", "KeyIn", "RotationIn")
 
 

@@ -34,6 +34,7 @@ def test_the_schema_is_told_with_its_parameters(api: Api) -> None:
     }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("features", "pointer", "code"),
     [
@@ -62,6 +63,7 @@ def test_a_schema_that_is_wrong(api: Api, features: dict[str, Any], pointer: str
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("data", "pointer", "code"),
     [
@@ -103,6 +105,7 @@ def test_a_row_without_data_and_one_with_a_vector(api: Api) -> None:
     assert [(e["pointer"], e["code"]) for e in stray] == [("/vector", "unknown_field")]
 
 
+@pytest.mark.any_database
 def test_infinite_numbers(api: Api) -> None:
     path = f"/v1/projects/{tabular(api)}/examples"
     for text in ("1e999", "NaN", "Infinity"):
@@ -142,6 +145,7 @@ def test_csv_is_read_as_the_schema_says(api: Api) -> None:
     assert first == {"age": 41.0, "plan": "007", "since": "2024-02-29", "note": "12", "seen": 1}
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("cell", "code"), [("forty", "wrong_type"), ("nan", "not_finite"), ("1_0", "wrong_type"), ("1e39", "not_finite")]
 )

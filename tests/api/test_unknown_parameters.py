@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.runtime import Api
 
+pytestmark = pytest.mark.any_database
+
 
 def test_every_operation_refuses_them_before_it_does_anything(api: Api) -> None:
     paths = api.http.get("/openapi.json").json()["paths"]

@@ -183,6 +183,9 @@ def test_a_crash_in_staging_is_never_seen_and_is_removed(
     unknown = label(api, project_id, {"example_id": "e0", "label": "a"})
     assert unknown.json()["errors"][0]["code"] == "unknown_example"
     if call == 3:
+        with api.runtime.database.read() as session:
+            hidden = session.scalars(select(Label.id)).first()
+        assert api.http.delete(f"/v1/projects/{project_id}/labels/{hidden}").status_code == 404
         busy = upload(api, project_id, points(1))
         assert (busy.status_code, busy.headers["Retry-After"]) == (503, "5")
     assert recover_all(api, after=timedelta(0)) == 0

@@ -15,6 +15,8 @@ DOCUMENTS = [
     for name in (
         "README.md",
         "CHANGELOG.md",
+        "deploy/README.md",
+        "deploy/SCALE.md",
         "service/PROMISES.md",
         "service/README.md",
         "workers/PLUGINS.md",
@@ -22,11 +24,11 @@ DOCUMENTS = [
         "workers/learning/data/README.md",
     )
 ]
-_FOLDERS = {"openapi", "service", "tests", "workers"}
+_FOLDERS = {"deploy", "openapi", "service", "tests", "workers"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A path with a slash in backquotes: of the repository, or below the folder of the document.
 _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+)?)`")
-_VARIABLE = re.compile(r"GLEANER_[A-Z_]*[A-Z]")
+_VARIABLE = re.compile(r"GLEANER_[A-Z0-9_]*[A-Z0-9]")
 _PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _PROBLEM = re.compile(r"4\d\d `([a-z-]+)`")
 

@@ -1,5 +1,6 @@
 """Rules of the house that no linter knows."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,10 @@ from service.db.tables import SCHEMA
 from service.db.upgrade import differences, script
 
 ROOT = Path(__file__).parents[2]
+LOCKS = [
+    ROOT / "requirements.lock",
+    *(ROOT / f"deploy/requirements-{name}.lock" for name in ("api", "worker", "build")),
+]
 SOURCES = [path for folder in ("service", "workers") for path in (ROOT / folder).rglob("*.py")]
 
 
@@ -43,14 +48,28 @@ def test_nothing_is_pickled() -> None:
     assert [(path.name, word) for path in SOURCES for word in words if word in path.read_text()] == []
 
 
-@pytest.mark.parametrize("module", ["service.app", "service.dispatcher.main", "service.cli.main"])
-def test_the_light_roles_load_no_machine_learning(module: str) -> None:
-    code = f"import {module}, sys; print([name for name in ('sklearn', 'scipy', 'joblib') if name in sys.modules])"
+@pytest.mark.parametrize("module", ["service.app", "service.dispatcher.main", "service.cli.roles"])
+def test_the_light_roles_load_no_machine_learning_no_arrow_and_no_s3(module: str) -> None:
+    heavy = ("sklearn", "scipy", "joblib", "boto3", "pyarrow")
+    code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
 
 
-def test_no_source_file_names_a_package_index() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_no_lock_file_names_a_package_index(path: Path) -> None:
+    lock = path.read_text()
     assert "://" not in lock
     assert "--hash=sha256:" in lock
+
+
+@pytest.mark.parametrize("path", LOCKS[1:], ids=lambda path: path.name)
+def test_images_hold_what_is_locked_and_tested(path: Path) -> None:
+    found = pinned(path)
+    assert found <= pinned(LOCKS[0])
+    assert ("scikit-learn" in {name for name, _ in found}) is (path.name == "requirements-worker.lock")
+
+
+def pinned(path: Path) -> set[tuple[str, str]]:
+    """The names and versions in a lock file."""
+    return set(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))

@@ -23,21 +23,26 @@ from tests.support.working import run_job
 MakePlace = Callable[..., Place]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("source", "target", "derived"),
     [
         ("sqlite", "sqlite", True),
         ("sqlite", "sqlite", False),
         ("postgresql", "postgresql", True),
-        ("sqlite", "postgresql", True),
-        ("postgresql", "sqlite", True),
+        ("sqlite", "postgresql and s3", True),
+        ("postgresql and s3", "sqlite", True),
     ],
 )
 def test_a_restored_service_answers_as_before(
     make_place: MakePlace, tmp_path: Path, *, source: str, target: str, derived: bool
 ) -> None:
-    new_place = make_place("new", target)
-    with service_at(make_place("old", source)) as old:
+    def place(name: str, kind: str) -> Place:
+        database, _, store = kind.partition(" and ")
+        return make_place(name, database, s3=bool(store))
+
+    new_place = place("new", target)
+    with service_at(place("old", source)) as old:
         project_id, job_id = old.learnt()
         manifest = old.back_up(tmp_path / "backup", derived=derived)
         assert any("predictions" in name for name in manifest.parts) == derived
@@ -133,10 +138,16 @@ def test_a_backup_refuses_to_overwrite_or_to_leave_out(service: Service, tmp_pat
     assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == []
 
 
-def test_a_damaged_or_newer_backup_writes_nothing(service: Service, make_place: MakePlace, tmp_path: Path) -> None:
-    service.learnt()
+@pytest.fixture(scope="module")
+def learnt(unchanged: Service) -> Service:
+    """A service with a model, which none of these tests changes."""
+    unchanged.learnt()
+    return unchanged
+
+
+def test_a_damaged_or_newer_backup_writes_nothing(learnt: Service, make_place: MakePlace, tmp_path: Path) -> None:
     source, place = tmp_path / "backup", make_place("new")
-    manifest = service.back_up(source)
+    manifest = learnt.back_up(source)
     for name in manifest.parts:
         path = source / name
         content = path.read_bytes()
@@ -154,18 +165,16 @@ def test_a_damaged_or_newer_backup_writes_nothing(service: Service, make_place: 
     assert list(place.objects.list()) == []
 
 
-def test_a_restore_needs_an_empty_service(service: Service, tmp_path: Path) -> None:
-    service.learnt()
-    service.back_up(tmp_path / "backup")
-    result = service.place.invoke("restore", tmp_path / "backup")
+def test_a_restore_needs_an_empty_service(learnt: Service, tmp_path: Path) -> None:
+    learnt.back_up(tmp_path / "backup")
+    result = learnt.place.invoke("restore", tmp_path / "backup")
     assert result.exit_code == 1
     assert "not empty" in result.output
 
 
-def test_rows_that_come_during_a_restore_end_it(service: Service, make_place: MakePlace, tmp_path: Path) -> None:
-    service.learnt()
+def test_rows_that_come_during_a_restore_end_it(learnt: Service, make_place: MakePlace, tmp_path: Path) -> None:
     source, place = tmp_path / "backup", make_place("new")
-    manifest = service.back_up(source)
+    manifest = learnt.back_up(source)
     with place.database() as database:
         upgrade(database.engine)
         with database.read() as session:

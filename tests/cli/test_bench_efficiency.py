@@ -22,6 +22,7 @@ from workers.learning.efficiency import Difference, Reach
 from workers.learning.simulate import simulate
 
 ROWS = 120
+ALONE = ["--jobs", "1", "--seeds", "1", "--past-budget", "none"]
 
 
 def write(path: Path, **columns: Any) -> Path:
@@ -162,7 +163,7 @@ def test_every_kind_of_label_is_played(tmp_path: Path, label: Callable[[int], An
 def test_a_strategy_is_played_where_it_serves_the_task(tmp_path: Path) -> None:
     number = write(tmp_path / "number.parquet", **vectors(), label=[n % 7 / 7 for n in range(ROWS)])
     a_class = write(tmp_path / "class.parquet", **vectors())
-    options = ["--strategies", "margin,greedy_x", "--seeds", "1", "--budget", "30", "--past-budget", "none"]
+    options = [*ALONE, "--strategies", "margin,greedy_x", "--budget", "30"]
     out = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.svg")]
     ran = CliRunner().invoke(bench, ["efficiency", str(a_class), str(number), *options, *out])
     assert ran.exit_code == 0, ran.output
@@ -180,7 +181,7 @@ def test_a_strategy_is_played_where_it_serves_the_task(tmp_path: Path) -> None:
 def test_the_rarest_class_is_found(tmp_path: Path) -> None:
     rare = write(tmp_path / "rare.parquet", **vectors(), label=["ab"[n % 12 == 0] for n in range(ROWS)])
     number = write(tmp_path / "number.parquet", **vectors(), label=[n % 7 / 7 for n in range(ROWS)])
-    options = ["--find", "--strategies", "certainty", "--seeds", "1", "--budget", "72", "--past-budget", "none"]
+    options = [*ALONE, "--find", "--strategies", "certainty", "--budget", "72"]
     out = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.svg")]
     ran = CliRunner().invoke(bench, ["efficiency", str(rare), *options, *out])
     assert ran.exit_code == 0, ran.output
@@ -216,7 +217,8 @@ def test_the_summary_corrects_for_the_number_of_sets() -> None:
 
 @pytest.mark.processes
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
-    command = gleaner_command("bench", "efficiency", "--jobs", "2", "--seeds", "30", "--budget", "60")
+    path = write(tmp_path / "easy.parquet", **vectors())
+    command = gleaner_command("bench", "efficiency", str(path), "--seeds", "100", "--budget", "60")  # on all cores
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None

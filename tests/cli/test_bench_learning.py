@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.bench_child import ChildError, measured
+from service.cli.bench_scale import Found, table
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 ROWS = 2_000
@@ -34,3 +35,12 @@ def test_silence_is_no_figure(arrays: Path) -> None:
 def test_a_failure_is_told(arrays: Path) -> None:
     with pytest.raises(ChildError, match="KeyError"):
         measured("rank", folder=arrays, rows=ROWS, strategy="no such strategy", params={})
+
+
+def test_work_over_a_pool_in_chunks_is_timed_beside_reading_it(tmp_path: Path) -> None:
+    assert measured("lay_pool", folder=tmp_path, rows=1_000).seconds
+    assert measured("lay_pool", folder=tmp_path, rows=ROWS).seconds  # the pool grows
+    found = Found(ROWS, 1, measured("scale", folder=tmp_path, jobs=1))
+    assert all(0 < seconds < 10 for seconds in found.seconds.values())
+    assert 10 < found.measured.mib < 2_000
+    assert table([found]).row_count == 1

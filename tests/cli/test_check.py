@@ -177,18 +177,19 @@ def test_counts_wait_for_a_large_upload(
             yield part
 
     monkeypatch.setattr(large_uploads, "_slices", pausing)
+    monkeypatch.setattr(large_uploads, "_SLICE", 1000)
     DERIVED["wrong-count"](api, place)
     with ThreadPoolExecutor(1) as pool:
         uploads: list[Future[Any]] = []
 
         def begin() -> None:
-            uploads.append(pool.submit(upload, api, project_id, points(6000, label="a", first=1000)))
+            uploads.append(pool.submit(upload, api, project_id, points(2500, label="a", first=1000)))
             assert between_slices.wait(PATIENCE_SECONDS)
 
         assert look_then_repair(place, begin) == ({"wrong-count"}, {"wrong-count"})
         repaired.set()
         assert uploads[0].result(PATIENCE_SECONDS).status_code == 200
-    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels"]["human"] == 6012
+    assert api.http.get(f"/v1/projects/{project_id}").json()["counts"]["labels"]["human"] == 2512
     assert check(place, "--repair")[0] == 0
     assert check(place) == (0, [])
 

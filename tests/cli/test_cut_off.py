@@ -41,19 +41,19 @@ BACKUP = [
     ("service.actions.backups.write_part", 1),
     ("service.actions.backups.write_part", 12),
     ("service.db.portable.lines", 9),
-    ("service.actions.backups.blocks", 2),
+    ("service.storage.local.LocalObjects.blocks", 2),
     ("service.actions.backups.sync_tree", 1),
     ("pathlib.Path.rename", 1),
 ]
 
 
-@pytest.fixture
-def backup(service: Service, tmp_path: Path) -> tuple[Path, str, bytes]:
+@pytest.fixture(scope="module")
+def backup(unchanged: Service, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, bytes]:
     """A backup, and a batch in it: its path and its bytes."""
-    _, job_id = service.learnt()
-    path = f"/v1/jobs/{job_id}/batch"
-    service.back_up(tmp_path / "backup")
-    return tmp_path / "backup", path, service.api.http.get(path).content
+    _, job_id = unchanged.learnt()
+    path, target = f"/v1/jobs/{job_id}/batch", tmp_path_factory.mktemp("backup") / "whole"
+    unchanged.back_up(target)
+    return target, path, unchanged.api.http.get(path).content
 
 
 def restore_killed(place: Place, source: Path, at: tuple[str, int]) -> None:
@@ -72,19 +72,19 @@ def restore_again(place: Place, source: Path, service: Service, path: str, body:
 
 @pytest.mark.parametrize("at", BEFORE_IT_WRITES, ids=str)
 def test_a_restore_that_is_killed_before_it_writes_leaves_nothing(
-    service: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], at: tuple[str, int]
+    unchanged: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], at: tuple[str, int]
 ) -> None:
     place = make_place("new")
     restore_killed(place, backup[0], at)
     assert list(place.objects.list()) == []
     with place.database() as database, database.read() as session:
         assert portable.tables(session) == []
-    restore_again(place, backup[0], service, *backup[1:])
+    restore_again(place, backup[0], unchanged, *backup[1:])
 
 
 @pytest.mark.parametrize("at", HALF_WAY, ids=str)
 def test_no_service_starts_on_half_a_restore(
-    service: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], at: tuple[str, int]
+    unchanged: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], at: tuple[str, int]
 ) -> None:
     place, target = make_place("new"), backup[0].with_name("of-half")
     restore_killed(place, backup[0], at)
@@ -95,7 +95,7 @@ def test_no_service_starts_on_half_a_restore(
     assert not target.exists()
     checked = place.invoke("check", "--json")
     assert (checked.exit_code, found_by(checked.output)) == (1, ["unfinished-restore"])
-    restore_again(place, backup[0], service, *backup[1:])
+    restore_again(place, backup[0], unchanged, *backup[1:])
 
 
 def found_by(output: str) -> list[str]:
@@ -103,14 +103,14 @@ def found_by(output: str) -> list[str]:
 
 
 def test_another_backup_is_not_restored_over_half_of_one(
-    service: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], tmp_path: Path
+    unchanged: Service, make_place: MakePlace, backup: tuple[Path, str, bytes], tmp_path: Path
 ) -> None:
     place, second = make_place("new"), tmp_path / "second"
-    service.back_up(second)
+    unchanged.back_up(second)
     restore_killed(place, backup[0], HALF_WAY[1])
     result = place.invoke("restore", second)
     assert (result.exit_code, "restore of another backup was cut off" in result.output) == (1, True)
-    restore_again(place, backup[0], service, *backup[1:])
+    restore_again(place, backup[0], unchanged, *backup[1:])
     assert "not empty" in place.invoke("restore", backup[0]).output
 
 
@@ -134,11 +134,17 @@ def test_nobody_writes_while_rows_are_restored(
     assert len(tried) > len(manifest.rows) / 2
 
 
+@pytest.fixture(scope="module")
+def used(unchanged: Service) -> tuple[Service, str]:
+    """A service with a project that goes on, after all that need it as it was."""
+    return unchanged, unchanged.learnt()[0]
+
+
 @pytest.mark.parametrize("at", BACKUP, ids=str)
 def test_a_backup_that_is_killed_is_none(
-    service: Service, make_place: MakePlace, tmp_path: Path, at: tuple[str, int]
+    used: tuple[Service, str], make_place: MakePlace, tmp_path: Path, at: tuple[str, int]
 ) -> None:
-    project_id, _ = service.learnt()
+    service, project_id = used
     target = tmp_path / "backup"
     assert run_killed(*at, "backup", target, environment=service.place.environment) == KILLED
     assert not target.exists()
@@ -148,5 +154,5 @@ def test_a_backup_that_is_killed_is_none(
         result = place.invoke("restore", left)
         assert (result.exit_code == 0) == whole
         assert whole or "is no backup" in result.output
-    add_labels(service.api, project_id, [60])
+    add_labels(service.api, project_id, [60 + BACKUP.index(at)])
     assert service.place.invoke("backup", target).exit_code == 0

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,9 +11,11 @@ import httpx
 import matplotlib.image
 import orjson
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from standardwebhooks import Webhook
 
+from service.cli.demo import demo
 from service.cli.demo_play import Outcome
 from service.cli.demo_receiver import DeliveryError, Receiver
 from service.cli.demo_report import draw, saving_line, show_tables
@@ -96,10 +97,9 @@ def test_a_wrong_signature_or_a_failed_training_ends_the_demo() -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("data", ["digits", "text"])
-def test_the_whole_loop_works_and_leaves_only_the_picture(tmp_path: Path, data: str) -> None:
+def test_the_whole_loop_works_and_leaves_only_the_picture(tmp_path: Path) -> None:
     result = subprocess.run(
-        gleaner_command("demo", "--data", data, "--budget", "40"),
+        gleaner_command("demo", "--budget", "40"),
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
@@ -109,7 +109,7 @@ def test_the_whole_loop_works_and_leaves_only_the_picture(tmp_path: Path, data: 
     )
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()
-    picture = tmp_path / f"gleaner-demo-{data}.png"
+    picture = tmp_path / "gleaner-demo-digits.png"
     assert lines[-1] == str(picture)
     assert lines[-2].startswith("saving: ")
     assert lines[-3].startswith("5 signed webhooks verified")
@@ -117,15 +117,15 @@ def test_the_whole_loop_works_and_leaves_only_the_picture(tmp_path: Path, data: 
 
 
 @pytest.mark.processes
-def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
-    command = gleaner_command("demo")
+def test_ctrl_c_after_a_round_on_texts_ends_everything(tmp_path: Path) -> None:
+    command = gleaner_command("demo", "--data", "text")
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as demo:
-        assert demo.stdout is not None
-        assert any(line.startswith("  20 labels") for line in demo.stdout)
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=30)
-    assert demo.returncode == 1
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        assert any(line.startswith("  20 labels") for line in shown.stdout)
+        shown.send_signal(signal.SIGINT)
+        shown.communicate(timeout=30)
+    assert shown.returncode == 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("gleaner-demo")]
     assert not list(commands_that_name(tmp_path))
 
@@ -138,7 +138,9 @@ def commands_that_name(folder: Path) -> Iterator[str]:
 
 
 def test_a_budget_without_room_for_two_batches_is_refused() -> None:
-    command = [sys.executable, "-m", "service.cli.main", "demo", "--budget", "30"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert "room for two batches" in result.stderr
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    result = CliRunner().invoke(demo, ["--budget", "30"])
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert result.exit_code == 2
+    assert "room for two batches" in result.output

@@ -1,3 +1,4 @@
+import gc
 import socket
 import subprocess
 import sys
@@ -6,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from service.cli.configuration import load_settings
 from service.cli.lock import hold
 from service.cli.main import COMMANDS, main
+from service.settings import Settings
 
 
 def test_help_lists_every_command_and_imports_none() -> None:
@@ -31,11 +34,83 @@ def test_every_command_explains_itself(name: str) -> None:
 
 
 def test_every_bad_setting_is_named_at_once_and_no_value_is_shown() -> None:
-    environment = {"GLEANER_THREADS": "-17", "GLEANER_LOG_LEVEL": "loud", "GLEANER_WEBHOOK_ALLOW": "here"}
+    environment = {
+        "GLEANER_THREADS": "-17",
+        "GLEANER_DASK_SCHEDULER": "there:8786",
+        "GLEANER_LOG_LEVEL": "loud",
+        "GLEANER_WEBHOOK_ALLOW": "here",
+        "GLEANER_DATABASE_URL": "mysql://there",
+        "GLEANER_REDIS_URL": "there:6379",
+        "GLEANER_OBJECTS_URL": "bucket-only",
+        "GLEANER_S3_ENDPOINT": "http://somebody:word@host",
+        "GLEANER_S3_ACCESS_KEY": "lonely",
+        "GLEANER_METRICS_ADDRESS": "9464",
+        "GLEANER_ADMIN_KEY": "gln_changeme_changeme",
+        "GLEANER_SECRET_KEY": "abc",
+        "GLEANER_OLD_SECRET_KEYS": "xyz",
+    }
     result = CliRunner().invoke(main, ["migrate"], env=environment)
     assert result.exit_code == 1
     assert all(name in result.output for name in environment)
-    assert not any(value in result.output for value in ("-17", "loud", "here"))
+    assert not any(value in result.output for value in environment.values())
+
+
+def test_a_mistyped_setting_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    others = {"GLEANER_PORT": "tcp://10.0.0.1:8000", "GLEANER_API_SERVICE_HOST": "10.0.0.1"}
+    environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_KEEP_JOB_DAYS": "0", **others}
+    result = CliRunner().invoke(main, ["migrate"], env=environment)
+    assert result.exit_code == 1
+    assert "GLEANER_KEEP_JOB_DAYS: there is no such setting. Did you mean `GLEANER_KEEP_JOBS_DAYS`?" in result.output
+    assert not any(name in result.output for name in others)
+
+
+def test_the_engine_dask_needs_a_scheduler(tmp_path: Path) -> None:
+    environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_PARALLEL": "dask"}
+    result = CliRunner().invoke(main, ["worker"], env=environment)
+    assert result.exit_code == 1
+    assert "GLEANER_PARALLEL=dask needs GLEANER_DASK_SCHEDULER" in result.output
+
+
+@pytest.mark.parametrize("role", ["up", "serve", "worker", "dispatcher", "migrate"])
+def test_the_settings_in_force_are_shown_without_secrets(role: str, tmp_path: Path) -> None:
+    environment = {
+        "GLEANER_DATA_DIR": str(tmp_path / "data"),
+        "GLEANER_DATABASE_URL": "postgresql+psycopg://me:hush1@db/gleaner?sslpassword=hush2&connect_timeout=3",
+        "GLEANER_REDIS_URL": "redis://:hush3@redis:6379/0",
+        "GLEANER_SECRET_KEY": "0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c",
+        "GLEANER_OBJECTS_URL": "s3://bucket/prefix",
+        "GLEANER_S3_ACCESS_KEY": "gleaner",
+        "GLEANER_S3_SECRET_KEY": "hush4",
+        "GLEANER_WEBHOOK_ALLOW": "10.0.0.0/8, 127.0.0.0/8",
+    }
+    result = CliRunner().invoke(main, [role, "--print-config"], env=environment)
+    assert result.exit_code == 0
+    shown = dict(line.split("=", 1) for line in result.output.splitlines())
+    assert shown.keys() == {f"GLEANER_{name.upper()}" for name in Settings.model_fields}
+    assert shown["GLEANER_DATA_DIR"] == environment["GLEANER_DATA_DIR"]
+    assert shown["GLEANER_DATABASE_URL"] == "postgresql+psycopg://me:...@db/gleaner?sslpassword=...&connect_timeout=3"
+    assert shown["GLEANER_SECRET_KEY"] == "..."  # noqa: S105 - what stands for it
+    assert (shown["GLEANER_S3_ACCESS_KEY"], shown["GLEANER_S3_SECRET_KEY"]) == ("gleaner", "...")
+    assert (shown["GLEANER_ADMIN_KEY"], shown["GLEANER_WEBHOOK_ALLOW"]) == ("", "10.0.0.0/8,127.0.0.0/8")
+    assert "hush" not in result.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_secrets_come_from_files_and_variables_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gleaner_redis_url").write_text("redis://:of-the-file@there:6379/0\n")
+    (tmp_path / "gleaner_log_level").write_text("debug\n")
+    monkeypatch.setenv("GLEANER_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("GLEANER_LOG_LEVEL", "error")
+    settings = load_settings()
+    assert (settings.queue_url, settings.log_level) == ("redis://:of-the-file@there:6379/0", "error")
+
+
+def test_a_weak_secret_in_a_file_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "gleaner_secret_key").write_text("short")
+    for folder, name in ((tmp_path, "GLEANER_SECRET_KEY"), (tmp_path / "none", "GLEANER_SECRETS_DIR")):
+        result = CliRunner().invoke(main, ["serve"], env={"GLEANER_SECRETS_DIR": str(folder)})
+        assert result.exit_code == 1
+        assert name in result.output
 
 
 def test_a_default_admin_key_is_refused() -> None:
@@ -75,10 +150,38 @@ def test_no_role_starts_in_a_folder_that_is_open_to_all(role: str, tmp_path: Pat
     assert f"chmod o-rwx {tmp_path}" in result.output
 
 
+def test_no_role_keeps_copies_in_a_folder_that_is_open_to_all(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o755)
+    named = {"GLEANER_DATA_DIR": str(tmp_path / "data"), "GLEANER_CACHE_DIR": str(cache)}
+    result = CliRunner().invoke(main, ["migrate"], env={**named, "GLEANER_OBJECTS_URL": "s3://bucket"})
+    assert result.exit_code == 1
+    assert f"chmod o-rwx {cache}" in result.output
+
+
+def test_no_role_starts_while_the_object_store_is_away(tmp_path: Path) -> None:
+    store = {
+        "GLEANER_OBJECTS_URL": "s3://bucket",
+        "GLEANER_S3_ENDPOINT": "http://127.0.0.1:1",
+        "GLEANER_S3_ATTEMPTS": "1",
+    }
+    keys = {"GLEANER_S3_ACCESS_KEY": "access", "GLEANER_S3_SECRET_KEY": "a secret of the tests"}
+    result = CliRunner().invoke(main, ["migrate"], env={"GLEANER_DATA_DIR": str(tmp_path / "data"), **store, **keys})
+    assert result.exit_code == 1
+    assert "The object store does not answer: Could not connect" in result.output
+    assert keys["GLEANER_S3_SECRET_KEY"] not in result.output
+
+
 def test_unknown_queues_are_refused() -> None:
     result = CliRunner().invoke(main, ["worker", "--queues", "training,slow"])
     assert result.exit_code == 2
     assert "interactive, training, maintenance" in result.output
+
+
+@pytest.mark.parametrize("command", [("worker", "--queues", "slow"), ("worker",), ("dispatcher",)])
+def test_a_role_that_does_not_start_leaves_the_search_for_garbage_on(command: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(main, command, env={"GLEANER_SECRET_KEY": "short"}).exit_code != 0
+    assert gc.isenabled()
 
 
 def test_migrate_makes_the_admin_key_once_and_shows_it_once(tmp_path: Path) -> None:

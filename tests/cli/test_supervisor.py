@@ -71,7 +71,7 @@ def test_a_child_that_dies_young_is_started_later_and_later(capsys: pytest.Captu
         made.due_at = 0
         made.tend()
         assert made.process is not None
-        made.process.wait(10)
+        made.process.wait()
         made.tend()
         return made.delay
 

@@ -1,12 +1,13 @@
 """Every kind of bad row, in every format that can say it: the row is named, the others are read, nothing is echoed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from service.errors import FieldError
-from tests.codecs.bodies import CSV, JSON, NDJSON, examples, labels, vector64
+from service.codecs.media import CHUNK_BYTES
+from service.errors import FieldError, MalformedRequestError
+from tests.codecs.bodies import CSV, JSON, LIMITS, NDJSON, examples, labels, vector64
 
 MARK = "echoed"
 GOOD_VECTOR = f'"{vector64(1, 2)}"'
@@ -151,6 +152,17 @@ def test_examples(bad: Bad, media_type: str) -> None:
     expect(block.errors, bad, line=2)
 
 
+def test_the_place_where_json_breaks_is_told() -> None:
+    (block,) = examples(b'{"id": "a"}\n{"id": "b" "data": {}}\n', NDJSON)
+    assert [error.detail for error in block.errors] == ["Not valid JSON at character 12."]
+    limits = replace(LIMITS, max_json_bytes=4 * CHUNK_BYTES)
+    for space in (0, CHUNK_BYTES, 3 * CHUNK_BYTES):
+        for start, rest in (('{"examples": [', "{'id': 1}]}"), ('{"examples"', "[]}"), ("{", "'examples': []}")):
+            place = len(start) + space + (2 if "id" in rest else 1)
+            with pytest.raises(MalformedRequestError, match=f"JSON at character {place}\\.$"):
+                list(examples((start + " " * space + rest).encode(), JSON, limits=limits))
+
+
 @pytest.mark.parametrize("bad", VECTORS, ids=lambda bad: bad.row[:40])
 @pytest.mark.parametrize("media_type", [NDJSON, JSON])
 def test_vectors(bad: Bad, media_type: str) -> None:
@@ -160,7 +172,7 @@ def test_vectors(bad: Bad, media_type: str) -> None:
     (block,) = examples(body.encode(), media_type, dimensions=2)
     assert [row.id for row in block.rows] == ["a", "c"]
     assert block.vectors is not None
-    assert block.vectors.tolist() == [[1, 2], [3, 4]]
+    assert block.vectors.numbers.tolist() == [[1, 2], [3, 4]]
     expect(block.errors, bad, line=2)
 
 
@@ -232,7 +244,7 @@ def test_csv_vectors(header: str, row: str, bad: Bad) -> None:
     (block,) = examples(f"{header}\n{row}\n".encode(), CSV, dimensions=2)
     assert block.rows == []
     assert block.vectors is not None
-    assert block.vectors.shape == (0, 2)
+    assert block.vectors.numbers.shape == (0, 2)
     expect(block.errors, bad, line=2)
 
 

@@ -93,7 +93,7 @@ def test_example_columns_of_csv() -> None:
 def test_vector_columns_may_stand_anywhere() -> None:
     (block,) = examples(b"x1,id,x0,x\n2,a,1e0,data\n", CSV, dimensions=2)
     assert block.vectors is not None
-    assert block.vectors.tolist() == [[1, 2]]
+    assert block.vectors.numbers.tolist() == [[1, 2]]
     assert block.rows[0].data == {"x": "data"}
 
 
@@ -119,8 +119,8 @@ def test_every_way_to_send_a_vector_is_the_same(vectors: list[list[float]]) -> N
         (block,) = examples(body.encode(), media_type, dimensions=3)
         assert block.errors == []
         assert block.vectors is not None
-        assert block.vectors.dtype == np.dtype("<f4")
-        np.testing.assert_array_equal(block.vectors, expected)
+        assert block.vectors.numbers.dtype == np.dtype("<f4")
+        np.testing.assert_array_equal(block.vectors.numbers, expected)
 
 
 def test_blank_lines_are_skipped_but_counted() -> None:

@@ -34,11 +34,6 @@ CSR: Parts = (
 )
 
 
-@pytest.fixture(params=["local", "memory"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return LocalObjects(tmp_path) if request.param == "local" else MemoryObjects()
-
-
 def matrix(rows: int, columns: int = 3) -> NDArray[np.float32]:
     return np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
 

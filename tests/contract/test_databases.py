@@ -65,6 +65,17 @@ def all_at_once(act: Callable[[int], object]) -> list[object]:
         return list(pool.map(one, range(_THREADS)))
 
 
+@pytest.mark.parametrize("count", [1, 49, 50, 101])
+def test_each_of_many_rows_is_inserted_once_and_as_it_is(api: Api, count: int) -> None:
+    project_id = api.project()
+    assert upload(api, project_id, points(count)).json()["created"] == count
+    with api.runtime.database.read() as session:
+        rows = session.scalars(select(Example).order_by(Example.row)).all()
+    assert [(row.example_id, row.row, row.project_id) for row in rows] == [
+        (example["id"], number, project_id) for number, example in enumerate(points(count))
+    ]
+
+
 def test_one_of_many_claims_a_job(api: Api) -> None:
     database = api.runtime.database
     project_id = api.project()
@@ -240,9 +251,10 @@ def test_a_large_upload_under_way_leaves_nothing_in_a_deleted_project(
             time.sleep(_SLOW_SECONDS)  # for the deletion to pass, if it can
 
     monkeypatch.setattr(large_uploads, "_slices", pausing)
+    monkeypatch.setattr(large_uploads, "_SLICE", 1000)
     monkeypatch.setattr(labels, "add", slow)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(upload, api, project_id, points(12_000, label="a"))
+        answer = pool.submit(upload, api, project_id, points(2500, label="a"))
         assert between_slices.wait(_PATIENCE_SECONDS)
         with api.runtime.write() as session:
             delete_project(session, project_id)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import pytest
@@ -18,7 +18,7 @@ from service.actions.labels import Submission, Submitted
 from service.api.deps.runtime import utc_now
 from service.codecs.media import parse_media
 from service.db.tables import Label
-from service.errors import ConflictError, GleanerError, RowsRejectedError
+from service.errors import ConflictError, GleanerError, NotFoundError, RowsRejectedError, UnavailableError
 from tests.support.runtime import Api
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
@@ -49,6 +49,7 @@ def body(
         body=io.BytesIO(content),
         media=parse_media("application/json", None),
         mode=mode,
+        look=held.database.look,
         read=held.database.read,
         write=held.write,
         objects=held.objects,
@@ -176,6 +177,23 @@ def test_a_transaction_that_fails_leaves_those_before_as_they_are(api: Api, proj
     assert [type(other) for other in others] == [OperationalError, OperationalError]
     items = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
     assert [item["annotator"] for item in items] == ["ann-0", "ann-0"]
+
+
+def test_a_list_of_errors_that_cannot_be_deleted_fails_no_other(
+    api: Api, project_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_key: str) -> None:
+        raise UnavailableError("The object storage does not answer.")
+
+    def gone() -> NoReturn:
+        raise NotFoundError("There is no such project.")
+
+    monkeypatch.setattr(api.runtime.objects, "delete", away)
+    bad = body(api, project_id, rows(("e2", "no such class")), write=gone)
+    good, refused = labels.submit([body(api, project_id, rows(("e1", "a"))), bad])
+    assert isinstance(good, Submitted)
+    assert isinstance(refused, NotFoundError)
+    assert stored(api, project_id) == {"e1": "a"}
 
 
 def test_what_was_recorded_is_not_recorded_again_for_a_later_one(api: Api, project_id: str) -> None:

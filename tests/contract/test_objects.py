@@ -1,26 +1,26 @@
 import errno
+import hashlib
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.storage.artifacts import inputs_prefix, models_prefix, new_inputs_key, new_model_key
 from service.storage.local import LocalObjects
 from service.storage.memory import MemoryObjects
 from service.storage.objects import ObjectNotFoundError, ObjectStore
-
-
-@pytest.fixture(params=["local", "memory"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return LocalObjects(tmp_path / "objects") if request.param == "local" else MemoryObjects()
+from service.storage.parts import BLOCK_BYTES, Part, part_of
 
 
 def test_what_is_put_is_got(objects: ObjectStore) -> None:
     objects.put_bytes("a/b/c.npy", b"one")
     assert objects.get("a/b/c.npy") == b"one"
-    assert objects.path("a/b/c.npy").read_bytes() == b"one"
+    assert b"".join(objects.blocks("a/b/c.npy")) == b"one"
+    with objects.open("a/b/c.npy") as file:
+        assert file.read() == b"one"
     assert objects.exists("a/b/c.npy")
     objects.put_bytes("a/b/c.npy", b"two")
     assert objects.get("a/b/c.npy") == b"two"
@@ -46,7 +46,21 @@ def test_what_is_not_there_is_not_found(objects: ObjectStore) -> None:
         with pytest.raises(ObjectNotFoundError):
             objects.get(key)
         with pytest.raises(ObjectNotFoundError):
-            objects.path(key)
+            objects.open(key)
+        with pytest.raises(ObjectNotFoundError):
+            objects.blocks(key)
+
+
+def test_keys_are_listed_by_their_age(objects: ObjectStore) -> None:
+    objects.put_bytes("a", b"")
+    assert list(objects.list(older_than_seconds=3600)) == []
+    assert list(objects.list(older_than_seconds=-3600)) == ["a"]
+
+
+def test_an_object_is_read_in_blocks(objects: ObjectStore) -> None:
+    data = np.random.default_rng(0).bytes(3 * BLOCK_BYTES + 7)
+    objects.put_bytes("a", data)
+    assert part_of(objects.blocks("a")) == Part(len(data), hashlib.sha256(data).hexdigest())
 
 
 def test_deleting_is_idempotent(objects: ObjectStore) -> None:
@@ -70,7 +84,7 @@ def test_prefixes_end_at_a_slash(objects: ObjectStore) -> None:
     "key", ["", "/a", "a/", "a//b", "..", "a/../b", "a/./b", ".hidden", "A", "a b", "a\n", "é", "a\0", "x" * 513]
 )
 def test_odd_keys_are_refused(objects: ObjectStore, key: str) -> None:
-    for operation in (objects.get, objects.path, objects.exists, objects.delete):
+    for operation in (objects.get, objects.blocks, objects.open, objects.exists, objects.delete):
         with pytest.raises(ValueError, match="key"):
             operation(key)
     with pytest.raises(ValueError, match="key"):
@@ -87,7 +101,7 @@ def test_odd_prefixes_delete_nothing(objects: ObjectStore, prefix: str) -> None:
 
 def test_a_path_outlives_its_key(objects: ObjectStore) -> None:
     objects.put_bytes("a", b"old")
-    with objects.path("a").open("rb") as reader:
+    with objects.open("a") as reader:
         objects.put_bytes("a", b"new")
         assert reader.read() == b"old"
 
@@ -172,7 +186,7 @@ def test_stale_scratch_files_are_cleared(tmp_path: Path) -> None:
 
 def test_the_private_folder_goes_with_the_memory_store() -> None:
     objects = MemoryObjects()
-    objects.put_bytes("a", b"x")
-    path = objects.path("a")
+    path = objects.scratch()
+    path.touch()
     del objects
     assert not path.exists()

@@ -44,6 +44,7 @@ def queue(request: pytest.FixtureRequest) -> Iterator[Queue]:
 def test_what_is_rung_waits(queue: Queue) -> None:
     assert queue.ping()
     assert queue.waiting() == set()
+    assert queue.workers() == dict.fromkeys(QUEUES, 0)
     queue.ring(RINGS)
     queue.ring([])
     assert queue.waiting() == {"job_a-0", "job_b-3", "job_c-0"} == {ring.rq_id for ring in RINGS}

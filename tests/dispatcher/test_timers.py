@@ -46,7 +46,7 @@ def test_what_has_served_is_forgotten(api: Api) -> None:
             session.add(IdempotentAnswer(owner="key_1", key=name, request_hash="", token="", created_at=now - age))
         cancelled = jobs.enqueue(session, project_id=project_id, kind="merge", message=MergeMessage(), now=now, share=1)
         jobs.cancel(session, cancelled, now=now)
-    for name in ("forget_leases", "forget_answers", "forget_error_lists", "forget_outbox", "forget_deliveries"):
+    for name in ("forget_leases", "forget_answers", "forget_error_lists", "forget_outbox"):
         run_task(runtime, name)
     with runtime.database.read() as session:
         assert session.scalars(select(Lease.example_id)).all() == ["new"]

@@ -17,7 +17,7 @@ from tests.support.stack import PATIENCE_SECONDS, Stack, filled, running
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 MANY = 10_000
-AT_MOST_SECONDS = 5.0
+AT_MOST_SECONDS = 5.0  # more than the same answer takes when nobody else has queued anything
 
 
 def queue_again(database: Database, job_id: str, times: int) -> None:
@@ -43,22 +43,23 @@ def test_ten_thousand_jobs_of_one_project_hold_up_no_other_projects_query(databa
     with running("--workers", "2", database_url=database_url) as stack:
         client = stack.client
         greedy, modest = filled(client), filled(client)
-        client.succeeded(first := client.query(greedy, lease_seconds=0))
+        client.succeeded(first := client.query(greedy, strategy="random", lease_seconds=0))
+        alone = min(first_answer(stack, filled(client)) for _ in range(2))
         database = Database(Settings(data_dir=stack.folder, database_url=database_url).sql_url)
         queue_again(database, first, MANY)
-        wait_until(lambda: ended(database, greedy) > 50, PATIENCE_SECONDS)
-        took = [first_answer(stack, modest), first_answer(stack, filled(client))]
+        wait_until(lambda: ended(database, greedy) > 20, PATIENCE_SECONDS)
+        delays = [first_answer(stack, project_id) - alone for project_id in (modest, filled(client))]
         left = MANY + 1 - ended(database, greedy)
         database.close()
-    LOG.info("seconds %s, left %s", took, left)
+    LOG.info("seconds alone %s, delays %s, left %s", alone, delays, left)
     assert left > MANY / 2
-    assert max(took) < AT_MOST_SECONDS
+    assert max(delays) < AT_MOST_SECONDS
 
 
 def first_answer(stack: Stack, project_id: str) -> float:
     """The seconds from sending a query to its end."""
     began = time.monotonic()
     path, wait = f"/v1/projects/{project_id}/queries", {"Prefer": "wait=30"}
-    answer = stack.client.http.post(path, json={"k": 5}, headers=wait)
+    answer = stack.client.http.post(path, json={"k": 5, "strategy": "random"}, headers=wait)
     assert answer.json()["state"] == "succeeded", answer.text
     return time.monotonic() - began

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -22,6 +23,13 @@ from tests.support.stack import PATIENCE_SECONDS, Client, Stack, filled, points,
 
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Of all tests here: whatever each ends is back when it is through."""
+    with running("--workers", "1") as made:
+        yield made
 
 
 def rung(stack: Stack) -> int:
@@ -44,61 +52,60 @@ def answers(client: Client) -> bool:
         return False
 
 
-def job_ids(database: Database) -> list[str]:
+def job_ids(database: Database) -> set[str]:
     with database.read() as session:
-        return list(session.scalars(select(Job.id)))
+        return set(session.scalars(select(Job.id)))
 
 
-def test_without_redis_everything_is_taken_and_runs_later() -> None:
-    with running("--workers", "1") as stack:
-        client = stack.client
-        project_id = filled(client)
-        client.succeeded(client.train(project_id))
-        server = stack.redis()
-        processes.send([server], signal.SIGSTOP)
-        assert readiness(stack) == "degraded"
-        X, truth = points(20)
-        assert client.upload(project_id, -X).json()["updated"] == 20
-        assert client.label(project_id, {"e200": truth["e0"]}).status_code == 200
-        queued = [client.query(project_id), client.train(project_id)]
-        assert {client.job(job_id)["state"] for job_id in queued} == {"queued"}
-        processes.send([server], signal.SIGCONT)
-        client.succeeded(*queued)
-        wait_until(lambda: readiness(stack) == "ok")
+def test_without_redis_everything_is_taken_and_runs_later(stack: Stack) -> None:
+    client = stack.client
+    project_id = filled(client)
+    client.succeeded(client.train(project_id))
+    server = stack.redis()
+    processes.send([server], signal.SIGSTOP)
+    assert readiness(stack) == "degraded"
+    X, truth = points(20)
+    assert client.upload(project_id, -X).json()["updated"] == 20
+    assert client.label(project_id, {"e200": truth["e0"]}).status_code == 200
+    queued = [client.query(project_id), client.train(project_id)]
+    assert {client.job(job_id)["state"] for job_id in queued} == {"queued"}
+    processes.send([server], signal.SIGCONT)
+    client.succeeded(*queued)
+    wait_until(lambda: readiness(stack) == "ok")
 
 
 @pytest.mark.parametrize("loss", ["emptied", "killed"])
-def test_what_redis_held_runs_although_it_was_lost(loss: str) -> None:
-    with running("--workers", "1") as stack:
-        client = stack.client
-        project_id = filled(client)
-        frozen, server = stack.workers_and_horses(), stack.redis()
-        processes.send(frozen, signal.SIGSTOP)
-        queued = [client.train(project_id), *(client.query(project_id) for _ in range(20))]
-        wait_until(lambda: rung(stack) > 10)
-        if loss == "emptied":
-            with Redis.from_url(f"unix://{stack.socket}") as connection:
-                connection.flushall()
-        else:
-            processes.send([server], signal.SIGKILL)
-        processes.send(frozen, signal.SIGCONT)
-        began = time.monotonic()
-        client.succeeded(*queued)
-        LOG.info("recovery_seconds %s", time.monotonic() - began)
-        assert {client.job(job_id)["attempts"] for job_id in queued} == {1}
-        assert (stack.redis() == server) == (loss == "emptied")
-        wait_until(lambda: readiness(stack) == "ok")
+def test_what_redis_held_runs_although_it_was_lost(stack: Stack, loss: str) -> None:
+    client = stack.client
+    project_id = filled(client)
+    frozen, server = stack.workers_and_horses(), stack.redis()
+    processes.send(frozen, signal.SIGSTOP)
+    queued = [client.train(project_id), *(client.query(project_id, strategy="random") for _ in range(20))]
+    wait_until(lambda: rung(stack) > 10)
+    if loss == "emptied":
+        with Redis.from_url(f"unix://{stack.socket}") as connection:
+            connection.flushall()
+    else:
+        processes.send([server], signal.SIGKILL)
+    processes.send(frozen, signal.SIGCONT)
+    began = time.monotonic()
+    client.succeeded(*queued)
+    LOG.info("recovery_seconds %s", time.monotonic() - began)
+    assert {client.job(job_id)["attempts"] for job_id in queued} == {1}
+    assert (stack.redis() == server) == (loss == "emptied")
+    wait_until(lambda: readiness(stack) == "ok")
 
 
-def test_a_job_runs_although_the_api_was_killed_before_it_rang() -> None:
-    with running() as stack, ThreadPoolExecutor(1) as pool:
+def test_a_job_runs_although_the_api_was_killed_before_it_rang(stack: Stack) -> None:
+    with ThreadPoolExecutor(1) as pool:
         client = stack.client
         project_id = filled(client)
         database = Database(Settings(data_dir=stack.folder).sql_url)
+        before = job_ids(database)
         server, api = stack.redis(), stack.role("serve")
         processes.send([server], signal.SIGSTOP)  # so that ringing takes its time
         asked = pool.submit(client.query, project_id)
-        wait_until(lambda: job_ids(database) != [])
+        wait_until(lambda: job_ids(database) != before)
         processes.send([api], signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
             asked.result()
@@ -109,7 +116,7 @@ def test_a_job_runs_although_the_api_was_killed_before_it_rang() -> None:
             )
         processes.send([server], signal.SIGCONT)
         wait_until(lambda: answers(client), PATIENCE_SECONDS)
-        made = job_ids(database)
+        made = job_ids(database) - before
         database.close()
         assert len(made) == 2
         client.succeeded(*made)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,6 +16,13 @@ LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 KILLS = 6
 RECOVERY_SECONDS = 30  # of a machine that has a core for each process that wants one
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Of all tests here: whatever each kills or freezes is back when it is through."""
+    with running() as made:
+        yield made
 
 
 def attempts(stack: Stack, job_ids: list[str]) -> dict[str, int]:
@@ -34,88 +42,87 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
 
 
 @pytest.mark.timeout(400)
-def test_every_job_ends_well_although_all_workers_are_killed_six_times() -> None:
-    with running() as stack:
-        client = stack.client
-        projects = [filled(client, rows=2000, **slow_training(25)) for _ in range(KILLS)]
-        early = [client.query(project_id) for project_id in projects]
-        client.succeeded(*early)
-        batches = {job_id: client.batch(job_id) for job_id in early}
-        trainings: list[str] = []
-        queries: list[str] = []
-        killed: list[int] = []
-        interrupted = 0
-        for turn in range(2 * KILLS):
-            before = attempts(stack, trainings)
-            trainings = list(dict.fromkeys([*trainings, client.train(projects[turn % KILLS])]))
-            training = claimed(stack, trainings, before)
-            queries.append(client.query(projects[turn % KILLS], k=1000, strategy="k_center"))
-            query = claimed(stack, queries[-1:], {})
-            pids = stack.workers_and_horses()
-            processes.send(pids, signal.SIGKILL)
-            killed += pids
-            states = [client.job(job_id)["state"] for job_id in (training, query)]
-            interrupted += states == ["running", "running"]
-            if interrupted == KILLS:
-                break
-        began = time.monotonic()
-        jobs = client.ended([*trainings, *queries], seconds=150)
-        seconds = time.monotonic() - began
-        assert {job["state"] for job in jobs} == {"succeeded"}
-        assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-        assert interrupted == KILLS
-        assert len(killed) == len(set(killed)) >= 4 * KILLS - 2
-        made = [job_id for project_id in projects for job_id in client.models(project_id).values()]
-        assert sorted(made) == sorted(trainings)
-        assert {job_id: client.batch(job_id) for job_id in early} == batches
-        LOG.info("recovery_seconds %s", seconds)
-        LOG.info("attempts %s", [job["attempts"] for job in jobs])
-        LOG.info("killed %s", len(killed))
-
-
-def test_a_worker_frozen_past_its_lease_changes_nothing() -> None:
-    with running(job_lease_seconds=3) as stack:
-        client = stack.client
-        project_id = filled(client, rows=4000, **slow_training(150))
-        training = client.train(project_id)
-        claimed(stack, [training], {})
-        query = client.query(project_id, k=3000, strategy="k_center")
-        claimed(stack, [query], {})
-        holders = set(processes.horses(stack.folder))
-        frozen = stack.freeze_workers()
+def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: Stack) -> None:
+    client = stack.client
+    projects = [filled(client, rows=2000, **slow_training(25)) for _ in range(KILLS)]
+    early = [client.query(project_id) for project_id in projects]
+    client.succeeded(*early)
+    batches = {job_id: client.batch(job_id) for job_id in early}
+    trainings: list[str] = []
+    queries: list[str] = []
+    killed: list[int] = []
+    interrupted = 0
+    for turn in range(2 * KILLS):
+        before = attempts(stack, trainings)
+        trainings = list(dict.fromkeys([*trainings, client.train(projects[turn % KILLS])]))
+        training = claimed(stack, trainings, before)
+        queries.append(client.query(projects[turn % KILLS], k=1000, strategy="k_center"))
+        query = claimed(stack, queries[-1:], {})
+        pids = stack.workers_and_horses()
+        if interrupted == KILLS - 1:  # and at last the process that they come from
+            pids += processes.role(stack.folder, "worker")
+        processes.send(pids, signal.SIGKILL)
+        killed += pids
         states = [client.job(job_id)["state"] for job_id in (training, query)]
-        assert states == ["running", "running"]
-        other = stack.add("worker")
-        client.succeeded(training, query)
-        jobs = [client.job(job_id) for job_id in (training, query)]
-        assert [job["attempts"] for job in jobs] == [2, 2]
-        batch = client.batch(query)
+        interrupted += states == ["running", "running"]
+        if interrupted == KILLS:
+            break
+    began = time.monotonic()
+    jobs = client.ended([*trainings, *queries], seconds=150)
+    seconds = time.monotonic() - began
+    assert {job["state"] for job in jobs} == {"succeeded"}
+    assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert interrupted == KILLS
+    assert len(killed) == len(set(killed)) >= 4 * KILLS - 2
+    made = [job_id for project_id in projects for job_id in client.models(project_id).values()]
+    assert sorted(made) == sorted(trainings)
+    assert {job_id: client.batch(job_id) for job_id in early} == batches
+    LOG.info("recovery_seconds %s", seconds)
+    LOG.info("attempts %s", [job["attempts"] for job in jobs])
+    LOG.info("killed %s", len(killed))
 
-        processes.send(frozen, signal.SIGCONT)
-        wait_until(lambda: not holders & set(processes.horses(stack.folder)), 30)
-        other.kill()
-        other.wait(10)
-        client.succeeded(client.query(project_id), again := client.train(project_id))
-        assert [client.job(job_id) for job_id in (training, query)] == jobs
-        assert client.batch(query) == batch
-        assert client.models(project_id) == {1: training, 2: again}
+
+def test_a_worker_frozen_past_its_lease_changes_nothing(stack: Stack) -> None:
+    client = stack.client
+    project_id = filled(client, rows=4000, **slow_training(150))
+    training = client.train(project_id)
+    claimed(stack, [training], {})
+    query = client.query(project_id, k=3000, strategy="k_center")
+    claimed(stack, [query], {})
+    holders = set(processes.horses(stack.folder))
+    frozen = stack.freeze_workers()
+    states = [client.job(job_id)["state"] for job_id in (training, query)]
+    assert states == ["running", "running"]
+    other = stack.add("worker")
+    client.succeeded(training, query)
+    jobs = [client.job(job_id) for job_id in (training, query)]
+    assert [job["attempts"] for job in jobs] == [2, 2]
+    batch = client.batch(query)
+
+    processes.send(frozen, signal.SIGCONT)
+    wait_until(lambda: not holders & set(processes.horses(stack.folder)), 30)
+    other.kill()
+    other.wait(10)
+    client.succeeded(client.query(project_id), again := client.train(project_id))
+    assert [client.job(job_id) for job_id in (training, query)] == jobs
+    assert client.batch(query) == batch
+    assert client.models(project_id) == {1: training, 2: again}
 
 
-def test_a_cancelled_training_ends_and_the_next_one_runs() -> None:
-    with running("--workers", "1") as stack:
-        client = stack.client
-        project_id = filled(client, **slow_training(1000))
-        training = client.train(project_id)
-        claimed(stack, [training], {})
-        (horse,) = processes.horses(stack.folder)
-        answer = client.http.post(f"/v1/jobs/{training}/cancel")
-        assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
-        began = time.monotonic()
-        wait_until(lambda: horse not in processes.horses(stack.folder), 10)
-        LOG.info("horse_seconds %s", time.monotonic() - began)
-        quick = {"estimator": {"name": "logistic_regression", "params": {}}}
-        patched = client.http.patch(f"/v1/projects/{project_id}", json=quick, headers={"If-Match": "*"})
-        assert patched.status_code == 200
-        client.succeeded(following := client.train(project_id))
-        assert client.models(project_id) == {1: following}
-        assert client.job(training)["state"] == "cancelled"
+def test_a_cancelled_training_ends_and_the_next_one_runs(stack: Stack) -> None:
+    client = stack.client
+    project_id = filled(client, **slow_training(1000))
+    training = client.train(project_id)
+    claimed(stack, [training], {})
+    horses = set(processes.horses(stack.folder))
+    answer = client.http.post(f"/v1/jobs/{training}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    began = time.monotonic()
+    wait_until(lambda: bool(horses - set(processes.horses(stack.folder))), 10)
+    LOG.info("horse_seconds %s", time.monotonic() - began)
+    quick = {"estimator": {"name": "logistic_regression", "params": {}}}
+    patched = client.http.patch(f"/v1/projects/{project_id}", json=quick, headers={"If-Match": "*"})
+    assert patched.status_code == 200
+    client.succeeded(following := client.train(project_id))
+    assert client.models(project_id) == {1: following}
+    assert client.job(training)["state"] == "cancelled"

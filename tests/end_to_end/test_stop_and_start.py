@@ -13,12 +13,28 @@ import pytest
 from tests.support import processes
 from tests.support.redis_server import wait_until
 from tests.support.stack import PATIENCE_SECONDS, Client, Stack, filled, points, running, slow_training
+from tests.support.threads import at_work
 
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 ROWS = 4000
 THREADS = 4
 STOP_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def only() -> Iterator[Stack]:
+    """One folder for all tests here."""
+    with running(job_lease_seconds=3) as made:
+        yield made
+
+
+@pytest.fixture
+def stack(only: Stack) -> Stack:
+    """A service that runs."""
+    if only.process.poll() is not None:
+        only.start()
+    return only
 
 
 class Annotators:
@@ -45,15 +61,9 @@ class Annotators:
 def labelling(client: Client, project_id: str) -> Iterator[Annotators]:
     """Annotators at work."""
     annotators = Annotators(client, project_id)
-    with ThreadPoolExecutor(THREADS) as pool:
-        work = [pool.submit(annotators.work, number) for number in range(THREADS)]
-        try:
-            wait_until(lambda: len(annotators.acknowledged) >= 40, PATIENCE_SECONDS)
-            yield annotators
-        finally:
-            annotators.over.set()
-    for done in work:
-        done.result()
+    with at_work(annotators.work, threads=THREADS, over=annotators.over):
+        wait_until(lambda: len(annotators.acknowledged) >= 40, PATIENCE_SECONDS)
+        yield annotators
 
 
 def follow(client: Client, job_id: str, begun: threading.Event) -> list[str]:
@@ -67,8 +77,26 @@ def follow(client: Client, job_id: str, begun: threading.Event) -> list[str]:
     return seen
 
 
-def test_a_stop_under_load_loses_no_write_and_holds_nobody_up() -> None:
-    with running(job_lease_seconds=3) as stack, ThreadPoolExecutor(2) as pool:
+def refused(stack: Stack, *options: str) -> tuple[int, str]:
+    """The exit code of one more `gleaner up`, and what it said."""
+    size = len(stack.told())
+    code = stack.launch(*options).wait(PATIENCE_SECONDS)
+    return code, stack.told()[size:]
+
+
+def test_one_instance_for_each_folder_and_port(stack: Stack) -> None:
+    code, told = refused(stack)
+    assert code == 2
+    assert f"Gleaner already runs on {stack.folder} (process {stack.process.pid})." in told
+    port = str(stack.client.http.base_url.port)
+    code, told = refused(stack, "--data-dir", str(stack.folder / "other"), "--port", port)
+    assert code == 1
+    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use." in told
+    assert stack.client.http.get("/readyz").json()["status"] == "ok"
+
+
+def test_a_stop_under_load_loses_no_write_and_holds_nobody_up(stack: Stack) -> None:
+    with ThreadPoolExecutor(2) as pool:
         client = stack.client
         project_id = filled(client, rows=ROWS, labelled=1)
         training = client.train(filled(client, **slow_training(1000)))
@@ -96,42 +124,22 @@ def test_a_stop_under_load_loses_no_write_and_holds_nobody_up() -> None:
         LOG.info("stop_seconds %s", seconds)
 
 
-def test_a_killed_instance_goes_on_where_it_was() -> None:
-    with running(job_lease_seconds=3) as stack:
-        project_id = filled(stack.client, rows=ROWS, labelled=1)
-        training = stack.client.train(filled(stack.client, **slow_training(100)))
-        server = stack.redis()
-        with labelling(stack.client, project_id) as annotators:
-            wait_until(lambda: stack.client.job(training)["state"] == "running", PATIENCE_SECONDS)
-            stack.process.kill()
-            stack.process.wait(PATIENCE_SECONDS)
-        wait_until(lambda: [process.pid for process in processes.of_folder(stack.folder)] == [server])
+def test_a_killed_instance_goes_on_where_it_was(stack: Stack) -> None:
+    project_id = filled(stack.client, rows=ROWS, labelled=1)
+    training = stack.client.train(filled(stack.client, **slow_training(100)))
+    server = stack.redis()
+    with labelling(stack.client, project_id) as annotators:
+        wait_until(lambda: stack.client.job(training)["state"] == "running", PATIENCE_SECONDS)
+        stack.process.kill()
+        stack.process.wait(PATIENCE_SECONDS)
+    wait_until(lambda: [process.pid for process in processes.of_folder(stack.folder)] == [server])
 
-        stack.start()
-        assert stack.redis() == server
-        stored = stack.client.labels(project_id)
-        assert annotators.acknowledged.items() <= stored.items()
-        began = time.monotonic()
-        stack.client.succeeded(training)
-        LOG.info("acknowledged %s", len(annotators.acknowledged))
-        LOG.info("recovery_seconds %s", time.monotonic() - began)
-        assert stack.terminate() < STOP_SECONDS  # the server that was left over goes too
-
-
-def refused(stack: Stack, *options: str) -> tuple[int, str]:
-    """The exit code of one more `gleaner up`, and what it said."""
-    size = len(stack.told())
-    code = stack.launch(*options).wait(PATIENCE_SECONDS)
-    return code, stack.told()[size:]
-
-
-def test_one_instance_for_each_folder_and_port() -> None:
-    with running("--workers", "1") as stack:
-        code, told = refused(stack)
-        assert code == 2
-        assert f"Gleaner already runs on {stack.folder} (process {stack.process.pid})." in told
-        port = str(stack.client.http.base_url.port)
-        code, told = refused(stack, "--data-dir", str(stack.folder / "other"), "--port", port)
-        assert code == 1
-        assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use." in told
-        assert stack.client.http.get("/readyz").json()["status"] == "ok"
+    stack.start()
+    assert stack.redis() == server
+    stored = stack.client.labels(project_id)
+    assert annotators.acknowledged.items() <= stored.items()
+    began = time.monotonic()
+    stack.client.succeeded(training)
+    LOG.info("acknowledged %s", len(annotators.acknowledged))
+    LOG.info("recovery_seconds %s", time.monotonic() - began)
+    assert stack.terminate() < STOP_SECONDS  # the server that was left over goes too

@@ -8,12 +8,13 @@ from sqlalchemy import select
 from service.actions import autolabels, jobs
 from service.api.deps.runtime import utc_now
 from service.db.tables import AutolabelMark, Label, LabelHistory, Pool
-from tests.support.pools import add_examples, add_labels, batch, vector_of
+from tests.support.pools import add_examples, add_labels, batch, merge_unseen, vector_of
 from tests.support.programs import create as create_program
 from tests.support.programs import next_parcel
 from tests.support.runtime import Api
 from tests.support.working import drain
 from workers.jobs import autolabel, autolabel_writes, revocation
+from workers.jobs import train as training
 from workers.jobs.groups import read_groups
 from workers.jobs.holdout import holdout_mask
 
@@ -241,6 +242,32 @@ def test_held_out_rows_that_changed_since_a_training_prove_nothing(api: Api) -> 
     with api.runtime.database.read() as session:
         held = holdout_mask(200, 0.5, 0, read_groups(session, project_id, 200))
     assert made(api, project_id, dry_run=True)["evidence"]["holdout"] == held[:150].sum()
+
+
+def test_rows_that_a_training_saw_as_others_prove_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They became test rows while it ran, or since and were labelled anew."""
+    project_id = trained(api, test=5)
+
+    def become_test_rows(numbers: range) -> None:
+        rows = [{"id": f"e{n}", "vector": vector_of(n), "split": "test"} for n in numbers]
+        assert api.http.post(f"/v1/projects/{project_id}/examples", json={"examples": rows}).json()["updated"] == 5
+
+    measure = training._measure  # noqa: SLF001 - what happens at that moment
+
+    def meanwhile(*args: Any) -> Any:
+        become_test_rows(range(5))
+        return measure(*args)
+
+    with monkeypatch.context() as during:
+        during.setattr(training, "_measure", meanwhile)
+        train(api, project_id)
+    become_test_rows(range(5, 10))
+    listed = api.http.get(f"/v1/projects/{project_id}/labels").json()["items"]
+    for label in listed:
+        if label["example_id"] == "e7":
+            assert api.http.delete(f"/v1/projects/{project_id}/labels/{label['id']}").status_code == 204
+    add_labels(api, project_id, [7])
+    assert made(api, project_id, dry_run=True)["evidence"]["test"] == 5
 
 
 def test_what_people_hold_label_or_skip_is_left_to_them(api: Api) -> None:
@@ -504,6 +531,25 @@ def test_a_question_that_came_of_an_example_meanwhile_is_left_alone(api: Api, mo
     monkeypatch.setattr(autolabel, "begin", meanwhile)
     assert made(api, project_id)["labels"] == 0
     assert (marks(api, "audit"), counts(api, project_id)["labels"]["automated"]) == ([], 0)
+
+
+def test_a_merge_ends_what_still_labels_even_when_the_names_are_what_they_were(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = trained(api)
+    begin = autolabel_writes.begin
+
+    def meanwhile(*args: Any) -> None:
+        merge_unseen(api, project_id)
+        begin(*args)
+
+    monkeypatch.setattr(autolabel, "begin", meanwhile)
+    job = ask(api, project_id)
+    drain(api.runtime)
+    ended = api.http.get(f"/v1/jobs/{job['id']}").json()
+    assert ended["state"] == "failed"
+    assert "classes of the project were changed" in ended["error"]["detail"]
+    assert counts(api, project_id)["labels"]["automated"] == 0
 
 
 def test_revoking_stops_what_still_labels(api: Api) -> None:

@@ -47,6 +47,7 @@ def predicted(api: Api, project_id: str, *texts: str) -> dict[str, Any]:
     return job
 
 
+@pytest.mark.any_database
 def test_the_loop(api: Api) -> None:
     project_id = text_project(api, features=EMBEDDING)
     add_texts(api, project_id, 60)
@@ -81,6 +82,7 @@ def test_other_weights_make_nothing_for_a_model_that_learnt_from_these(api: Api,
     assert len(batch(changed, project_id, k=5, strategy="margin")["items"]) == 5
 
 
+@pytest.mark.any_database
 def test_without_the_extra_projects_are_refused_and_jobs_say_why(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     project_id = text_project(api, features=EMBEDDING)
     add_texts(api, project_id, 5)

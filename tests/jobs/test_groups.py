@@ -76,6 +76,18 @@ def test_the_held_out_share_is_drawn_whatever_groups_and_priorities_say(api: Api
     assert drawn(marked) == drawn(plain)
 
 
+def test_groups_that_are_held_out_and_large_end_no_query(api: Api) -> None:
+    """They stay out beside the share, and are more than any ranking holds."""
+    project_id, group_of = grouped(api, [100] * 6, holdout_fraction=0.5)
+    found = batch(api, project_id, k=20, lease_seconds=0)
+    sources = [item["reason"]["strategy"] for item in found["items"]]
+    held = {group for group, source in zip(groups_of(found, group_of), sources, strict=True) if source == "holdout"}
+    assert sources.count("holdout") >= 10
+    assert len(found["items"]) - sources.count("holdout") == 6 - len(held)
+    assert found["pool"]["group_mates"] == 600 - len(found["items"])
+    assert found["exhausted"] is False
+
+
 def test_explored_examples_tell_how_probable_they_were(api: Api) -> None:
     project_id, group_of = grouped(api, [6, 3, 1])
     found = batch(api, project_id, k=2, explore=1.0, lease_seconds=0)

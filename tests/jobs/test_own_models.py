@@ -81,6 +81,7 @@ def test_the_default_query_serves_too(api: Api) -> None:
     assert (found["strategy"]["name"], found["strategy"]["fallback_reason"]) == ("auto", None)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("task", "name"),
     [(task, entry.name) for entry in STRATEGIES.values() if entry.picks != "labelled" for task in entry.tasks],
@@ -250,7 +251,7 @@ def test_without_features_nothing_is_trained(api: Api) -> None:
     job = api.http.post(f"/v1/projects/{project_id}/trainings", json={}).json()
     drain(api.runtime)
     result = api.http.get(f"/v1/jobs/{job['id']}").json()["result"]
-    assert result == {"model": None, "reason": "no_features"}
+    assert (result["model"], result["reason"]) == (None, "no_features")
     found = batch(api, project_id, k=3)
     assert found["strategy"]["name"] == "random"
     assert counts(api, project_id)["model_version"] is None

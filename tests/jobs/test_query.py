@@ -49,6 +49,7 @@ def test_with_a_model_the_least_certain_come_first(api: Api) -> None:
     assert found["model"]["labels_used"] == 20
 
 
+@pytest.mark.any_database
 def test_a_strategy_that_asks_the_model_is_given_it(api: Api) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 60)
@@ -218,6 +219,7 @@ def test_a_snapshot_of_the_candidates_changes_no_answer(api: Api, monkeypatch: p
     assert {item["example_id"] for item in before["items"]} - {item["example_id"] for item in after["items"]} == {"e5"}
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
@@ -240,6 +242,7 @@ def test_bad_queries_are_refused(api: Api, body: dict[str, Any], pointer: str) -
     assert api.http.get(f"/v1/projects/{project_id}/jobs").json()["items"] == []
 
 
+@pytest.mark.any_database
 def test_strategies_that_ask_the_model_may_drop_words(api: Api) -> None:
     project_id = api.project(features={"type": "text", "field": "text"}, retraining={"automatic": False})
     rows = [

@@ -11,7 +11,7 @@ from tests.support.pools import add_examples, add_labels
 from tests.support.runtime import Api
 from tests.support.working import drain
 
-TOOK = timedelta(seconds=10)
+TOOK = timedelta(seconds=5)
 LEASE = timedelta(seconds=60)
 
 
@@ -38,12 +38,12 @@ def one_behind_another(api: Api, *, took: timedelta = TOOK) -> tuple[str, str, d
     return project_id, waiting, began + took
 
 
-def test_the_next_training_rests_three_times_as_long_as_the_last_one_took(api: Api) -> None:
+def test_the_next_training_rests_nine_times_as_long_as_the_last_one_took(api: Api) -> None:
     _, waiting, ended = one_behind_another(api)
-    assert claim(api.runtime, waiting, now=ended + 2.9 * TOOK) is None  # an old ring came up
+    assert claim(api.runtime, waiting, now=ended + 8.9 * TOOK) is None  # an old ring came up
     Relay().ring_due(api.runtime)
     assert drain(api.runtime) == 2  # the old rings of both, which do nothing
-    assert claim(api.runtime, waiting, now=ended + 3 * TOOK) is not None
+    assert claim(api.runtime, waiting, now=ended + 9 * TOOK) is not None
 
 
 def test_no_rest_is_longer_than_a_minute(api: Api) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Dialect, Integer, TypeDecorator, bindparam, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -27,7 +27,7 @@ from tests.support.working import run_job
 from workers.jobs import runner
 from workers.jobs.context import JobContext
 from workers.jobs.horse import TIMED_OUT, Loss, cause_of
-from workers.jobs.memory import limited_memory
+from workers.jobs.limits import JobOverdueError, limited_memory, limited_time
 from workers.jobs.runner import Workshop
 
 
@@ -101,6 +101,40 @@ def test_the_limit_of_memory_ends_with_the_job() -> None:
     with pytest.raises(MemoryError), limited_memory(900):
         np.ones(1024**3, dtype=np.uint8)
     assert np.empty(1024**3, dtype=np.uint8).size == 1024**3
+
+
+def test_a_job_whose_time_runs_out_in_the_middle_of_a_statement_says_so(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLAlchemy makes errors of its own of the exceptions that are raised in it."""
+    job_id = ask(api, api.project(), k=1)
+
+    class Overdue(TypeDecorator[int]):
+        impl, cache_ok = Integer, True
+
+        def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's
+            signal.raise_signal(signal.SIGALRM)
+            return value
+
+    def work(context: JobContext) -> None:
+        with context.read() as session:
+            session.execute(select(bindparam("one", 1, Overdue())))
+
+    works(monkeypatch, work)
+    run_job(api.runtime, job_id)
+    found = job(api.runtime, job_id)
+    assert found.attempt == 1
+    assert found.error is not None
+    assert found.error["name"] == "job-timed-out"
+    assert "seconds" in found.error["detail"]
+
+
+def test_the_limit_of_time_ends_with_the_job() -> None:
+    handler, (left, _) = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, 50)
+    with pytest.raises(JobOverdueError), limited_time(5):
+        signal.raise_signal(signal.SIGALRM)
+    assert signal.getsignal(signal.SIGALRM) == handler
+    assert 40 < signal.setitimer(signal.ITIMER_REAL, left)[0] < 50
 
 
 def hold(api: Api, workshop: Workshop, pid: int) -> str:

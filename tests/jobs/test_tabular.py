@@ -45,6 +45,7 @@ def predicted(api: Api, project_id: str, version: int, *rows: dict[str, Any]) ->
     return [one["label"] for one in job["result"]["predictions"]]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting", "knn"])
 def test_the_loop(api: Api, estimator: str) -> None:
     project_id = tabular(api, estimator={"name": estimator, "params": {}})
@@ -60,6 +61,7 @@ def test_the_loop(api: Api, estimator: str) -> None:
     assert predicted(api, project_id, 1, unseen, {"plan": "basic", "amount": 2}) == ["b", "a"]
 
 
+@pytest.mark.any_database
 def test_a_model_of_tables_leaves_with_its_encoder(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +115,7 @@ def planted_encoders() -> list[bytes]:
     return [b"no file", *map(skops.io.dumps, [{"fields": []}, LogisticRegression(), *files])]
 
 
+@pytest.mark.any_database
 def test_a_planted_encoder_fails_a_prediction_at_once_and_is_never_run(api: Api) -> None:
     project_id = tabular(api)
     add_rows(api, project_id, 60)
@@ -132,6 +135,7 @@ def test_a_planted_encoder_fails_a_prediction_at_once_and_is_never_run(api: Api)
         assert key in job["error"]["detail"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "task", [{"type": "regression"}, {"type": "classification", "classes": ["a", "b"], "multi_label": True}]
 )

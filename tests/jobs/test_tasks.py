@@ -79,6 +79,7 @@ def csv_row(task: dict[str, Any], n: int) -> str:
     return f'e{n},"{text}"'
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("strategy", ["auto", "margin", "entropy", "k_center", "random"])
 def test_a_model_of_several_classes_ranks_and_predicts(api: Api, strategy: str) -> None:
     project_id = project_with_labels(api, SEVERAL)
@@ -165,6 +166,7 @@ def test_batches_of_several_classes_are_not_balanced(api: Api) -> None:
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/class_balanced"]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("task", "estimator", "strategy"),
     [
@@ -195,6 +197,7 @@ def test_committees(api: Api, task: dict[str, Any], estimator: str, strategy: st
     assert ranked(api, project_id, strategy=strategy)["strategy"]["name"] == strategy  # that of before still serves
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("task", "estimator", "strategy", "instead"),
     [

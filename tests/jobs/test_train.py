@@ -131,14 +131,18 @@ def test_test_rows_measure_and_never_train(api: Api) -> None:
 def test_one_class_or_too_few_labels_is_a_result_without_a_model(api: Api) -> None:
     project_id = api.project(retraining={"automatic": False})
     add_examples(api, project_id, 20)
-    for labels, reason in (([], "too_few_labels"), ([0, 2, 4], "one_class")):
+    for labels, reason, advice in (
+        ([], "too_few_labels", "Label more examples"),
+        ([0, 2, 4], "one_class", "Label examples of another class"),
+    ):
         if labels:
             add_labels(api, project_id, labels)
         job_id = api.http.post(f"/v1/projects/{project_id}/trainings").json()["id"]
         drain(api.runtime)
         job = api.http.get(f"/v1/jobs/{job_id}").json()
         assert job["state"] == "succeeded"
-        assert job["result"] == {"model": None, "reason": reason}
+        assert (job["result"]["model"], job["result"]["reason"]) == (None, reason)
+        assert f"No model was trained. {advice}" in job["result"]["detail"]
 
 
 def test_the_same_labels_give_the_same_model(api: Api) -> None:

@@ -44,6 +44,27 @@ def start(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., WorkerPr
         worker.kill()
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer, WorkerProcess]]:
+    """A server and a worker that outlive what is done to them."""
+    with running_redis() as server:
+        made = WorkerProcess(tmp_path_factory.mktemp("lasting"), server.url)
+        yield server, made
+        assert made.process.poll() is None
+        made.kill()
+
+
+@pytest.fixture
+def worker(lasting: tuple[RedisServer, WorkerProcess]) -> WorkerProcess:
+    lasting[1].forget()
+    return lasting[1]
+
+
+@pytest.fixture
+def its_redis(lasting: tuple[RedisServer, WorkerProcess]) -> RedisServer:
+    return lasting[0]
+
+
 def enqueue(redis: RedisServer, name: str, *args: object, **kwargs: object) -> None:
     with Redis.from_url(redis.url) as connection:
         Queue(INTERACTIVE, connection=connection, serializer=JSONSerializer).enqueue_call(
@@ -67,20 +88,19 @@ def test_jobs_run_in_order_with_one_blas_thread_and_leave_nothing_in_redis(
     wait_until(lambda: keys_left(redis) == set())
 
 
-def test_only_allowed_functions_are_called(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
-    worker = start()
+def test_only_allowed_functions_are_called(its_redis: RedisServer, worker: WorkerProcess) -> None:
     target = worker.folder / "made"
-    enqueue(redis, "os.mkdir", str(target))
-    enqueue(redis, "tests.support.redis_server.running_redis")
-    enqueue(redis, "gleaner.run_job", "job_positional")
-    enqueue(redis, "gleaner.run_job", job_id="job_a", path=str(target))
-    enqueue(redis, "gleaner.run_job", job_id=7)
-    enqueue(redis, "gleaner.run_job")
-    ring(redis, "job_last")
+    enqueue(its_redis, "os.mkdir", str(target))
+    enqueue(its_redis, "tests.support.redis_server.running_redis")
+    enqueue(its_redis, "gleaner.run_job", "job_positional")
+    enqueue(its_redis, "gleaner.run_job", job_id="job_a", path=str(target))
+    enqueue(its_redis, "gleaner.run_job", job_id=7)
+    enqueue(its_redis, "gleaner.run_job")
+    ring(its_redis, "job_last")
     wait_until(lambda: worker.done() == ["job_last"])
     assert not target.exists()
     assert worker.log().count("ForbiddenJobError") >= 6
-    wait_until(lambda: keys_left(redis) == set())
+    wait_until(lambda: keys_left(its_redis) == set())
 
 
 def test_callbacks_named_in_redis_are_not_imported(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
@@ -94,12 +114,11 @@ def test_callbacks_named_in_redis_are_not_imported(redis: RedisServer, start: Ca
     assert "antigravity" not in worker.log()
 
 
-def test_a_job_that_raises_stops_nothing(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
-    worker = start()
-    enqueue(redis, "test.fail", job_id="job_a")
-    ring(redis, "job_b")
+def test_a_job_that_raises_stops_nothing(its_redis: RedisServer, worker: WorkerProcess) -> None:
+    enqueue(its_redis, "test.fail", job_id="job_a")
+    ring(its_redis, "job_b")
     wait_until(lambda: worker.done() == ["job_b"])
-    wait_until(lambda: keys_left(redis) == set())
+    wait_until(lambda: keys_left(its_redis) == set())
 
 
 def test_a_killed_worker_takes_its_horse_along(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
@@ -112,11 +131,10 @@ def test_a_killed_worker_takes_its_horse_along(redis: RedisServer, start: Callab
     wait_until(lambda: not alive(horse), 2)
 
 
-def test_a_killed_horse_does_not_stop_its_worker(redis: RedisServer, start: Callable[..., WorkerProcess]) -> None:
-    worker = start()
-    enqueue(redis, "test.hang", job_id="job_30")
+def test_a_killed_horse_does_not_stop_its_worker(its_redis: RedisServer, worker: WorkerProcess) -> None:
+    enqueue(its_redis, "test.hang", job_id="job_30")
     os.kill(worker.horse(), signal.SIGKILL)
-    ring(redis, "job_b")
+    ring(its_redis, "job_b")
     wait_until(lambda: worker.done() == ["job_b"])
 
 

@@ -21,8 +21,12 @@ from workers.learning.parallel import Parallel
 
 CLASSES = ["a", "b", "c", "d"]
 
-every_estimator = pytest.mark.parametrize("estimator", names_for("classification"))
 every_kind = pytest.mark.parametrize("kind", ["bootstrap", "estimators"])
+every_committee = pytest.mark.parametrize(
+    ("estimator", "kind"),
+    # of several estimators it is the same one whichever the request names, but for the choice by itself
+    [*((name, "bootstrap") for name in names_for("classification")), ("knn", "estimators"), ("auto", "estimators")],
+)
 
 
 def make_request(estimator: str = "logistic_regression", **changes: Any) -> TrainingRequest:
@@ -54,8 +58,7 @@ def assert_as_alone(found: Committee, request: TrainingRequest) -> None:
     assert np.abs(P - P[:, :1]).max() > 0.01
 
 
-@every_estimator
-@every_kind
+@every_committee
 def test_members_disagree_and_the_file_gives_them_back(estimator: str, kind: Kind) -> None:
     request = make_request(estimator)
     found = train_committee(request, count=4, kind=kind, parallel=Parallel())
@@ -87,8 +90,7 @@ def test_text_goes_through_shared_steps_once(kind: Kind, monkeypatch: pytest.Mon
     assert is_sparse(request.X)
 
 
-@every_estimator
-@every_kind
+@every_committee
 def test_same_labels_same_committee(estimator: str, kind: Kind) -> None:
     request = make_request(estimator)
     one = train_committee(request, count=3, kind=kind, parallel=Parallel())

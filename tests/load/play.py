@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def play(stack: Stack, urls: list[str], name: str, *, seconds: float, rows: int)
     assert stack.client.upload(project_id, points(rows)[0]).json()["created"] == rows
     phase = Phase(project_id, rows)
     memory, cpu = [_memory(stack.folder)], _seconds(stack.folder)
-    asyncio.run(_load(phase, name, urls, _key(stack), seconds=seconds, memory=memory, folder=stack.folder))
+    asyncio.run(_load(phase, name, urls, stack.key, seconds=seconds, memory=memory, folder=stack.folder))
     used = {role: round(seconds - cpu[role], 1) for role, seconds in _seconds(stack.folder).items()}
     exported = list(_export(stack, project_id))
     checked = check(phase.acknowledged, phase.doubtful, exported)
@@ -146,11 +146,15 @@ def _export(stack: Stack, project_id: str) -> Iterator[tuple[str, str, str]]:
             yield row["example_id"], row["annotator"], row["label"]
 
 
+def _pids(folder: Path) -> list[tuple[str, int]]:
+    """The service's processes, with their roles."""
+    return [(role, found.pid) for found in processes.of_folder(folder) for role in _ROLES if role in found.words]
+
+
 def _memory(folder: Path) -> dict[str, float]:
     """Resident MiB of the service's processes, by role, work-horses with their workers."""
     found: dict[str, float] = dict.fromkeys(_ROLES, 0.0)
-    pids = [(role, pid) for role in _ROLES for pid in processes.role(folder, role)]
-    for role, pid in [*pids, *(("worker", pid) for pid in processes.horses(folder))]:
+    for role, pid in _pids(folder):
         try:
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (FileNotFoundError, ProcessLookupError):
@@ -162,15 +166,11 @@ def _memory(folder: Path) -> dict[str, float]:
 def _seconds(folder: Path) -> dict[str, float]:
     """Processor time by role, work-horses that have ended with their workers; of the client too."""
     used = dict.fromkeys(_ROLES, 0.0)
-    for role in _ROLES:
-        for pid in processes.role(folder, role):
+    for role, pid in _pids(folder):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a work-horse that has just ended
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             used[role] += sum(int(ticks) for ticks in fields[11:15]) / _TICKS
     return {**used, "client": time.process_time()}
-
-
-def _key(stack: Stack) -> str:
-    return (stack.folder / "admin-key").read_text().strip()
 
 
 def _answers(url: str) -> bool:

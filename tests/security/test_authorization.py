@@ -20,9 +20,10 @@ from service.api.deps.runtime import utc_now
 from service.app import build
 from service.db.tables import Key
 from service.security.keys import generate
+from tests.support.holdings import holdings
 from tests.support.pools import ask
 from tests.support.runtime import Api, make_api, make_runtime
-from tests.support.tenants import ABSENT, Operation, holdings, operations, tenant, told
+from tests.support.tenants import ABSENT, Operation, operations, tenant, told
 
 PUBLIC = {"isLive", "isReady", "explainProblem", "getMetrics"}
 

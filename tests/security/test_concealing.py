@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.telemetry import conceal
+from service.concealing import conceal
 from tests.support.runtime import Api
 
 KEY = "gln_abc/defgh+ijkl=mnop~qrst"

@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,9 +15,22 @@ from tests.support.serving import Server, is_cut_off, post, read_all, serving, s
 pytestmark = pytest.mark.processes
 
 
+@contextmanager
+def open_files(most: int) -> Iterator[None]:
+    """What starts meanwhile may open so few files, unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as made:
+    with ExitStack() as held:
+        with open_files(most=128):
+            made = held.enter_context(serving(tmp_path_factory.mktemp("server")))
         yield made
 
 
@@ -158,22 +170,9 @@ def test_connections_beyond_the_bound_are_told_so(server: Server) -> None:
     wait_until(server.is_up, 8)
 
 
-@contextmanager
-def open_files(most: int) -> Iterator[None]:
-    """What starts meanwhile may open so few files, unless it asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_a_low_limit_of_open_files_is_raised_for_the_connections(tmp_path: Path) -> None:
+def test_a_low_limit_of_open_files_is_raised_for_the_connections(server: Server) -> None:
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     with ExitStack() as held:
-        with open_files(most=128):
-            server = held.enter_context(serving(tmp_path))
         for _ in range(200):
             made = held.enter_context(server.connect(request))
             assert made.recv(65536).startswith(b"HTTP/1.1 200 ")

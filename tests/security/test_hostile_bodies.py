@@ -1,5 +1,6 @@
 """Bodies whose framing lies or never ends, and single values of a gigabyte, sent to a real server process."""
 
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -85,7 +86,7 @@ class Sent:
 
 
 def send(server: Server, pieces: Iterable[bytes], *, seconds: float = 8.0, on: bool = True) -> Sent:
-    """Send until the server closes or the time is up, and read meanwhile; `on`: also after an answer."""
+    """Send until the server closes or the time is up, and read meanwhile; `on`: also after a whole answer."""
     began, answer, size, closed = time.monotonic(), b"", 0, False
     with server.connect() as made:
         for piece in pieces:
@@ -98,14 +99,21 @@ def send(server: Server, pieces: Iterable[bytes], *, seconds: float = 8.0, on: b
             size += len(piece)
             told, closed = _read(made, 0)
             answer += told
-            if closed or (answer and not on) or time.monotonic() - began > seconds:
+            if closed or (_is_whole(answer) and not on) or time.monotonic() - began > seconds:
                 break
-        while not closed and not (answer and not on) and time.monotonic() - began < seconds:
+        while not closed and not (_is_whole(answer) and not on) and time.monotonic() - began < seconds:
             told, closed = _read(made, 0.1)
             answer += told
         if closed:
             answer += _rest(made)
     return Sent(answer, size, time.monotonic() - began, closed)
+
+
+def _is_whole(answer: bytes) -> bool:
+    """Whether the first answer is there to its end: its head comes before its body."""
+    head, ended, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+    return bool(ended) and length is not None and len(body) >= int(length[1])
 
 
 def _read(made: socket.socket, wait: float) -> tuple[bytes, bool]:

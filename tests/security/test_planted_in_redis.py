@@ -1,6 +1,5 @@
 """What somebody planted in Redis stops no worker, and is never run: through a real worker's loop."""
 
-import json
 import os
 import pickle
 import re
@@ -14,14 +13,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from service.queue.messages import INTERACTIVE, TRAINING, QueueUnavailableError
+from service.queue.messages import TRAINING, QueueUnavailableError
+from tests.support.planted_rings import QUEUE, call, push
 from tests.support.redis_server import RedisServer, running_redis, wait_until
-from tests.support.stack import filled, running
 from tests.support.worker_process import WorkerProcess, ring
 
 pytestmark = pytest.mark.processes
 
-QUEUE = f"rq:queue:{INTERACTIVE}"
 HONEST = "job_honest"
 MOST_LOGGED = 20_000
 MOST_RUNS = 10
@@ -35,24 +33,6 @@ class Canary:
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, (str(self._target),)
-
-
-def call(name: str = "gleaner.run_job", **kwargs: object) -> bytes:
-    """A call as RQ writes it."""
-    return json.dumps([name, None, [], kwargs]).encode()
-
-
-def push(redis: Redis, rq_id: bytes, **fields: bytes | str) -> None:
-    """Plant a job with these fields, none if there are none, and ring it."""
-    if fields:
-        usual: dict[str, bytes | str] = {
-            "created_at": "2026-01-01T00:00:00.000000Z",
-            "origin": INTERACTIVE,
-            "timeout": "60",
-            "status": "queued",
-        }
-        redis.hset(b"rq:job:" + rq_id, mapping={**usual, **fields})  # type: ignore[dict-item] # keys of one type
-    redis.rpush(QUEUE, rq_id)
 
 
 def set_text(key: str, redis: Redis) -> None:
@@ -77,7 +57,7 @@ FORBIDDEN = "ForbiddenJobError"
 UNREADABLE = "DeserializationError"
 # What is planted, and what the log then says; None where it is not looked at, and so neither refused nor unreadable.
 PLANTED: dict[str, tuple[Callable[[Redis], None], str | None]] = {
-    "a text for what is under way": (partial(set_text, f"rq:wip:{INTERACTIVE}"), REMOVED),
+    "a text for what is under way": (partial(set_text, QUEUE.replace("queue", "wip")), REMOVED),
     "a text for the workers": (partial(set_text, "rq:workers"), None),
     "a text for an honest job": (partial(set_text, f"rq:job:{HONEST}-0"), None),
     "a text for an honest job's runs": (partial(set_text, f"rq:executions:{HONEST}-0"), None),
@@ -155,21 +135,3 @@ def test_a_queue_of_another_type_is_made_anew(tmp_path: Path) -> None:
         finally:
             worker.kill()
     assert worker.log().count(REMOVED) == 2
-
-
-def test_a_call_of_another_job_runs_what_sql_says_once() -> None:
-    """Of another kind, of another project, one that has ended, one that does not exist."""
-    with running() as stack, Redis(unix_socket_path=str(stack.socket)) as redis:
-        client = stack.client
-        one, other = filled(client), filled(client)
-        ended = client.query(one)
-        client.succeeded(ended)
-        before = client.job(ended), client.batch(ended)
-        training = client.train(other)
-        for n, job_id in enumerate([training, training, ended, "job_00000000000000000000000000"]):
-            push(redis, f"{ended}-{n + 70}".encode(), data=call(job_id=job_id))
-        client.succeeded(training)
-        client.succeeded(client.query(one))
-        assert (client.job(ended), client.batch(ended)) == before
-        assert client.job(training)["attempts"] == 1
-        assert (client.models(one), client.models(other)) == ({}, {1: training})

@@ -1,5 +1,6 @@
 """What somebody has put in the place of a model's file is refused, however well it is formed."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from fastapi.responses import StreamingResponse
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sqlalchemy import delete, select
 
+from service.actions import checks, digests
+from service.api.deps.downloads import download
 from service.db.tables import Chunk, Model, ObjectDigest
 from service.storage.artifacts import committee_key, encoder_key, model_encoder_key, onnx_key
 from tests.support.places import Place, Service, service_at
@@ -163,6 +167,24 @@ def test_another_model_in_the_place_of_a_model_is_neither_loaded_nor_sent(servic
     assert ended(service, query(service, project_id))["state"] == "succeeded"
 
 
+def test_a_file_that_is_changed_while_it_is_sent_is_sent_as_it_was_checked(service: Service) -> None:
+    project_id = vectors(service)
+    key = file_of(service, project_id, str)
+    runtime, file = service.runtime, service.place.settings.objects_dir / key
+    honest = file.read_bytes()
+    answer = download(runtime, key, media_type="", digest=digests.sha256_of(honest))
+    with file.open("r+b") as planted:  # the very file, and not only its name
+        planted.write(b"forged")
+    assert asyncio.run(sent(answer)) == honest
+    is_refused(artifact(service, project_id, "skops"), key)
+
+
+async def sent(answer: StreamingResponse) -> bytes:
+    """The body of an answer."""
+    parts = [part async for part in answer.body_iterator]
+    return b"".join(bytes(part) for part in parts if not isinstance(part, str))
+
+
 def test_another_committee_is_not_loaded(service: Service) -> None:
     project_id, other = vectors(service), vectors(service, first=10)
     key = file_of(service, project_id, committee_key)
@@ -183,6 +205,21 @@ def test_another_onnx_file_is_not_sent_and_made_again(service: Service) -> None:
     assert "damaged-file" in check(service, "--repair")[1]
     assert ended(service, artifact(service, project_id, "onnx").json()["id"])["state"] == "succeeded"
     assert artifact(service, project_id, "onnx").content == honest
+
+
+def test_a_file_that_was_made_again_before_the_repair_is_kept(service: Service) -> None:
+    project_id = vectors(service)
+    key = file_of(service, project_id, partial(onnx_key, classes=["a", "b"]))
+    ended(service, artifact(service, project_id, "onnx").json()["id"])
+    plant(service, key, b"another")
+    runtime = service.runtime
+    found = checks.look(snapshot=runtime.database.snapshot, objects=runtime.objects, grace_seconds=0)
+    (damaged,) = (one for one in found if one.name == key)
+    with runtime.database.write() as session:
+        digests.record(session, project_id, {key: digests.sha256_of(b"made again")})
+    runtime.objects.put_bytes(key, b"made again")
+    assert checks.repair([damaged], write=runtime.database.write) == []
+    assert runtime.objects.get(key) == b"made again"
 
 
 def test_another_encoder_of_a_model_is_neither_loaded_nor_sent(service: Service) -> None:

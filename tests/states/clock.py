@@ -17,9 +17,9 @@ from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.memory import MemoryObjects
 from tests.support.databases import SQLITE_NAME, empty_sqlite
-from tests.support.postgres import PostgresServer
+from tests.support.spare_databases import SpareDatabases
 
-server: PostgresServer | None = None  # of the tables; SQLite when there is none
+spare: SpareDatabases | None = None  # of PostgreSQL; SQLite when there are none
 
 
 class Clock:
@@ -52,15 +52,15 @@ def quick_runtime(**settings: Any) -> Iterator[Runtime]:
 @contextmanager
 def _empty_database(folder: Path) -> Iterator[str]:
     """The URL of a database that the migrations have made; empty: it is a file of the folder."""
-    if server is None:
+    if spare is None:
         (folder / SQLITE_NAME).write_bytes(empty_sqlite())
         yield ""
         return
-    url = server.create_database()
+    url = spare.take()
     try:
         yield url
     finally:
-        server.drop_database(url)
+        spare.give_back(url)
 
 
 def _hurry(connection: Any, _record: object) -> None:

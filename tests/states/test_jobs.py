@@ -67,7 +67,7 @@ class JobLife(RuleBasedStateMachine):
             held = jobs.claim(session, self.job_id, lease=LEASE, now=self.now)
         assert (held is not None) == queued
         if held is None:
-            return Claim(self.job_id, "prj_a", "merge", MergeMessage(), 0, "nobody's")
+            return Claim(self.job_id, "prj_a", "merge", MergeMessage(), 0, "nobody's", None)
         assert held.attempt == self.burned + self.passed + 1
         self.holder, self.lease_until = held.token, self.now + LEASE
         self.seen[held.token] = self.job()

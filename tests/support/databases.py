@@ -6,12 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
+import pytest
 from sqlalchemy import Engine, event
 
 from service.db.session import Database
 from service.db.upgrade import upgrade
 
 SQLITE_NAME = "gleaner.sqlite3"
+_OPENING = frozenset({"database_url", "make_place", "unchanged", "_database_of_the_machines"})  # fixtures that do
 
 
 def default_kind() -> str:
@@ -19,6 +21,23 @@ def default_kind() -> str:
     kind = os.environ.get("GLEANER_TEST_DATABASE", "sqlite")
     assert kind in {"sqlite", "postgresql"}, f"GLEANER_TEST_DATABASE is sqlite or postgresql, not {kind}"
     return kind
+
+
+def objects_kind() -> str:
+    """`memory` or `s3`, as `GLEANER_TEST_OBJECTS` says."""
+    kind = os.environ.get("GLEANER_TEST_OBJECTS", "memory")
+    assert kind in {"memory", "s3"}, f"GLEANER_TEST_OBJECTS is memory or s3, not {kind}"
+    return kind
+
+
+def depends_on_kind(item: pytest.Item) -> bool:
+    """Whether a test could fail on one kind of database only, and runs on the one that is chosen and no other."""
+    if item.get_closest_marker("any_database"):
+        return False
+    chosen = getattr(item, "callspec", None)
+    if chosen is not None and "database_url" in chosen.params:
+        return False
+    return not _OPENING.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @cache

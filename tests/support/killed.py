@@ -1,23 +1,44 @@
-"""`gleaner`, killed when it calls a function for the nth time: `python -m tests.support.killed NAME N WORD...`."""
+"""`gleaner`, killed when it calls a function for the nth time, or let end, in a process of its own."""
 
 import itertools
 import os
 import pkgutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from service.cli.main import main
+from tests.support.forks import forks
 
-ROOT = Path(__file__).parents[2]
+_PATIENCE_SECONDS = 60.0
 
 
-def run_killed(name: str, number: int, *words: object, environment: dict[str, str]) -> int:
+def run_killed(name: str, number: int, *words: object, environment: Mapping[str, str]) -> int | None:
     """Run a command in a process that kills itself with SIGKILL at that call; return the exit code."""
-    command = [sys.executable, "-m", "tests.support.killed", name, str(number), *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False, timeout=60).returncode
+    process = started(*words, environment=environment, killed_at=(name, number))
+    process.join(_PATIENCE_SECONDS)
+    return process.exitcode
+
+
+def started(
+    *words: object, environment: Mapping[str, str], killed_at: tuple[str, int] | None = None
+) -> ForkServerProcess:
+    """Start a command."""
+    process = forks().Process(target=_run, args=([str(word) for word in words], dict(environment), killed_at))
+    process.start()
+    return process
+
+
+def _run(words: list[str], environment: dict[str, str], killed_at: tuple[str, int] | None) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    if killed_at is not None:
+        _kill_at(*killed_at)
+    main(words)
 
 
 def _kill_at(name: str, number: int) -> None:
@@ -32,8 +53,3 @@ def _kill_at(name: str, number: int) -> None:
         return called(*args, **kwargs)
 
     setattr(owner, attribute, counted)
-
-
-if __name__ == "__main__":
-    _kill_at(sys.argv[1], int(sys.argv[2]))
-    main(sys.argv[3:])

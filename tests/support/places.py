@@ -1,10 +1,11 @@
 """Services with local files, run in the test's process, and an operator's commands on their stores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
@@ -13,8 +14,10 @@ from service.actions.backups import Manifest
 from service.api.deps.runtime import Runtime
 from service.cli.main import main
 from service.db.session import Database
+from service.db.upgrade import upgrade
 from service.settings import Settings
-from service.storage.local import LocalObjects
+from service.storage.objects import ObjectStore
+from service.storage.stores import open_objects
 from tests.support.pools import add_examples, add_labels, batch
 from tests.support.runtime import Api, make_api, make_runtime
 from tests.support.working import drain
@@ -33,25 +36,28 @@ class Place:
     Attributes:
         folder: Of all data.
         database_url: Of the tables; empty: SQLite in the folder.
+        store: Settings of its object store; none: files in the folder.
     """
 
     folder: Path
     database_url: str = ""
+    store: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that name it."""
-        return {"GLEANER_DATA_DIR": str(self.folder), "GLEANER_DATABASE_URL": self.database_url}
+        store = {f"GLEANER_{name.upper()}": str(value) for name, value in self.store.items()}
+        return {"GLEANER_DATA_DIR": str(self.folder), "GLEANER_DATABASE_URL": self.database_url, **store}
 
     @property
     def settings(self) -> Settings:
         """The settings of a service in it."""
-        return Settings(data_dir=self.folder, database_url=self.database_url)
+        return Settings(data_dir=self.folder, database_url=self.database_url, **self.store)
 
     @property
-    def objects(self) -> LocalObjects:
-        """Its files."""
-        return LocalObjects(self.settings.objects_dir)
+    def objects(self) -> ObjectStore:
+        """Its objects."""
+        return open_objects(self.settings)
 
     @contextmanager
     def database(self) -> Iterator[Database]:
@@ -105,6 +111,7 @@ class Service:
 def service_at(place: Place, *, moved_from: Service | None = None) -> Iterator[Service]:
     """A service in a place; one that has moved there is asked with the keys of the old one."""
     made = make_runtime(place.folder, database_url=place.database_url)
+    upgrade(made.database.engine)
     runtime = replace(made, objects=place.objects)
     api = make_api(runtime)
     if moved_from is not None:

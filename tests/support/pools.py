@@ -29,6 +29,16 @@ def add_labels(api: Api, project_id: str, numbers: Iterable[int]) -> dict[str, A
     return body
 
 
+def merge_unseen(api: Api, project_id: str) -> None:
+    """Merge a new class into b, so that b means more and the classes are called what they were called before."""
+    task = api.http.get(f"/v1/projects/{project_id}").json()["task"]
+    before = task["classes"]
+    for change in ({"task": {**task, "classes": [*before, "new"]}}, {"merge_classes": {"new": "b"}}):
+        answer = api.http.patch(f"/v1/projects/{project_id}", json=change, headers={"If-Match": "*"})
+        assert answer.status_code == 200, answer.text
+    assert answer.json()["task"]["classes"] == before
+
+
 def ask(api: Api, project_id: str, **query: Any) -> str:
     """The job of a query."""
     answer = api.http.post(f"/v1/projects/{project_id}/queries", json=query)

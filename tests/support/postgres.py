@@ -120,8 +120,12 @@ class PostgresServer:
 
     def create_database(self) -> str:
         """The URL of a new database with the present schema."""
+        return self.copy_database(self._template)
+
+    def copy_database(self, url: str) -> str:
+        """The URL of a new database like another, to which nobody is connected."""
         name = f"gleaner_{uuid.uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}")
         return self.url(name)
 
     def create_empty_database(self) -> str:
@@ -140,7 +144,7 @@ class PostgresServer:
         database = Database(self.url(_TEMPLATE))
         upgrade(database.engine)
         database.close()
-        return _TEMPLATE
+        return self.url(_TEMPLATE)
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(

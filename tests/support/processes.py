@@ -39,9 +39,17 @@ def role(folder: Path, name: str) -> list[int]:
     return [pid for pid, process in same.items() if process.parent not in same]
 
 
+def workers(folder: Path) -> list[int]:
+    """The pids of the workers, also of those that share a process, which is their parent."""
+    found = of_folder(folder)
+    tops = role(folder, "worker")
+    crews = [process.pid for process in found if process.pid in tops and process.words.count("--queues") > 1]
+    return [process.pid for process in found if process.parent in crews or process.pid in {*tops} - {*crews}]
+
+
 def horses(folder: Path) -> list[int]:
     """The pids of the workers' work-horses, at work or waiting."""
-    parents = role(folder, "worker")
+    parents = workers(folder)
     return [process.pid for process in of_folder(folder) if process.parent in parents]
 
 

@@ -10,25 +10,25 @@ from service.actions import keys
 from service.api.deps.runtime import Runtime, utc_now
 from service.app import build
 from service.db.session import Database
-from service.db.upgrade import upgrade
 from service.queue.memory import MemoryQueue
 from service.security.addresses import AddressGuard
 from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.memory import MemoryObjects
+from service.storage.stores import open_objects
 from tests.support.databases import SQLITE_NAME, empty_sqlite
 
 
 def make_runtime(folder: Path, **settings: Any) -> Runtime:
-    """A runtime on its own folder; the schema is what the migrations made once."""
+    """A runtime on its own folder, on a database that has the present schema: a new one in SQLite has it."""
     chosen = Settings(data_dir=folder, **settings)
     file = folder / SQLITE_NAME
     if not chosen.database_url and not file.exists():
         file.write_bytes(empty_sqlite())
-    database = Database(chosen.sql_url)
-    upgrade(database.engine)
     guard = AddressGuard(chosen.webhook_allow)
-    return Runtime(chosen, database, MemoryQueue(), MemoryObjects(), Sealer("a secret of the tests"), guard)
+    objects = open_objects(chosen) if chosen.objects_url else MemoryObjects()
+    sealer = Sealer("a secret of the tests")
+    return Runtime(chosen, Database(chosen.sql_url), MemoryQueue(), objects, sealer, guard)
 
 
 @dataclass

@@ -20,7 +20,7 @@ SETTINGS = {
 class Server:
     """One API process on a free port, whose log is kept."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, processes: int = 1, /, **settings: str) -> None:
         self.folder = folder
         environment = {"GLEANER_DATA_DIR": str(folder), "PATH": "", **SETTINGS, **settings}
         folder.chmod(0o700)
@@ -30,7 +30,9 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         with (folder / "log").open("wb") as log:
-            self.process = start(gleaner_command("serve", "--port", str(self.port)), environment, output=log)
+            self.process = start(
+                gleaner_command("serve", "--port", str(self.port), "--workers", str(processes)), environment, output=log
+            )
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -62,9 +64,9 @@ def read_all(made: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Server]:
+def serving(folder: Path, processes: int = 1, /, **settings: str) -> Iterator[Server]:
     """Run a server in a folder."""
-    server = Server(folder, **settings)
+    server = Server(folder, processes, **settings)
     try:
         wait_until(server.is_up, 20)
         yield server

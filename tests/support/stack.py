@@ -53,6 +53,11 @@ class Stack:
         return self._client
 
     @property
+    def key(self) -> str:
+        """The admin key."""
+        return (self.folder / "admin-key").read_text().strip()
+
+    @property
     def socket(self) -> Path:
         """Of the private Redis-protocol server."""
         return self.folder / "redis.sock"
@@ -70,7 +75,7 @@ class Stack:
         assert url is not None, self.told()
         if self._client is not None:
             self._client.http.close()
-        self._client = Client(url, (self.folder / "admin-key").read_text().strip())
+        self._client = Client(url, self.key)
 
     def told(self) -> str:
         """What all processes wrote."""
@@ -88,7 +93,7 @@ class Stack:
 
     def workers_and_horses(self) -> list[int]:
         """The pids of the workers and of their work-horses, these first."""
-        return [*processes.horses(self.folder), *processes.role(self.folder, "worker")]
+        return [*processes.horses(self.folder), *processes.workers(self.folder)]
 
     def freeze_workers(self) -> list[int]:
         """Stop the workers and their work-horses, at a moment when none of them writes; return their pids.

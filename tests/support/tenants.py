@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from httpx2 import Response
-from sqlalchemy import select
 
-from service.db.tables import Table
 from tests.support.pools import add_examples, add_labels, ask
 from tests.support.runtime import Api
 from tests.support.working import run_job
@@ -123,16 +121,6 @@ def _made(api: Api, path: str, body: Any, status: int) -> Any:
     answer = api.http.post(path, json=body)
     assert answer.status_code == status, (path, answer.text)
     return answer.json()
-
-
-def holdings(api: Api) -> dict[str, list[str]]:
-    """Every row of every table but when keys were last used, the names of the objects, and what was rung."""
-    with api.runtime.database.read() as session:
-        found = {
-            table.name: sorted(map(repr, session.execute(select(*(c for c in table.c if c.name != "last_used_at")))))
-            for table in Table.metadata.sorted_tables
-        }
-    return {**found, "objects": sorted(api.runtime.objects.list("")), "queue": sorted(api.runtime.queue.waiting())}
 
 
 def told(answer: Response, ids: dict[str, str]) -> tuple[int, str, dict[str, str]]:

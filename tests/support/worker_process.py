@@ -18,7 +18,7 @@ WORKER = """
 import os, sys, time
 from pathlib import Path
 from service.settings import Settings
-from workers.main import run
+from workers.main import prepare, work as work_on
 
 folder = Path(sys.argv[1])
 
@@ -35,7 +35,9 @@ def fail(job_id):
     raise RuntimeError("as the test wants")
 
 functions = {"gleaner.run_job": work, "test.hang": hang, "test.fail": fail}
-run(Settings(redis_url=sys.argv[2]), sys.argv[3:], functions)
+settings = Settings(redis_url=sys.argv[2])
+prepare(settings, functions)
+work_on(settings, sys.argv[3:])
 """
 
 
@@ -68,6 +70,11 @@ class WorkerProcess:
     def log(self) -> str:
         """What was logged."""
         return (self.folder / "log").read_text()
+
+    def forget(self) -> None:
+        """Remove what the functions have noted."""
+        for name in ("done", "horse"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End it and all of its children."""

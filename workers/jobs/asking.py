@@ -25,7 +25,7 @@ from workers.jobs.pool import Layout
 from workers.learning.matrices import ChunkReader
 from workers.learning.query import Query, Ranking
 
-_RESERVE = 50
+_RESERVE = 50  # rows at least that are ranked behind a batch, as others may take some of it
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def asked_of(
         strategy=message.strategy,
         params=with_codes(STRATEGIES[message.strategy].parameters, message.params, classes),
         k=message.k,
-        reserve=reserve_of(message),
+        reserve=max(2 * message.k, _RESERVE),
         seed=message.seed,
         candidates=mask,
         probabilities=P,
@@ -98,11 +98,6 @@ def asked_of(
         parallel=context.parallel,
         progress=context.progress.tell,
     )
-
-
-def reserve_of(message: QueryMessage) -> int:
-    """How many rows are ranked behind a batch, as others may take some of it."""
-    return max(2 * message.k, _RESERVE)
 
 
 def _preselect(message: QueryMessage, classes: list[str]) -> tuple[str, dict[str, Any], int] | None:

@@ -18,6 +18,7 @@ from service.actions import projects
 from service.actions.predictions import arrays_of
 from service.catalog.tasks import classes_of
 from service.db.queries import autolabels as queries
+from service.db.queries import jobs as job_queries
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
 from service.db.tables import Autolabel, Model
@@ -32,6 +33,7 @@ from workers.jobs.labels import consensus, gather, known_only
 from workers.jobs.pool import features_reader, has_features, layout, pin_then_read, seen_then
 from workers.jobs.serving import predictions_reader, told_rows
 from workers.learning.matrices import ChunkReader, Rows, numbers, occupied
+from workers.learning.scoring import BestClass
 from workers.learning.self_labelling import Certified, certify, fewest_rows
 from workers.learning.ties import random_subset
 
@@ -130,7 +132,7 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
     # a client's own model may have learnt anything since; of a trained one it is known what it has not seen
     trained_here = model.name is None
     drawn = queries.drawn_rows(session, project.id, after=model.created_at) if trained_here else []
-    learnt = queries.changed_rows(session, project.id, after=model.created_at) if trained_here else []
+    learnt = _changed(session, model) if trained_here else []
     return Loaded(
         group=group,
         project=project,
@@ -144,6 +146,13 @@ def _read(session: Session, context: JobContext, autolabel_id: str) -> Loaded:
         seen=queries.rows_seen(session, project.id),
         learnt=learnt,
     )
+
+
+def _changed(session: Session, model: Model) -> Sequence[int]:
+    """Rows that are not what they were when the training began that made the model."""
+    job = job_queries.get(session, model.job_id)
+    began = model.created_at if job is None or job.started_at is None else job.started_at
+    return queries.changed_rows(session, model.project_id, after=began, labelled=model.created_at)
 
 
 def _predictions(context: JobContext, loaded: Loaded) -> tuple[ChunkReader, NDArray[np.bool_] | None]:
@@ -196,13 +205,12 @@ def _scored(context: JobContext, P: ChunkReader, rows: Rows) -> tuple[NDArray[np
     scores = np.empty(rows.size, dtype=np.float32)
     said = np.empty(rows.size, dtype=np.int64)
     done = 0
-    blocks = occupied(rows, P.rows)
-    for number, (start, stop, some) in enumerate(blocks):
-        context.progress.tell(number, len(blocks), "scoring")
-        block = numbers(np.asarray(P.read(start, stop)))[some - start]
-        part = slice(done, done + some.size)
-        scores[part], said[part] = block.max(axis=1), block.argmax(axis=1)
-        done += some.size
+    parts = occupied(rows, P.rows)
+    for number, (best, classes) in enumerate(context.parallel.over_chunks(BestClass(P), parts)):
+        context.progress.tell(number, len(parts), "scoring")
+        part = slice(done, done + best.size)
+        scores[part], said[part] = best, classes
+        done += best.size
     return scores, said
 
 

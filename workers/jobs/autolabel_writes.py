@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import labels, projects
+from service.actions import classes, labels, projects
 from service.actions.candidates import Moves
 from service.actions.label_rows import Answer
 from service.actions.recording import Part, Recorded
@@ -64,7 +64,8 @@ def _lock(session: Session, context: JobContext, loaded: Loaded) -> tuple[Projec
     if project.paused:
         raise ProjectPausedError
     group = queries.get(session, loaded.group.id)
-    if group is None or project.task != loaded.project.task:
+    kept = project.task == loaded.project.task and classes.are_kept(project, loaded.project)
+    if group is None or not kept:
         raise GleanerError("The classes of the project were changed meanwhile. Revoke this group and ask again.")
     return project, pool, group
 

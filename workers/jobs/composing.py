@@ -11,17 +11,16 @@ from service.actions.batches import Ranked
 from service.actions.projects import gold_share_of
 from service.catalog.sources import learns_from
 from service.catalog.strategies import STRATEGIES
-from service.queue.messages import QueryMessage
 from workers.jobs import gold
-from workers.jobs.asking import Loaded, asked_of, read_labels, reserve_of
+from workers.jobs.asking import Loaded, asked_of, read_labels
 from workers.jobs.context import JobContext
-from workers.jobs.holdout import of_other_groups
+from workers.jobs.holdout import HeldOut
 from workers.jobs.labels import Labelled
 from workers.jobs.ranked import Shown, ranked_rows
 from workers.jobs.serving import open_model
 from workers.learning.estimators.training import Trained
 from workers.learning.matrices import ChunkReader, Rows
-from workers.learning.query import Query, Ranking
+from workers.learning.query import Ranking
 from workers.learning.selection import rank
 
 
@@ -65,9 +64,7 @@ def compose(context: JobContext, loaded: Loaded, rows: Rowsets, seen: Seen) -> t
     rng = np.random.default_rng([message.seed, int(np.count_nonzero(rows.mask))])
     share = int(loaded.project.holdout_fraction * message.k + rng.random())
     shown = Shown(loaded.task, seen.P, loaded.model.classes if loaded.model else [], rows.told)
-    held: list[Ranked] = []
-    if loaded.project.holdout_fraction:
-        held = ranked_rows(_drawn(message, rows.mask & rows.held_out, rows.pinned), shown, held_share=share)
+    held_out = _held_out(loaded, rows, share, shown)
     room = message.k - share
     questions = gold.chosen(
         _answerable(loaded.availability.gold, rows.told),
@@ -90,12 +87,22 @@ def compose(context: JobContext, loaded: Loaded, rows: Rowsets, seen: Seen) -> t
     chosen = rank(replace(asked, k=room, features=seen.features, members=seen.members, model=model))
     ranked = _audited(ranked_rows(chosen, shown, priorities=asked.priorities), rows.audit)
     ranked = gold.mixed_in(ranked, questions, room, rng)
-    complete = len(ranked) < room + asked.reserve and len(held) < message.k + asked.reserve
-    ranked = [*ranked[:room], *held[:share], *ranked[room:]]
-    ranked += of_other_groups(held[share:], ranked, loaded.availability.group_codes)
+    complete = len(ranked) < room + asked.reserve
+    ranked = [*ranked[:room], *held_out.drawn(), *ranked[room:]]
+    standing_by, mates = held_out.standing_by(ranked, message.k + asked.reserve)
+    complete &= len(standing_by) < message.k + asked.reserve
+    ranked += standing_by
     if gold.are_asked(loaded.project, message):
         ranked = gold.by_place(ranked)
-    return ranked, chosen, complete
+    return ranked, replace(chosen, group_mates=chosen.group_mates + mates), complete
+
+
+def _held_out(loaded: Loaded, rows: Rowsets, share: int, shown: Shown) -> HeldOut:
+    mask = rows.mask & rows.held_out
+    mask[rows.pinned] = False
+    return HeldOut(
+        mask=mask, groups=loaded.availability.group_codes, share=share, seed=loaded.message.seed, shown=shown
+    )
 
 
 def _answerable(questions: NDArray[np.int64], told: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -126,13 +133,3 @@ def _opened(context: JobContext, loaded: Loaded, features: ChunkReader | None) -
     if "model" not in STRATEGIES[loaded.message.strategy].needs:
         return None
     return open_model(context, model, loaded.task, features.read(0, 1))
-
-
-def _drawn(message: QueryMessage, mask: NDArray[np.bool_], pinned: NDArray[np.int64]) -> Ranking:
-    """The held-out candidates in random order, whatever their groups and priorities: it is to be a fair sample."""
-    mask[pinned] = False
-    return rank(
-        Query(
-            strategy="random", k=message.k, reserve=reserve_of(message), seed=message.seed, candidates=mask, classes=1
-        )
-    )

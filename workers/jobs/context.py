@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -65,10 +66,14 @@ class JobContext:
         """The project that the job belongs to."""
         return self.claim.project_id
 
-    @property
+    @cached_property
     def parallel(self) -> Parallel:
         """The engine of the work over chunks."""
-        return Parallel(self.settings.parallel, self.settings.chunk_threads)
+        if self.settings.parallel != "dask":
+            return Parallel(self.settings.parallel, self.settings.chunk_threads)
+        from workers.jobs.cluster import DaskCluster  # noqa: PLC0415 - its package is optional, and slow to import
+
+        return Parallel("threads", self.settings.chunk_threads, DaskCluster(self.settings.dask_scheduler))
 
     @property
     def share(self) -> int:

@@ -27,7 +27,7 @@ def run(context: JobContext) -> None:
     assert isinstance(message, ExportMessage)  # noqa: S101 - the kind of the job says so
     with context.read() as session:
         project = projects.get(session, context.project_id)
-        model = models.get_trained(session, project.id, message.version)
+        model = models.get_with_file(session, project.id, message.version)
     exports.check_onnx(project, model)
     if any(find_spec(name) is None for name in _PACKAGES):
         raise UnsupportedFeatureError("Workers make ONNX where the extra `onnx` of gleaner is installed.")

@@ -5,30 +5,26 @@ not leave many small chunks.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TypeAlias
 
-import numpy as np
-from scipy.sparse import csr_array, vstack
 from sqlalchemy.orm import Session
 
-from service.actions import digests
-from service.actions.arrays import add_chunk
+from service.actions.arrays import add_chunk, collect
 from service.actions.predictions import chunk_of
-from service.db.queries import arrays, jobs
-from service.storage.artifacts import encoder_key, is_fitted
-from service.storage.chunks import Chunk, chunk_key, delete_chunk, open_csr, open_dense, write_csr, write_dense
+from service.db.queries import arrays
+from service.storage.chunks import Chunk, delete_chunk
 from service.storage.objects import ObjectStore
 from workers.jobs.context import JobContext
 from workers.jobs.pool import Layout, missing_ranges, next_generation
+from workers.jobs.writing import Make, WriteChunk, open_matrix, write_blocks
 from workers.learning.matrices import GRID, TILE, Matrix, grid
 
 _POLL_SECONDS = 0.05
 _SMALL = 1024
-
-Make: TypeAlias = Callable[[int, int], Matrix]
+_MOST_COLLECTED = 1000
+_CLUSTER_ROWS = 4 * GRID  # of one task of a cluster, which are one chunk
 
 
 def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: str, step: int | None = None) -> None:
@@ -36,7 +32,7 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
 
     `make(start, stop)` computes the rows of one tile; tiles are worked on in parallel. With a `step`, a divisor of the
     grid, so many rows are published as they are made, and a lost worker's successor goes on there; else a whole range
-    at once, which is quicker.
+    at once, which is quicker, and `make` can be sent to a cluster.
     """
     if not missing_ranges(found, array):
         return
@@ -46,7 +42,11 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
         while gaps := missing_ranges(found, array):
             blocks = [block for start, stop in gaps for block in grid(stop, start, step)] if step else gaps
             context.progress.tell(done, done + len(blocks), phase)
-            _publish(context, found, array, make, *blocks[0])
+            start, stop = blocks[0]
+            if step or not _is_worth_sending(context, start, stop):
+                _make(context, found, array, make, start, stop)
+            else:
+                _publish(context, found, array, _made_there(context, array, make, start, stop))
             done += 1
 
 
@@ -64,7 +64,11 @@ def building(context: JobContext, array: str) -> Iterator[None]:
 def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> Iterator[Chunk]:
     """The rows that the array lacks, as chunks that are in no list yet; for an array that nobody else fills."""
     for start, stop in missing_ranges(found, array):
-        yield write_blocks(context, array, _made(context, make, start, stop), start)
+        if _is_worth_sending(context, start, stop):
+            yield from _made_there(context, array, make, start, stop)
+        else:
+            made = _made(context, make, start, stop)
+            yield write_blocks(context.objects, made, project_id=context.project_id, array=array, start=start)
 
 
 def _become_builder(context: JobContext, array: str) -> None:
@@ -90,24 +94,47 @@ def _read_list(session: Session, context: JobContext, found: Layout, array: str)
     found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
 
 
-def _publish(context: JobContext, found: Layout, array: str, make: Make, start: int, stop: int) -> None:
+def _make(context: JobContext, found: Layout, array: str, make: Make, start: int, stop: int) -> None:
     """Write rows as a chunk, together with a small chunk that ends where they start, and put it into the list."""
     before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
     absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * (stop - start))]
     blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), _made(context, make, start, stop))
-    written = write_blocks(context, array, blocks, absorbed[0].start if absorbed else start)
-    keys = [chunk.key for chunk in absorbed]
+    first = absorbed[0].start if absorbed else start
+    written = write_blocks(context.objects, blocks, project_id=context.project_id, array=array, start=first)
+    _publish(context, found, array, [written], absorbed)
+
+
+def _publish(
+    context: JobContext, found: Layout, array: str, made: Iterable[Chunk], absorbed: Iterable[Chunk] = ()
+) -> None:
+    """Put consecutive chunks into the list, in place of those that they have absorbed."""
+    written, keys = _all_or_none(context.objects, made), [chunk.key for chunk in absorbed]
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
         taken = arrays.overlapping(
-            session, context.project_id, array, start=written.start, stop=written.stop
+            session, context.project_id, array, start=written[0].start, stop=written[-1].stop
         ).difference(keys)
         if not taken:
             arrays.retire(session, keys, generation=generation)
-            add_chunk(session, context.project_id, written, generation=generation)
+            for chunk in written:
+                add_chunk(session, context.project_id, chunk, generation=generation)
         _read_list(session, context, found, array)
     if taken:
-        delete_chunk(context.objects, written)
+        for chunk in written:
+            delete_chunk(context.objects, chunk)
+
+
+def _all_or_none(objects: ObjectStore, made: Iterable[Chunk]) -> list[Chunk]:
+    """The chunks; when not all of them can be made, the files of the others are deleted."""
+    written: list[Chunk] = []
+    try:
+        for chunk in made:
+            written.append(chunk)  # noqa: PERF402 - those before a failure count
+    except BaseException:
+        for chunk in written:
+            delete_chunk(objects, chunk)
+        raise
+    return written
 
 
 def _made(context: JobContext, make: Make, start: int, stop: int) -> Iterable[Matrix]:
@@ -115,34 +142,17 @@ def _made(context: JobContext, make: Make, start: int, stop: int) -> Iterable[Ma
     return context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
 
 
-def open_matrix(objects: ObjectStore, chunk: Chunk) -> Matrix:
-    """All rows of a chunk."""
-    if chunk.kind == "dense":
-        return open_dense(objects, chunk)
-    return csr_array(open_csr(objects, chunk), shape=(chunk.rows, chunk.columns))
+def _is_worth_sending(context: JobContext, start: int, stop: int) -> bool:
+    return context.parallel.cluster is not None and stop - start > _CLUSTER_ROWS
 
 
-def write_blocks(context: JobContext, array: str, blocks: Iterable[Matrix], start: int) -> Chunk:
-    """Write consecutive blocks from row `start` on as a chunk that is in no list yet; dense ones are not held."""
-    key = chunk_key(context.project_id, array, start)
-    rest = iter(blocks)
-    first = next(rest)
-    if isinstance(first, np.ndarray):
-        dense = (np.asarray(block) for block in chain([first], rest))
-        return write_dense(context.objects, key, dense, array=array, start=start)
-    made = csr_array(vstack([first, *rest], format="csr"))
-    parts = (made.data, made.indices, made.indptr)
-    return write_csr(context.objects, key, parts, array=array, start=start, columns=made.shape[1])
+def _made_there(context: JobContext, array: str, make: Make, start: int, stop: int) -> Iterator[Chunk]:
+    """The rows of a range as chunks that are in no list, made and written by the workers of a cluster."""
+    work = WriteChunk(context.objects, context.project_id, array, make)
+    return context.parallel.over_chunks(work, grid(stop, start, _CLUSTER_ROWS))
 
 
-def collect(context: JobContext) -> None:
+def tidy(context: JobContext) -> None:
     """Delete the files of retired chunks that no running job reads any more."""
     with context.write() as session:
-        oldest = jobs.oldest_pinned_generation(session, context.project_id)
-        rows = arrays.take_unused(session, context.project_id, oldest=oldest, limit=1000)
-        found = [chunk_of(row) for row in rows]
-        for array in sorted({chunk.array for chunk in found if is_fitted(chunk.array)}):
-            if not arrays.is_known(session, context.project_id, array):  # models have a copy of what made it
-                digests.forget(session, encoder_key(context.project_id, array))
-    for chunk in found:
-        delete_chunk(context.objects, chunk)
+        collect(session, context.project_id, limit=_MOST_COLLECTED)

@@ -4,7 +4,7 @@ What a strategy has picked of it, when less or nothing was held out, is no part 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from service.actions.batches import Ranked
 from service.db.queries.models import picked_rows
 from service.db.tables import Project
 from workers.jobs.groups import Groups
-from workers.learning.groups import first_of_group
+from workers.jobs.ranked import Shown, ranked_rows
 from workers.learning.matrices import Rows
-from workers.learning.query import no_rows
+from workers.learning.query import Query, no_rows
+from workers.learning.selection import rank
 from workers.learning.ties import tie_keys
 
 
@@ -56,12 +57,42 @@ def holdout_mask(rows: int, fraction: float, seed: int, groups: Groups | None = 
     return tie_keys(keys, seed, purpose="holdout") < np.uint64(fraction * 2**64)
 
 
-def of_other_groups(
-    standing_by: Sequence[Ranked], ranked: Sequence[Ranked], groups: NDArray[np.int64] | None
-) -> Sequence[Ranked]:
-    """Those of which no other of their group is ranked, or stands by before them."""
-    if groups is None:
-        return standing_by
-    rows = [each.row for each in (*ranked, *standing_by)]
-    first = first_of_group(groups[rows])[len(ranked) :]
-    return [each for each, is_first in zip(standing_by, first, strict=True) if is_first]
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The held-out candidates of a query, in random order.
+
+    Attributes:
+        mask: which they are [rows].
+        groups: codes by row; None: each row is by itself.
+        share: how many of the batch come from them.
+        seed: of the order.
+        shown: what clients see of predictions.
+    """
+
+    mask: NDArray[np.bool_]
+    groups: NDArray[np.int64] | None
+    share: int
+    seed: int
+    shown: Shown
+
+    def drawn(self) -> list[Ranked]:
+        """The share, whatever the groups and priorities of its rows: it is to be a fair sample."""
+        return self._first(self.mask, self.share, None)[0]
+
+    def standing_by(self, ranked: Sequence[Ranked], count: int) -> tuple[list[Ranked], int]:
+        """The next ones, at most one of a group and none of a group that is ranked, and how many that keeps out."""
+        left, rows = self.mask.copy(), np.array([one.row for one in ranked], dtype=np.int64)
+        left[rows] = False
+        others = int(np.count_nonzero(left))
+        if self.groups is not None:
+            left &= ~np.isin(self.groups, self.groups[rows])
+        found, mates = self._first(left, count, self.groups)
+        return found, others - int(np.count_nonzero(left)) + mates
+
+    def _first(self, mask: NDArray[np.bool_], count: int, groups: NDArray[np.int64] | None) -> tuple[list[Ranked], int]:
+        """The first of some of them, and how many are left out for their groups."""
+        if count == 0 or not mask.any():
+            return [], 0
+        query = Query(strategy="random", k=count, reserve=0, seed=self.seed, candidates=mask, classes=1, groups=groups)
+        found = replace(rank(query), candidates=int(np.count_nonzero(self.mask)))
+        return ranked_rows(found, self.shown, held_share=self.share), found.group_mates

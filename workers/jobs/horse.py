@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from service.queue.lifeline import die_with_parent
+from service.lifeline import die_with_parent
 from service.queue.messages import INTERACTIVE
 from service.telemetry import logger
 

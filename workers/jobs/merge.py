@@ -14,7 +14,7 @@ from service.db.queries import arrays
 from service.db.queries import projects as project_queries
 from service.storage.chunks import Chunk, chunk_key, delete_chunk, write_dense
 from workers.jobs.context import JobContext
-from workers.jobs.filling import collect, open_matrix, write_blocks
+from workers.jobs.filling import tidy
 from workers.jobs.pool import (
     VECTORS,
     Layout,
@@ -25,6 +25,7 @@ from workers.jobs.pool import (
     next_generation,
     pin,
 )
+from workers.jobs.writing import open_matrix, write_blocks
 from workers.learning.matrices import TILE, Matrix, grid
 
 
@@ -41,7 +42,7 @@ def run(context: JobContext) -> None:
         if filling:  # it may publish numbers that it read before an example was deleted
             tidy_later(session, context.project_id, now=context.now(), share=context.share)
         context.finish(session, {"chunks": len(gaps), "zeroed": zeroed})
-    collect(context)
+    tidy(context)
 
 
 def _load(context: JobContext) -> Layout:
@@ -95,7 +96,9 @@ def _zero_holes(context: JobContext, chunk: Chunk) -> int:
     kept = np.ones(chunk.rows, dtype=X.dtype)
     kept[stale] = 0
     blocks = (_scaled(X[first:last], kept[first:last]) for first, last in grid(chunk.rows, 0, TILE))
-    replacement = write_blocks(context, chunk.array, blocks, chunk.start)
+    replacement = write_blocks(
+        context.objects, blocks, project_id=context.project_id, array=chunk.array, start=chunk.start
+    )
     with context.fenced() as (session, _):
         _, generation = next_generation(session, context.project_id)
         replaced = arrays.retire(session, [chunk.key], generation=generation)

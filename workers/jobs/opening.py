@@ -20,7 +20,8 @@ def open_object(context: JobContext, key: str, load: Callable[[bytes], Opened]) 
     """
     data = context.objects.get(key)
     with context.read() as session:
-        digests.check(session, key, data)
+        digest = digests.recorded(session, key)
+    digests.check(key, digest, data)
     try:
         return load(data)
     except ModelFileError as error:

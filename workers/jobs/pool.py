@@ -21,6 +21,7 @@ from service.storage.artifacts import FITTED_FEATURES
 from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.readers import DenseReader, Overlay, SparseReader
+from workers.learning.far import reachable
 from workers.learning.featurizers.base import Featurizer
 from workers.learning.featurizers.registry import featurizer_of
 from workers.learning.matrices import ChunkReader
@@ -184,10 +185,16 @@ def features_reader(context: JobContext, found: Layout) -> ChunkReader:
     """The features of every row, by row number."""
     chunks, columns = found.chunks[found.array], width(found)
     if counts_terms(found):
-        return SparseReader(context.objects, chunks, rows=found.rows, columns=columns)
-    return DenseReader(
-        context.objects, chunks, rows=found.rows, columns=columns, overlay=overlay_of(found.loose, columns)
-    )
+        return reachable(SparseReader(context.objects, chunks, rows=found.rows, columns=columns), context.parallel)
+    return dense_reader(context, chunks, rows=found.rows, columns=columns, overlay=overlay_of(found.loose, columns))
+
+
+def dense_reader(
+    context: JobContext, chunks: Sequence[Chunk], *, rows: int, columns: int, overlay: Overlay | None = None
+) -> ChunkReader:
+    """A dense array of every row, by row number."""
+    reader = DenseReader(context.objects, chunks, rows=rows, columns=columns, overlay=overlay)
+    return reachable(reader, context.parallel)
 
 
 def overlay_of(loose: list[tuple[int, bytes]], columns: int) -> Overlay | None:

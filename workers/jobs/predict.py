@@ -21,7 +21,7 @@ def run(context: JobContext) -> None:
     assert isinstance(message, PredictMessage)  # noqa: S101 - the kind of the job says so
     with context.fenced() as (session, _):
         project = projects.get(session, context.project_id)
-        model = models.get(session, project.id, message.version)
+        model = models.get_with_file(session, project.id, message.version)
     X = _inputs(context, message.inputs_key, project, model)
     task = task_of(project.task)
     trained = open_model(context, model, task, X[:1])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import batches, events, projects
+from service.actions import batches, classes, events, projects
 from service.actions.batches import Provenance, Ranked
 from service.actions.predictions import arrays_of
 from service.catalog.strategies import reviews
@@ -122,7 +122,7 @@ def _keep(context: JobContext, loaded: Loaded, *, ranking: list[Ranked], made: P
         project, _ = projects.lock(session, context.project_id)
         if project.paused:
             raise ProjectPausedError
-        if project.task != loaded.project.task:
+        if not classes.are_kept(project, loaded.project):
             return False  # the ranking names classes of before
         overlap: int = project.annotation["overlap"]
         batch: Batch | None = batches.keep(session, job, message, ranking, made, overlap=overlap, now=context.now())

@@ -32,6 +32,7 @@ def rehearse(write: Callable[[], AbstractContextManager[Session]], settings: Set
     Raises:
         DBAPIError: the database does not answer.
     """
+    settings = settings.model_copy(update={"parallel": "threads"})  # no connection to a cluster may cross the fork
     with suppress(_RolledBackError), write() as session:
         project_id = _pool(session)
         message = QueryMessage(

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import structlog
-from rq.timeouts import JobTimeoutException
 from sklearn.cluster import KMeans
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -35,9 +35,11 @@ from service.queue.messages import QUEUE_OF_KIND, Queue, memory_limits, timeouts
 from service.queue.redis import RedisQueue
 from service.queue.ringing import ring
 from service.settings import Settings
-from service.storage.local import LocalObjects
 from service.storage.objects import ObjectNotFoundError, ObjectStore
+from service.storage.stores import open_objects
 from service.telemetry import logger
+from service.tracing import starting
+from service.tracing.context import span
 from workers.jobs import (
     agreement,
     autolabel,
@@ -55,8 +57,10 @@ from workers.jobs import (
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
-from workers.jobs.memory import limited_memory
+from workers.jobs.limits import JobOverdueError, limited_memory, limited_time
 from workers.jobs.rehearsal import rehearse
+from workers.jobs.shared_objects import shared
+from workers.learning.parallel import ClusterError
 
 JOBS: Mapping[str, Callable[[JobContext], None]] = {
     "query": query.run,
@@ -83,9 +87,10 @@ class Workshop:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.name = secrets.token_hex(8)
-        self.database = Database(settings.sql_url, pool_size=2)
+        self.database = Database(settings.sql_url, connections=settings.job_connections)
         self.queue = RedisQueue(settings.queue_url, timeouts=timeouts(settings))
-        self.objects = LocalObjects(settings.objects_dir)
+        self.objects = open_objects(settings)
+        self.send_spans: Callable[[], object] = lambda: None
 
     def prepare(self) -> None:
         """Warm up; a database that is away now only makes the first statements of jobs slower.
@@ -94,6 +99,9 @@ class Workshop:
             PluginError: a plug-in is not what the catalogue says.
         """
         plugins.check()
+        starting.load()
+        if self.settings.parallel == "dask":
+            import_module("workers.jobs.cluster")
         try:
             rehearse(self.database.write, self.settings)
         except DBAPIError as error:
@@ -103,6 +111,7 @@ class Workshop:
 
     def warm(self) -> None:
         """In a forked horse that waits for its job: open the database, and use for once what queries use."""
+        self.send_spans = starting.start("worker")  # its thread would not survive the fork
         try:
             self.database.ping()
         except DBAPIError as error:
@@ -119,6 +128,7 @@ class Workshop:
             queue=self.queue,
             holder=self._holder(os.getpid()),
         )
+        self.send_spans()
 
     def record_loss(self, loss: Loss) -> None:
         """In the parent: say how a horse ended that did not end its job. When that fails, the job's lease runs out.
@@ -166,12 +176,22 @@ def run(
     claim = _claim(job_id, settings, write, holder)
     if claim is None:
         return
-    context = JobContext(claim=claim, settings=settings, objects=objects, read=database.read, write=write)
-    with structlog.contextvars.bound_contextvars(job_id=job_id, project_id=claim.project_id, attempt=claim.attempt):
+    context = JobContext(
+        claim=claim, settings=settings, objects=shared(objects, settings), read=database.read, write=write
+    )
+    told: dict[str, str | int] = {"job_id": job_id, "project_id": claim.project_id, "attempt": claim.attempt}
+    with (
+        span(f"run {claim.kind}", "consumer", parent=claim.traceparent) as running,
+        structlog.contextvars.bound_contextvars(**told, trace_id=running.trace_id),
+    ):
+        running.tell(**told)
+        began = time.monotonic()
         try:
             _attempt(context)
         finally:
             context.parallel.close()
+        milliseconds = round((time.monotonic() - began) * 1000)
+        _log.info("job_run", kind=claim.kind, succeeded=context.finished.is_set(), ms=milliseconds)
 
 
 def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: str) -> Claim | None:
@@ -192,21 +212,21 @@ def _attempt(context: JobContext) -> None:
     queue = QUEUE_OF_KIND[context.claim.kind]
     memory = memory_limits(context.settings)[queue]
     try:
-        with heartbeat(context), limited_memory(memory):
+        with limited_time(timeouts(context.settings)[queue]), heartbeat(context), limited_memory(memory):
             JOBS[context.claim.kind](context)
     except JobLostError:
         _log.info("job_lost_or_cancelled")
-    except JobTimeoutException:
+    except JobOverdueError:
         _fail(context, _timed_out(queue, context.settings))
     except MemoryError as error:
         _log.error("job_out_of_memory", exc_info=error)
         _fail(context, _out_of_memory(memory))
-    except _PASSING as error:
+    except (*_PASSING, ClusterError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             _fail(context, _out_of_memory(memory))
             return
         _log.warning("job_given_back", error=str(error))
-        _give_back(context, Setback(f"a store was away ({type(error).__name__})", passing=True))
+        _give_back(context, _setback(error))
     except ObjectNotFoundError as error:
         _log.error("object_lost", key=error.key)
         _fail(context, DamagedObjectError(error.key, "it is not there."))
@@ -218,6 +238,12 @@ def _attempt(context: JobContext) -> None:
     except Exception as error:  # noqa: BLE001 - the edge of a job: logged, and told as a fault of ours
         _log.error("job_fault", exc_info=error)
         _fail(context, GleanerError("Something failed on our side. The job's id finds it in the logs."))
+
+
+def _setback(error: Exception) -> Setback:
+    if isinstance(error, ClusterError):
+        return Setback(error.cause, passing=error.passing)
+    return Setback(f"a store was away ({type(error).__name__})", passing=True)
 
 
 def _timed_out(queue: str, settings: Settings) -> GleanerError:
@@ -240,6 +266,7 @@ def _give_back(context: JobContext, setback: Setback) -> None:
 
 
 def _fail(context: JobContext, error: GleanerError) -> None:
+    _log.warning("job_failed", error=error.name)
     _settle(context, lambda session, job: _end(session, job, error, now=context.now(), share=context.share))
 
 

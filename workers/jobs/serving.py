@@ -1,7 +1,6 @@
 """What the serving model and its committee say of the rows of the pool: computed where it is missing, or uploaded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +13,12 @@ from service.storage.chunks import Chunk
 from workers.jobs.context import JobContext
 from workers.jobs.filling import fill, make_chunks
 from workers.jobs.opening import open_object
-from workers.jobs.pool import Layout, missing_ranges
-from workers.jobs.readers import DenseReader
+from workers.jobs.pool import Layout, dense_reader, missing_ranges
 from workers.learning.estimators.committees import AnyCommittee, load_committee
 from workers.learning.estimators.files import tried
 from workers.learning.estimators.training import Trained, load_model
 from workers.learning.matrices import ChunkReader, Matrix
-
-
-@dataclass(frozen=True)
-class _Predict:
-    """A model or committee over rows, as an object that joblib can send to another process."""
-
-    model: Trained | AnyCommittee
-    features: ChunkReader
-
-    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
-        return self.model.predictions(self.features.read(start, stop))
+from workers.learning.scoring import Predict
 
 
 def predictions_reader(
@@ -40,16 +28,16 @@ def predictions_reader(
     array = arrays_of(model).predictions
     if model.name is None and features is not None and missing_ranges(found, array):
         opened = open_model(context, model, task, features.read(0, 1))
-        fill(context, found, array, _Predict(opened, features), phase="predicting")
+        fill(context, found, array, Predict(opened, features), phase="predicting")
     columns = columns_of(task, model.classes)
-    return DenseReader(context.objects, found.chunks[array], rows=found.rows, columns=columns)
+    return dense_reader(context, found.chunks[array], rows=found.rows, columns=columns)
 
 
 def predictions_ahead(context: JobContext, model: Trained, found: Layout, features: ChunkReader) -> Iterator[Chunk]:
     """What a model that is no version yet says of the pool, as chunks that are in no list."""
     array = array_name(0)  # the version is known when the model is stored
     found.chunks[array] = []
-    return make_chunks(context, found, array, _Predict(model, features))
+    return make_chunks(context, found, array, Predict(model, features))
 
 
 def open_model(context: JobContext, model: Model, task: Task, row: Matrix) -> Trained:
@@ -73,10 +61,9 @@ def members_reader(
     array = arrays_of(model).members
     if model.name is None and features is not None and missing_ranges(found, array):
         opened = _open_committee(context, model, task, features.read(0, 1))
-        fill(context, found, array, _Predict(opened, features), phase="asking the committee")
-    return DenseReader(
-        context.objects, found.chunks[array], rows=found.rows, columns=members * columns_of(task, model.classes)
-    )
+        fill(context, found, array, Predict(opened, features), phase="asking the committee")
+    columns = members * columns_of(task, model.classes)
+    return dense_reader(context, found.chunks[array], rows=found.rows, columns=columns)
 
 
 def _open_committee(context: JobContext, model: Model, task: Task, row: Matrix) -> AnyCommittee:
@@ -104,7 +91,7 @@ def vectors_reader(context: JobContext, model: Model | None, found: Layout) -> C
     if model is None or model.dimensions is None:
         return None
     chunks = found.chunks[arrays_of(model).vectors]
-    return DenseReader(context.objects, chunks, rows=found.rows, columns=model.dimensions)
+    return dense_reader(context, chunks, rows=found.rows, columns=model.dimensions)
 
 
 def told_rows(context: JobContext, model: Model | None, found: Layout) -> NDArray[np.bool_] | None:

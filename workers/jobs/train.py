@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from service.actions import digests, events, featurizations, projects, trainings
+from service.actions import classes, digests, events, featurizations, projects, trainings
 from service.actions.arrays import add_chunk
 from service.actions.predictions import array_name
 from service.actions.projects import truth_of
 from service.actions.versions import serve
 from service.catalog.sources import learns_from
-from service.catalog.tasks import begins, classes_of, task_of
+from service.catalog.tasks import classes_of, task_of
 from service.db.queries import arrays
 from service.db.queries import models as model_queries
 from service.db.queries import projects as project_queries
@@ -24,13 +24,13 @@ from service.storage.artifacts import committee_key, model_encoder_key
 from workers.jobs.context import JobContext
 from workers.jobs.estimates import Before, Found, estimate, newly_met, read, sample_of
 from workers.jobs.features import fill_features
-from workers.jobs.filling import collect
+from workers.jobs.filling import tidy
 from workers.jobs.groups import Groups, read_groups
 from workers.jobs.holdout import Picked, holdout_mask, read_picked
 from workers.jobs.labels import Answer, Labelled, consensus, gather
 from workers.jobs.measuring import Figures, described
 from workers.jobs.model_files import ModelFiles, model_files
-from workers.jobs.notes import model_note
+from workers.jobs.notes import model_note, no_model_note
 from workers.jobs.pool import (
     Layout,
     counts_terms,
@@ -118,7 +118,7 @@ def run(context: JobContext) -> None:
         figures = _figures(loaded, request, parts, _measure(request, model, parts, reader))
         _predict_ahead(context, loaded, model, reader, files)
         _store(context, loaded, parts.train, estimator=estimator, figures=figures, files=files)
-    collect(context)
+    tidy(context)
 
 
 def _read(session: Session, context: JobContext) -> Loaded:
@@ -225,7 +225,7 @@ def _end_without(context: JobContext, loaded: Loaded, reason: str) -> None:
     with context.fenced() as (session, job):
         project_queries.lock_pool(session, context.project_id)
         job.label_generation = loaded.label_generation
-        context.finish(session, {"model": None, "reason": reason})
+        context.finish(session, no_model_note(reason))
         _tell(session, context, job, model=None)
 
 
@@ -252,9 +252,8 @@ def _store(
     with context.fenced() as (session, job):
         job.label_generation = loaded.label_generation
         project, pool = projects.lock(session, context.project_id)
-        classes = classes_of(loaded.project.task)
-        if not begins(classes_of(project.task), classes):  # renamed or merged meanwhile
-            context.finish(session, {"model": None, "reason": "classes_changed"})
+        if not classes.are_kept(project, loaded.project):
+            context.finish(session, no_model_note("classes_changed"))
             _tell(session, context, job, model=None)
             return
         version = model_queries.newest(session, context.project_id) + 1
@@ -268,7 +267,7 @@ def _store(
             labels_used=labelled.size,
             label_generation=loaded.label_generation,
             labels_hash=labelled.digest,
-            classes=classes,
+            classes=classes_of(loaded.project.task),
             estimator=estimator,
             **figures,
             created_at=context.now(),
@@ -277,7 +276,7 @@ def _store(
         digests.record(session, context.project_id, files.digests)
         serving = pool.pin is None
         if serving:
-            serve(session, pool, version)
+            serve(session, pool, version, now=context.now())
             if project.features == loaded.project.features and featurizations.unfinished(session, project.id) is None:
                 arrays.retire_features(session, project.id, but=loaded.layout.array, generation=pool.chunk_generation)
             for chunk in files.ahead:

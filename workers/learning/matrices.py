@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ GRID = 65_536
 
 TILE = 8_192
 """Predictions and scores are computed for this many rows at once: a divisor of `GRID`, for a core's cache."""
+
+_BITS = 64  # of a row's number
 
 
 class ChunkReader(Protocol):
@@ -73,10 +75,30 @@ def grid(stop: int, start: int = 0, step: int | None = None) -> list[tuple[int, 
     return list(pairwise(cuts)) if start < stop else []
 
 
-def occupied(rows: Rows, stop: int) -> list[tuple[int, int, Rows]]:
-    """The blocks of the grid over [0, stop) that hold any of `rows`, ascending: start, stop and those rows."""
-    parts = [(first, last, rows[slice(*np.searchsorted(rows, [first, last]))]) for first, last in grid(stop)]
-    return [part for part in parts if part[2].size]
+class Part(NamedTuple):
+    """Distinct rows, ascending, of [start, stop). Many are a bitmap where they are sent elsewhere."""
+
+    start: int
+    stop: int
+    rows: Rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.rows.size * _BITS < self.stop - self.start:
+            return Part, (self.start, self.stop, self.rows)
+        inside = np.zeros(self.stop - self.start, dtype=np.bool_)
+        inside[self.rows - self.start] = True
+        return _unpacked, (self.start, self.stop, np.packbits(inside))
+
+
+def _unpacked(start: int, stop: int, bits: NDArray[np.uint8]) -> Part:
+    inside = np.unpackbits(bits, count=stop - start).view(np.bool_)
+    return Part(start, stop, start + np.flatnonzero(inside))
+
+
+def occupied(rows: Rows, stop: int) -> list[Part]:
+    """The blocks of the grid over [0, stop) that hold any of `rows`, which are distinct and ascending."""
+    parts = [Part(first, last, rows[slice(*np.searchsorted(rows, [first, last]))]) for first, last in grid(stop)]
+    return [part for part in parts if part.rows.size]
 
 
 def is_sparse(matrix: Matrix) -> bool:

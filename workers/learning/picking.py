@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from workers.learning.copies import contents, first_of_each, no_contents
 from workers.learning.groups import first_of_group, one_of_each
-from workers.learning.matrices import ChunkReader, Matrix, Rows, is_sparse, numbers, occupied
+from workers.learning.matrices import ChunkReader, Matrix, Part, Rows, is_sparse, numbers, occupied
 from workers.learning.picks import Picks, no_picks
 from workers.learning.plan import Plan
 from workers.learning.query import Labelled, LabelledRows, Query
@@ -222,7 +222,8 @@ class _GatherBlock:
     features: ChunkReader
     space: Space
 
-    def __call__(self, rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
+    def __call__(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
+        rows = part.rows
         start, stop = int(rows[0]), int(rows[-1]) + 1
         dense = 2 * rows.size > stop - start
         X = self.features.read(start, stop) if dense else self.features.take(rows)
@@ -239,11 +240,11 @@ def _gather(query: Query, selector: Selector, found: _Candidates) -> _Gathered:
     on_offer = rows if found.offered is None else rows[found.places < found.offered]
     sample = random_subset(on_offer, _SPACE_SAMPLE, query.seed, purpose="space")
     space = learn_space(query.features.take(sample), query.seed)
-    blocks = [inside for _, _, inside in occupied(rows, query.candidates.size)]
+    blocks = occupied(rows, query.candidates.size)
     X = np.empty((rows.size, space.dimensions), dtype=np.float32)
     hashes = np.empty(rows.size, dtype=np.uint64)
     filled = 0
-    for comparable, hashed in query.parallel.map(_GatherBlock(query.features, space), blocks):
+    for comparable, hashed in query.parallel.over_chunks(_GatherBlock(query.features, space), blocks):
         X[filled : filled + hashed.size] = comparable
         hashes[filled : filled + hashed.size] = hashed
         filled += hashed.size

@@ -9,13 +9,14 @@ from workers.learning.arrangement import arrange
 from workers.learning.balance import interleave, quotas
 from workers.learning.copies import contents
 from workers.learning.groups import best_of_group, draw, first_of_group, in_groups_of
-from workers.learning.matrices import Rows, numbers, occupied
+from workers.learning.matrices import Rows, occupied
 from workers.learning.parallel import single_threaded
 from workers.learning.picking import pick, scored
 from workers.learning.picks import Picks, joined, no_picks
 from workers.learning.plan import Plan, missing, plan
 from workers.learning.priorities import Stage, never_rising, stages
-from workers.learning.query import Query, Ranking
+from workers.learning.query import Query, Ranking, no_rows
+from workers.learning.scoring import BestClass
 from workers.learning.strategies.registry import SCORERS, needs_of, scorer
 
 
@@ -147,10 +148,6 @@ def _rarest_of_group(
 
 def _predicted_classes(query: Query, rows: Rows) -> Rows:
     assert query.probabilities is not None  # noqa: S101 - the caller looked
-    codes = np.empty(rows.size, dtype=np.int64)
-    filled = 0
-    for start, stop, inside in occupied(rows, query.candidates.size):
-        P = numbers(np.asarray(query.probabilities.read(start, stop))[inside - start])
-        codes[filled : filled + inside.size] = P.argmax(axis=1)
-        filled += inside.size
-    return codes
+    parts = occupied(rows, query.candidates.size)
+    found = query.parallel.over_chunks(BestClass(query.probabilities), parts)
+    return np.concatenate([*(codes for _, codes in found), no_rows()])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.learning.matrices import TILE, ChunkReader, Matrix, Rows, grid, numbers, occupied
+from workers.learning.matrices import TILE, ChunkReader, Matrix, Part, Rows, grid, numbers, occupied
 from workers.learning.query import Query
 from workers.learning.space import Space, learn_space
 from workers.learning.strategies.base import Block, Need, Scorer
@@ -99,7 +99,7 @@ def best(query: Query, scorer: ReadyScorer, rows: Rows, count: int) -> Top:
     score = _ScoreBlock(scorer, count, query.seed)
     blocks = occupied(rows, query.candidates.size)
     top = Top.of(np.empty(0, dtype=np.int64), np.empty(0), count, query.seed)
-    for done, found in enumerate(query.parallel.map(score, blocks), start=1):
+    for done, found in enumerate(query.parallel.over_chunks(score, blocks), start=1):
         top = top.merged(found, count, query.seed)
         if query.progress:
             query.progress(done, len(blocks), "scoring")
@@ -114,12 +114,12 @@ class _ScoreBlock:
     count: int
     seed: int
 
-    def __call__(self, block: tuple[int, int, Rows]) -> Top:
-        start, stop, rows = block
+    def __call__(self, part: Part) -> Top:
+        start, stop, rows = part
         view = self.scorer.view
         if rows.size * _SCATTERED < stop - start:
-            parts = (rows[first:last] for first, last in grid(rows.size, 0, TILE))
-            scores = np.concatenate([self.scorer.score(view.take(part)) for part in parts])
+            some = (rows[first:last] for first, last in grid(rows.size, 0, TILE))
+            scores = np.concatenate([self.scorer.score(view.take(few)) for few in some])
         else:
             scores = np.concatenate([self.scorer.score(view.read(*tile)) for tile in grid(stop, start, TILE)])
             scores = scores[rows - start] if rows.size < stop - start else scores

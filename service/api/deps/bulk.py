@@ -21,13 +21,15 @@ from service.actions.labels import Submission, Submitted
 from service.api.deps.callers import Identified
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
 from service.api.deps.grouping import Groups
+from service.api.deps.held import Held
 from service.api.deps.parameters import BulkMode, IdempotencyKey
-from service.api.deps.runtime import Held, Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.schemas.base import Schema
 from service.codecs.arrival import Arrival
 from service.codecs.limits import Limits
 from service.codecs.media import CHUNK_BYTES, Media, parse_media
 from service.errors import UnavailableError
+from service.metrics import ApiMetrics
 
 LOG = logging.getLogger(__name__)
 _RENEWALS = 3  # within the time of a reservation
@@ -132,6 +134,7 @@ class BulkEdge(Edge):
             body=self.body.file,
             media=self.body.media,
             mode=self.body.mode,
+            look=self.held.database.look,
             read=self.held.database.read,
             write=write,
             objects=self.held.objects,
@@ -159,7 +162,7 @@ class BulkEdges:
         media = parse_media(header("content-type"), header("content-encoding"), tables=self._tables)
         with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(held.settings.spool_dir)) as file:
             arrival = Arrival(media, Limits.of(held.settings), atomic=mode == "atomic")
-            digest, size = await _spool(request, file, arrival)
+            digest, size = await _spool(request, file, arrival, hashed=idempotency_key is not None)
             body = BulkBody(file, media, mode, size)
             hashed = request_hash(request, b"", digest=digest)
             edge = BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
@@ -170,23 +173,34 @@ class BulkEdges:
                 staying.cancel()
 
 
-async def _spool(request: Request, file: IO[bytes], arrival: Arrival) -> tuple[str, int]:
-    """Write the body as it comes; returns its hash and its size. A body that fits into one chunk is not watched."""
+async def _spool(request: Request, file: IO[bytes], arrival: Arrival, *, hashed: bool) -> tuple[str, int]:
+    """Write the body as it comes; returns its hash, if it is `hashed`, and its size.
+
+    A thread writes one chunk while the next one comes. A body that fits into one chunk is not watched.
+    """
     digest = hashlib.sha256()
     held = bytearray()
+    writing: asyncio.Task[None] | None = None
 
-    def write() -> None:
-        arrival.take(held)
-        digest.update(held)
-        file.write(held)
-        held.clear()
+    def write(chunk: bytearray) -> None:
+        if hashed:
+            digest.update(chunk)
+        file.write(chunk)
 
-    async for piece in request.stream():
-        held += piece
-        if len(held) >= CHUNK_BYTES:
-            await run_in_threadpool(write)
-    digest.update(held)
-    file.write(held)
+    try:
+        async for piece in request.stream():
+            held += piece
+            if len(held) < CHUNK_BYTES:
+                continue
+            arrival.take(held)
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(run_in_threadpool(write, held))
+            held = bytearray()
+    finally:
+        if writing is not None:  # whatever has happened, the file stays open for it
+            await writing
+    write(held)
     size = file.tell()
     file.seek(0)
     return digest.hexdigest(), size
@@ -202,3 +216,11 @@ async def _label_groups(request: Request) -> Groups[Submission, Submitted]:
 
 
 LabelGroups = Annotated[Groups[Submission, Submitted], Depends(_label_groups)]
+
+
+async def _metrics(request: Request) -> ApiMetrics:
+    metrics: ApiMetrics = request.app.state.metrics
+    return metrics
+
+
+Metrics = Annotated[ApiMetrics, Depends(_metrics)]

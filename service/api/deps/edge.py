@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
 from service.api.deps.callers import Identified
+from service.api.deps.held import Held
 from service.api.deps.parameters import IdempotencyKey
-from service.api.deps.runtime import Held, Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.schemas.base import Schema
 from service.errors import UnsupportedMediaTypeError
 

@@ -15,8 +15,9 @@ Result = TypeVar("Result")
 class Groups(Generic[Item, Result]):
     """While one group of a key is done in a thread, what comes for the same key gathers for the next.
 
-    What comes alone is done at once. Behind a group of several, the next one waits a moment until it is as large, or
-    has `enough`: many clients then cost few transactions, and one client never waits. Used from one event loop.
+    What comes alone is done at once. Behind a group of several, the next one waits a moment until it is as large, and
+    goes on while more come one upon the other: many clients then cost few transactions, and one client never waits.
+    Used from one event loop.
 
     Args:
         do: Does some items of one key; gives each one's result or error in their order, or raises for all of them.
@@ -24,6 +25,7 @@ class Groups(Generic[Item, Result]):
         most_bytes: Size of a group; what is larger alone is done beside the groups, as it takes longer.
         enough: Items for which a group waits at most.
         patience: Seconds that it waits at most.
+        lull: Seconds without another item after which a group that is large enough waits no longer.
     """
 
     def __init__(
@@ -32,14 +34,16 @@ class Groups(Generic[Item, Result]):
         *,
         most: int,
         most_bytes: int,
-        enough: int = 12,
-        patience: float = 0.04,
+        enough: int = 24,
+        patience: float = 0.05,
+        lull: float = 0.003,
     ) -> None:
         self._do = do
         self._most = most
         self._most_bytes = most_bytes
         self._enough = enough
         self._patience = patience
+        self._lull = lull
         self._lines: dict[str, _Line[Item, Result]] = {}
         self._serving: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
 
@@ -61,7 +65,7 @@ class Groups(Generic[Item, Result]):
         """Do group after group until nobody comes any more."""
         line = self._lines[key]
         before = 1
-        while await line.gather(min(before, self._enough), patience=self._patience):
+        while await line.gather(before, enough=self._enough, patience=self._patience, lull=self._lull):
             items, futures = line.take(most=self._most, most_bytes=self._most_bytes)
             before = len(items)
             results: Sequence[Result | Exception]
@@ -86,24 +90,24 @@ class _Line(Generic[Item, Result]):
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
-        self._wanted = 1
-        self._enough = asyncio.Event()
+        self._arrived = asyncio.Event()
 
     def join(self, item: Item, size: int) -> asyncio.Future[Result]:
         """Wait in line; the future is that of the result."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, size, future))
-        if len(self._waiting) >= self._wanted:
-            self._enough.set()
+        self._arrived.set()
         return future
 
-    async def gather(self, wanted: int, *, patience: float) -> bool:
-        """Wait a moment until so many are in line; whether anybody is."""
-        self._wanted = wanted
-        self._enough.clear()
-        if len(self._waiting) < wanted and wanted > 1:
+    async def gather(self, wanted: int, *, enough: int, patience: float, lull: float) -> bool:
+        """Wait a moment until so many are in line, then while more come; whether anybody is."""
+        if wanted > 1:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), patience)
+                async with asyncio.timeout(patience):
+                    while len(self._waiting) < enough:
+                        self._arrived.clear()
+                        async with asyncio.timeout(lull if len(self._waiting) >= wanted else None):
+                            await self._arrived.wait()
         return bool(self._waiting)
 
     def take(self, *, most: int, most_bytes: int) -> tuple[list[Item], list[asyncio.Future[Result]]]:

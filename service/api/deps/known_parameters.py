@@ -8,7 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 
 from service.api.problems import MOST_ERRORS
-from service.catalog.names import listed, meant
+from service.catalog.names import known_are, meant
 
 
 async def refuse_unknown(request: Request) -> None:
@@ -31,5 +31,5 @@ def _declared(dependant: Dependant) -> list[str]:
 
 
 def _fault(name: str, known: list[str]) -> dict[str, object]:
-    detail = f"This operation has no such query parameter.{meant(name, known)} Known are: {listed(known)}."
+    detail = f"This operation has no such query parameter.{meant(name, known)} {known_are(known)}"
     return {"type": "unknown_parameter", "loc": ("query", name), "msg": detail}

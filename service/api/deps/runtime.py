@@ -1,4 +1,4 @@
-"""What one API process holds, and its clock."""
+"""What a process of the API or a dispatcher holds, and its clock. No web framework: the dispatcher needs none."""
 
 import hmac
 import logging
@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Annotated
 
-from fastapi import Depends, Request
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -25,8 +23,8 @@ from service.security.addresses import AddressGuard
 from service.security.keys import is_well_formed
 from service.security.sealing import Sealer, load_or_create
 from service.settings import Settings
-from service.storage.local import LocalObjects
 from service.storage.objects import ObjectStore
+from service.storage.stores import open_objects
 
 LOG = logging.getLogger(__name__)
 
@@ -51,8 +49,8 @@ class Runtime:
         """The caller of a key."""
         now = utc_now()
         if not is_well_formed(secret) and not self._is_admin_key(secret):
-            raise UnauthenticatedError("The API key is malformed.")
-        with self.database.read() as session:
+            raise UnauthenticatedError("The API key is malformed: a character is missing or wrong.")
+        with self.database.look() as session:
             caller = keys.authenticate(session, secret, now=now)
         if not caller.use_recorded and self._recording.acquire(blocking=False):
             try:
@@ -82,15 +80,15 @@ class Runtime:
         delete_outdated(session, self.objects)
 
 
-def open_runtime(settings: Settings) -> Runtime:
-    """Open the stores that the settings name."""
+def open_runtime(settings: Settings, *, connections: int) -> Runtime:
+    """Open the stores that the settings name, the database with so many connections at most."""
     secret = settings.secret_key
     sealing_key = secret.get_secret_value() if secret else load_or_create(settings.data_dir / "secret-key")
     return Runtime(
         settings=settings,
-        database=Database(settings.sql_url),
+        database=Database(settings.sql_url, connections=connections),
         queue=RedisQueue(settings.queue_url, timeouts=timeouts(settings)),
-        objects=LocalObjects(settings.objects_dir),
+        objects=open_objects(settings),
         sealer=Sealer(sealing_key, settings.earlier_secrets),
         guard=AddressGuard(settings.webhook_allow),
     )
@@ -99,21 +97,3 @@ def open_runtime(settings: Settings) -> Runtime:
 def utc_now() -> datetime:
     """The clock of the API."""
     return datetime.now(UTC)
-
-
-async def runtime(request: Request) -> Runtime:
-    """The runtime of this process."""
-    held: Runtime = request.app.state.runtime
-    return held
-
-
-Held = Annotated[Runtime, Depends(runtime)]
-
-
-def read_session(held: Held) -> Iterator[Session]:
-    """A transaction that only reads."""
-    with held.database.read() as session:
-        yield session
-
-
-Reading = Annotated[Session, Depends(read_session, scope="function")]

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from service.actions import jobs, keys
 from service.api.deps.edge import Edge
-from service.api.deps.runtime import Runtime, runtime, utc_now
+from service.api.deps.held import runtime
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.problems import base_url
 from service.api.schemas.base import natural
 from service.api.schemas.jobs import JobOut
@@ -63,9 +64,10 @@ async def wait_for_job(
 
 def look(held: Runtime, job_id: str, project_id: str | None, *, key_id: str | None = None) -> Job:
     """A job as it is now, for a key that has to be live if it is named."""
-    with held.database.read() as session:
-        if key_id is not None:
+    if key_id is not None:
+        with held.database.look() as session:
             keys.check_live(session, key_id, now=utc_now())
+    with held.database.look() as session:
         return jobs.get(session, job_id, project_id=project_id)
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path, Response
 from service.actions import annotators
 from service.api.deps.callers import ProjectWriter, WebhookReader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, ProjectId
-from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.annotators import (
     AnnotatorIn,

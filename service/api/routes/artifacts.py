@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.actions import digests, exports, models, projects
 from service.actions.jobs import Room
 from service.api.deps.callers import Reader
+from service.api.deps.downloads import download
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import Prefer, ProjectId, Version
-from service.api.deps.runtime import Held, Reading, Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.deps.waiting import under_way, wait_for_job
 from service.api.problems import base_url, responses
 from service.api.schemas.cards import ModelCard
@@ -20,6 +22,7 @@ from service.db.tables import Job, Model, Project
 from service.errors import (
     JobNotSucceededError,
     NotFoundError,
+    RemovedError,
     TooManyRequestsError,
     UnavailableError,
     UnsupportedFeatureError,
@@ -46,12 +49,17 @@ def get_card(project_id: ProjectId, version: Version, _: Reader, session: Readin
     "/artifact",
     operation_id="getModelArtifact",
     summary="Download a model",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {_FILE: {"schema": {"type": "string", "format": "binary"}}}},
         202: {"model": JobOut, "description": "The file is being made; ask again when the job has ended."},
         **responses(
-            NotFoundError, JobNotSucceededError, UnsupportedFeatureError, TooManyRequestsError, UnavailableError
+            NotFoundError,
+            JobNotSucceededError,
+            RemovedError,
+            UnsupportedFeatureError,
+            TooManyRequestsError,
+            UnavailableError,
         ),
     },
 )
@@ -80,8 +88,8 @@ async def get_artifact(
         if job.state != "succeeded" or not file.made:
             return under_way(request, job, headers)
     headers["Link"] = f'</v1/projects/{project_id}/models/{version}/card>; rel="describedby"'
-    path = await run_in_threadpool(digests.checked_path, file.key, file.digest, held.objects)
-    return FileResponse(path, headers=headers, media_type=_FILE, filename=f"{project_id}-{version}.{format}")
+    headers["Content-Disposition"] = f'attachment; filename="{project_id}-{version}.{format}"'
+    return await run_in_threadpool(download, held, file.key, media_type=_FILE, digest=file.digest, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def _file(held: Runtime, project_id: str, version: int, form: str) -> _File:
     """The model's file in this form, if it can be had."""
     with held.database.read() as session:
         project = projects.get(session, project_id)
-        model = models.get_trained(session, project.id, version)
+        model = models.get_with_file(session, project.id, version)
         key = _key(project, model, form)
         digest = digests.recorded(session, key)
     # an ONNX file that nobody recorded was made by a job that was lost, or an earlier release, or is somebody's own
@@ -119,6 +127,6 @@ def _convert(held: Runtime, project_id: str, version: int) -> Job:
     settings = held.settings
     with held.write() as session:
         project = projects.get(session, project_id)
-        model = models.get_trained(session, project.id, version)
+        model = models.get_with_file(session, project.id, version)
         share, room = settings.jobs_in_queue_per_project, Room.of(settings)
         return exports.ask(session, project, model, now=utc_now(), share=share, room=room)

@@ -8,8 +8,8 @@ from service.actions import autolabels
 from service.actions.jobs import Room
 from service.api.deps.callers import ProjectWriter, Reader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading
 from service.api.deps.waiting import accept_job, where_to_ask
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.autolabels import AutolabelIn, AutolabelOut

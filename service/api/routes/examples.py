@@ -1,20 +1,24 @@
 """The pool: bulk uploads of examples, reading and deleting them, and the lists of bad rows."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from service.actions import bulk, examples, large_uploads, projects, uploads
+from service.actions.bulk import BulkRequest, Outcome
 from service.actions.examples import Status
-from service.api.deps.bulk import TableWriting
+from service.api.deps.bulk import Metrics, TableWriting
 from service.api.deps.callers import BulkReader, PoolWriter, Reader
+from service.api.deps.downloads import download
 from service.api.deps.edge import Writing
 from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
+from service.api.deps.held import Held
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
-from service.api.deps.runtime import Held, Reading, utc_now
+from service.api.deps.runtime import utc_now
 from service.api.problems import BODY, BULK, responses
 from service.api.schemas.base import Page, decode_number, decode_token
 from service.api.schemas.bulk import UploadAnswer
@@ -40,10 +44,16 @@ ListId = Annotated[str, Path(description="From `errors_url`.", examples=["err_01
     openapi_extra=UPLOAD,
     responses=responses(*BULK),
 )
-def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting) -> Response:
+def upload_examples(project_id: ProjectId, _: PoolWriter, writing: TableWriting, metrics: Metrics) -> Response:
     """An example with a known id and other content is updated; a `label` in a row is a label."""
+
+    def submit(request: BulkRequest, keep: Callable[[Session, Outcome], None]) -> Outcome:
+        outcome = uploads.submit(request, keep=keep)
+        metrics.stored_examples(outcome.stored)
+        return outcome
+
     return writing.submit(
-        lambda request, keep: uploads.submit(request, keep=keep),
+        submit,
         project_id,
         finish=large_uploads.finish,
         render=UploadAnswer.of,
@@ -145,7 +155,7 @@ def delete_example(
     "/error-lists/{list_id}",
     operation_id="getErrorList",
     summary="Get all bad rows of a bulk body",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         **responses(NotFoundError),
         200: {
@@ -154,7 +164,8 @@ def delete_example(
         },
     },
 )
-def get_error_list(project_id: ProjectId, list_id: ListId, _: BulkReader, session: Reading, held: Held) -> FileResponse:
+def get_error_list(project_id: ProjectId, list_id: ListId, _: BulkReader, held: Held) -> StreamingResponse:
     """NDJSON, kept for 24 hours: `line`, `id`, `pointer`, `code` and `detail` of every bad row."""
-    key = bulk.error_list_key(session, project_id, list_id, now=utc_now())
-    return FileResponse(held.objects.path(key), media_type="application/x-ndjson")
+    with held.database.read() as session:
+        key = bulk.error_list_key(session, project_id, list_id, now=utc_now())
+    return download(held, key, media_type="application/x-ndjson")

@@ -7,8 +7,9 @@ from pydantic import Field
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
+from service.api.deps.held import Held
 from service.api.deps.known_parameters import NO_OTHERS
-from service.api.deps.runtime import Held, Runtime
+from service.api.deps.runtime import Runtime
 from service.api.problems import described
 from service.api.schemas.base import Schema
 from service.errors import InvalidRequestError, UnavailableError

@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from service.actions import jobs, projects, trainings
 from service.api.deps.callers import Operator, ResultReader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import NO_FIELDS, JobId, PageSize, PageToken, Prefer, ProjectId
-from service.api.deps.runtime import Held, Reading, Runtime
+from service.api.deps.runtime import Runtime
 from service.api.deps.waiting import KEY_TRUSTED_SECONDS, look, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, State, decode_token, natural

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path, Response
 from service.actions import keys
 from service.api.deps.callers import Admin, Recent
 from service.api.deps.edge import Writing
+from service.api.deps.held import Reading
 from service.api.deps.parameters import PageSize, PageToken
-from service.api.deps.runtime import Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token
 from service.api.schemas.keys import KeyIn, KeyOut, KeyWithSecret, RotationIn

@@ -11,8 +11,8 @@ from service.api.deps.bulk import BulkWriting, LabelGroups
 from service.api.deps.callers import LabelWriter, Reader
 from service.api.deps.edge import Writing
 from service.api.deps.exports import JSON, STREAMS, Accept, Export, form_of
+from service.api.deps.held import Held
 from service.api.deps.parameters import PageSize, PageToken, ProjectId
-from service.api.deps.runtime import Held
 from service.api.problems import BULK, responses
 from service.api.schemas.base import Page, decode_token
 from service.api.schemas.labels import SUBMIT, LabelOut, LabelsAnswer, as_row, columns

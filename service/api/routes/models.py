@@ -7,8 +7,9 @@ from service.actions import goals, models, projects, serving, trainings
 from service.actions.jobs import Room
 from service.api.deps.callers import Operator, QueryRunner, Reader
 from service.api.deps.edge import Edge, Writing
+from service.api.deps.held import Reading
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken, Prefer, ProjectId, Version
-from service.api.deps.runtime import Reading, Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_number, decode_token
@@ -24,6 +25,7 @@ from service.errors import (
     MalformedRequestError,
     NotFoundError,
     ProjectPausedError,
+    RemovedError,
     UnauthenticatedError,
 )
 
@@ -95,7 +97,7 @@ def get_model(project_id: ProjectId, version: Version, _: Reader, session: Readi
     operation_id="activateModel",
     summary="Let a version serve",
     response_model=ModelOut,
-    responses=responses(*BODY, NotFoundError, ConflictError, IdempotencyMismatchError),
+    responses=responses(*BODY, NotFoundError, ConflictError, RemovedError, IdempotencyMismatchError),
 )
 def activate_model(
     project_id: ProjectId, version: Version, _: Operator, writing: Writing, body: ActivateIn | None = None
@@ -116,7 +118,7 @@ def activate_model(
     response_model=PredictOut,
     responses={
         202: {"model": JobOut, "description": "It takes longer; the job's result will hold the predictions."},
-        **responses(*BODY, NotFoundError, JobNotSucceededError),
+        **responses(*BODY, NotFoundError, JobNotSucceededError, RemovedError),
     },
 )
 async def predict(

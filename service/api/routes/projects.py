@@ -6,8 +6,9 @@ from service.actions import projects
 from service.actions.projects import ProjectView
 from service.api.deps.callers import ProjectMaker, ProjectWriter, Reader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import IfMatch, PageSize, PageToken, ProjectId, version_of
-from service.api.deps.runtime import Held, Reading, utc_now
+from service.api.deps.runtime import utc_now
 from service.api.deps.waiting import where_to_ask
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import Page, decode_token

@@ -11,8 +11,9 @@ from service.actions.jobs import Room
 from service.actions.turns import Turn
 from service.api.deps.callers import QueryRunner, ResultReader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held
 from service.api.deps.parameters import JobId, Prefer, ProjectId
-from service.api.deps.runtime import Held, Runtime, utc_now
+from service.api.deps.runtime import Runtime, utc_now
 from service.api.deps.waiting import accept_job, parse_wait, under_way, wait_for_job
 from service.api.problems import BODY, base_url, responses
 from service.api.schemas.base import AnnotatorName
@@ -25,6 +26,7 @@ from service.errors import (
     JobNotSucceededError,
     NotFoundError,
     ProjectPausedError,
+    RemovedError,
     TooManyRequestsError,
     UnavailableError,
 )
@@ -74,7 +76,7 @@ async def create_query(
     responses={
         202: {"model": JobOut, "description": "The batch is being made; ask again after `Retry-After`."},
         304: {"description": "The batch that you have; it never changes."},
-        **responses(NotFoundError, JobNotSucceededError),
+        **responses(NotFoundError, JobNotSucceededError, RemovedError),
     },
 )
 async def get_batch(
@@ -98,7 +100,7 @@ async def get_batch(
 
 
 def _batch(held: Runtime, job: Job) -> Batch | None:
-    with held.database.read() as session:
+    with held.database.look() as session:
         return batches.batch_of(session, job)
 
 
@@ -147,7 +149,7 @@ def _turn(held: Runtime, project_id: str, annotator: str | None) -> Turn:
     operation_id="renewBatch",
     summary="Prolong the leases of a batch",
     response_model=LeasesChanged,
-    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError),
+    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError, RemovedError),
 )
 def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing) -> Response:
     """Leases that are live now end `lease_seconds` from now."""
@@ -164,7 +166,7 @@ def renew_batch(job_id: JobId, body: RenewIn, who: QueryRunner, writing: Writing
     operation_id="releaseBatch",
     summary="Give examples of a batch back",
     response_model=LeasesChanged,
-    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError),
+    responses=responses(*BODY, NotFoundError, ConflictError, JobNotSucceededError, RemovedError),
 )
 def release_batch(job_id: JobId, body: ReleaseIn, who: QueryRunner, writing: Writing) -> Response:
     """Others may be given them at once."""

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path, Response
 from service.actions import webhooks
 from service.api.deps.callers import ProjectWriter, WebhookReader
 from service.api.deps.edge import Writing
+from service.api.deps.held import Held, Reading
 from service.api.deps.parameters import NO_FIELDS, PageSize, PageToken
-from service.api.deps.runtime import Held, Reading
 from service.api.problems import BODY, responses
 from service.api.schemas.base import Page, decode_token
 from service.api.schemas.webhooks import DeliveryOut, WebhookIn, WebhookOut, WebhookPatch, WebhookWithSecret
@@ -152,7 +152,7 @@ def test_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) ->
 def list_deliveries(
     webhook_id: WebhookId, who: WebhookReader, session: Reading, page_size: PageSize = 100, page_token: PageToken = None
 ) -> Page[DeliveryOut]:
-    """The newest first, each with its attempts. Deliveries are kept for 30 days after their end."""
+    """The newest first, each with its attempts. Kept after their end as long as the operator says: 30 days."""
     tied = {"webhook": webhook_id}
     before = decode_token(page_token, **tied)
     found = webhooks.deliveries(session, who, webhook_id, before=before, size=page_size + 1)

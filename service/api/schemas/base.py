@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
@@ -11,6 +11,7 @@ import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -56,6 +57,23 @@ def _is_whole(annotation: Any) -> bool:
     """Whether a type takes whole numbers and no others."""
     parts = get_args(annotation)
     return annotation is int or (any(map(_is_whole, parts)) and float not in parts)
+
+
+def fields_at(body: Any, path: Sequence[str | int]) -> list[str]:
+    """The fields of the object at a path into a body, whose type is given."""
+    schema = next(_schemas_in(body))
+    for step in path:
+        if step in schema.model_fields:
+            schema = next(_schemas_in(schema.model_fields[str(step)].annotation))
+    return list(schema.model_fields)
+
+
+def _schemas_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The schema that a type is, or those that it is made of: a list of one, or one or null."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _schemas_in(part)
 
 
 def _clean(text: str) -> str:
@@ -105,7 +123,16 @@ def _name_of_nobody_else(text: str) -> str:
     return text
 
 
+def _name_of_strategy(sent: object) -> object:
+    if not isinstance(sent, str):
+        beside = '{"strategy": "margin", "params": {}}'
+        detail = f"Must be the name of a strategy, as a string; its parameters stand beside it: {beside}."
+        raise PydanticCustomError("string_type", "{detail}", {"detail": detail})
+    return sent
+
+
 Text = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+StrategyName = Annotated[Text, BeforeValidator(_name_of_strategy)]
 Scalar = Annotated[
     str | int | float | bool, PlainValidator(_scalar, json_schema_input_type=str | int | float | bool)
 ]  # one error for a wrong type, not one for each type of the union

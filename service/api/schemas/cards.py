@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.actions.exports import estimator_of, has_encoder, why_no_onnx
-from service.actions.models import features_of
+from service.actions.models import features_of, why_removed
 from service.api.schemas.base import Schema
 from service.api.schemas.loading import load_onnx_in_javascript, load_onnx_in_python, load_skops_in_python
 from service.api.schemas.models import CurvePoint
@@ -46,14 +46,16 @@ class ModelCard(Schema):
     def of(cls, project: Project, model: Model, base_url: str) -> "ModelCard":
         """The card of a model that was trained here."""
         url = f"{base_url.rstrip('/')}/v1/projects/{project.id}/models/{model.version}/artifact"
-        reason = why_no_onnx(project, model)
+        gone = why_removed(model)
+        reason = gone or why_no_onnx(project, model)
         loads = (
             {} if reason else {"python": load_onnx_in_python(project), "javascript": load_onnx_in_javascript(project)}
         )
         skops = {"python": load_skops_in_python(project, model)}
-        forms = [ModelForm(format="skops", available=True, reason=None, url=f"{url}?format=skops", load=skops)]
+        forms = [ModelForm(format="skops", available=not gone, reason=gone, url=f"{url}?format=skops", load=skops)]
         if has_encoder(model):
-            forms.append(ModelForm(format="encoder", available=True, reason=None, url=f"{url}?format=encoder", load={}))
+            encoder = f"{url}?format=encoder"
+            forms.append(ModelForm(format="encoder", available=not gone, reason=gone, url=encoder, load={}))
         forms.append(
             ModelForm(format="onnx", available=not reason, reason=reason, url=f"{url}?format=onnx", load=loads)
         )

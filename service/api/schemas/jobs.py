@@ -32,8 +32,14 @@ class JobOut(Schema):
     started_at: Time | None
     finished_at: Time | None
     error: dict[str, Any] | None = Field(description="A problem, when the job failed.")
-    result: dict[str, Any] | None
+    result: dict[str, Any] | None = Field(
+        description="What came of it. A training that found too little to learn from succeeds without a model: then "
+        "`model` is null, `reason` says why, and `detail` what to do."
+    )
     links: dict[str, str]
+    removed_at: Time | None = Field(
+        description="When the batch of a query was removed, as it was old. The job stays, as labels refer to it."
+    )
 
     @classmethod
     def of(cls, job: Job, base_url: str) -> "JobOut":
@@ -44,7 +50,7 @@ class JobOut(Schema):
             "events": f"/v1/jobs/{job.id}/events",
             "cancel": f"/v1/jobs/{job.id}/cancel",
         }
-        if job.kind == "query":
+        if job.kind == "query" and job.removed_at is None:
             links["batch"] = f"/v1/jobs/{job.id}/batch"
         if job.kind in {"autolabel", "revocation"}:
             links["autolabel"] = f"/v1/projects/{job.project_id}/autolabels/{job.payload['autolabel_id']}"
@@ -64,6 +70,7 @@ class JobOut(Schema):
             error=problem_of(job.error, base_url),
             result=job.result,
             links=links,
+            removed_at=job.removed_at,
         )
 
 

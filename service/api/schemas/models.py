@@ -45,10 +45,20 @@ class ModelOut(Schema):
         description="Examples that it was trained on. Of your own model: that were labelled when it was opened."
     )
     created_at: Time
-    estimator: dict[str, Any]
+    estimator: dict[str, Any] = Field(
+        description=(
+            "As the project asked for it, with what was `chosen`, the `seed`, the `features` that it sees, and whether "
+            "`rows` or whole `groups` were held out (`holdout_of`). `merged`: one of its classes was merged since, so "
+            "that it cannot serve again."
+        )
+    )
     metrics: Metrics
     classes: list[str]
     job_id: str | None
+    removed_at: Time | None = Field(
+        description="When its file was removed, or what you uploaded of your own model, as it is old and serves no "
+        "more: it cannot be asked or serve again, and its figures stay. null: nothing was removed."
+    )
 
     @classmethod
     def of(cls, model: Model, pool: Pool) -> "ModelOut":

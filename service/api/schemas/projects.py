@@ -7,13 +7,13 @@ from pydantic import Field, field_validator
 
 from service.actions.goals import goal_of
 from service.actions.projects import ProjectView
-from service.api.schemas.base import Name, Patch, Schema, Text, Time, example
+from service.api.schemas.base import Name, Patch, Schema, StrategyName, Text, Time, example
 from service.catalog.estimators import DEFAULT_ESTIMATORS, ESTIMATORS
 from service.catalog.featurizers import FEATURIZERS, why_missing
-from service.catalog.names import listed, meant
+from service.catalog.names import known_are, meant
 from service.catalog.parameters import resolve
 from service.catalog.stopping_rules import RECALL
-from service.catalog.strategies import STRATEGIES
+from service.catalog.strategies import STRATEGIES, unknown
 from service.catalog.tasks import task_of
 from service.errors import FieldError, InvalidRequestError, UnsupportedFeatureError
 
@@ -130,7 +130,7 @@ class Estimator(Schema):
 class QueryDefaults(Schema):
     """What a query uses when it does not say otherwise; see `GET /v1/strategies`."""
 
-    strategy: Text = "auto"
+    strategy: StrategyName = "auto"
     params: Params
 
 
@@ -311,7 +311,8 @@ def _complete(body: ProjectIn | ProjectPatch) -> dict[str, Any]:
         _check_committee(entry.parameters, params)
         config["estimator"] = {"name": name, "params": params}
     if body.query is not None:
-        check_name(STRATEGIES, body.query.strategy, "/query/strategy")
+        if body.query.strategy not in STRATEGIES:
+            raise _wrong(FieldError("/query/strategy", "unknown_name", unknown(body.query.strategy)))
         strategy = STRATEGIES[body.query.strategy]
         config["query"]["params"] = resolve(strategy.parameters, body.query.params, pointer="/query/params")
     return config
@@ -336,7 +337,7 @@ def _check_committee(parameters: Mapping[str, Any], params: Mapping[str, Any]) -
 def check_name(catalogue: Any, name: str, pointer: str) -> None:
     """Refuse a name that the catalogue does not have, and tell those that it has."""
     if name not in catalogue:
-        detail = f"Known are: {listed(sorted(catalogue))}.{meant(name, list(catalogue))}"
+        detail = known_are(sorted(catalogue)) + meant(name, list(catalogue))
         raise InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, "unknown_name", detail)])
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from service.actions.queries import Wish
-from service.api.schemas.base import AnnotatorName, Scalar, Schema, Text, Time, example
+from service.api.schemas.base import AnnotatorName, Scalar, Schema, StrategyName, Text, Time, example
 
 
 class Candidates(Schema):
     """Narrow the pool before the strategy chooses."""
 
-    strategy: Text = Field(description="A strategy that scores each example, such as `margin`.")
+    strategy: StrategyName = Field(description="A strategy that scores each example, such as `margin`.")
     params: dict[str, Any] | None = Field(default=None, max_length=50)
     count: int = Field(ge=1, le=10_000_000, description="How many of the best are left.")
 
@@ -33,7 +33,7 @@ class QueryIn(Schema):
     )
 
     k: int = Field(ge=1, description="How many examples.")
-    strategy: Text | None = None
+    strategy: StrategyName | None = None
     params: dict[str, Any] | None = Field(default=None, max_length=50)
     annotator: AnnotatorName | None = Field(default=None, description="Who will label; gets own open leases first.")
     lease_seconds: int | None = Field(default=None, ge=0, le=604_800, description="0 takes no lease.")

@@ -28,6 +28,12 @@ def retire(session: Session, keys: Sequence[str], *, generation: int) -> int:
     return changed(session, query.values(retired=generation))
 
 
+def retire_arrays(session: Session, project_id: str, names: Sequence[str], *, generation: int) -> None:
+    """Take all chunks of some arrays out of the list."""
+    query = update(Chunk).where(Chunk.project_id == project_id, Chunk.array.in_(names), Chunk.retired.is_(None))
+    changed(session, query.values(retired=generation))
+
+
 def retire_predictions(session: Session, project_id: str, *, but: Sequence[str], generation: int) -> None:
     """Take the predictions of models and committees out of the list, except the arrays named in `but`."""
     predicted = or_(Chunk.array.startswith("predictions:"), Chunk.array.startswith("members:"))

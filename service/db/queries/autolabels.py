@@ -103,8 +103,12 @@ def _labelled_before(session: Session, project_id: str, ids: Sequence[str], time
     return found
 
 
-def changed_rows(session: Session, project_id: str, *, after: datetime) -> Sequence[int]:
-    """Rows of examples that were labelled before a time and changed after it: they may have been trained on before."""
-    same = (Example.project_id == Label.project_id) & (Example.example_id == Label.example_id)
-    query = select(Example.row).distinct().join(Label, same).where(Example.project_id == project_id)
-    return session.scalars(query.where(Example.updated_at > after, Label.created_at <= after)).all()
+def changed_rows(session: Session, project_id: str, *, after: datetime, labelled: datetime) -> Sequence[int]:
+    """Rows of labelled examples that changed after a time, and had a label until another one, whatever became of it.
+
+    A training between the two may have learnt them as what they were.
+    """
+    query = select(Example.example_id, Example.row).where(Example.project_id == project_id, Example.label_count > 0)
+    rows = dict(session.execute(query.where(Example.updated_at > after)).all())
+    learnt = _labelled_before(session, project_id, list(rows), labelled)
+    return [row for example_id, row in rows.items() if example_id in learnt]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.db.many import among
 from service.db.queries.examples import visible
+from service.db.results import changed
 from service.db.tables import CandidateChange, Example, Label, Lease
 
 # a million rows one by one take seconds
@@ -38,7 +39,7 @@ def changes(session: Session, project_id: str, *, after: int) -> Sequence[Row[in
 def forget_changes(session: Session, project_id: str, *, until: int) -> None:
     """Drop changes that a snapshot holds."""
     query = delete(CandidateChange).where(CandidateChange.project_id == project_id)
-    session.execute(query.where(CandidateChange.sequence <= until))
+    changed(session, query.where(CandidateChange.sequence <= until))
 
 
 def live_leases(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
@@ -14,6 +15,7 @@ from service.db.tables import CandidateChange, Example, Lease, LooseVector, Uplo
 Status = Literal["unlabeled", "labeled", "skipped", "leased"]
 
 _IN = 500  # parameters of one IN list
+_TOGETHER = 50  # rows of one INSERT: a statement for each takes longer, and so does one for very many
 _EXAMPLES: Any = Example.__table__
 _VECTORS: Any = LooseVector.__table__
 _LEASES: Any = Lease.__table__
@@ -113,9 +115,15 @@ def add(session: Session, project_id: str, new: Sequence[New], *, upload_id: str
     shared = {"project_id": project_id, "skip_count": 0, "upload_id": upload_id, "created_at": at, "updated_at": at}
     names = [quote(name) for name in (*New._fields, *shared)]
     marks = ["?" if dialect.paramstyle == "qmark" else "%s"] * len(names)
-    sql = f"INSERT INTO examples ({', '.join(names)}) VALUES ({', '.join(marks)})"  # noqa: S608 - our own column names
     values = tuple(shared.values())
-    session.connection().exec_driver_sql(sql, [(*one, *values) for one in new])
+    whole = len(new) - len(new) % _TOGETHER
+    for part, size in ((new[:whole], _TOGETHER), (new[whole:], len(new) - whole)):
+        if part:
+            rows = ", ".join([f"({', '.join(marks)})"] * size)
+            sql = f"INSERT INTO examples ({', '.join(names)}) VALUES {rows}"  # noqa: S608 - our own column names
+            together = (part[first : first + size] for first in range(0, len(part), size))
+            flat = [tuple(chain.from_iterable(one + values for one in some)) for some in together]
+            session.connection().exec_driver_sql(sql, flat)
 
 
 def change(session: Session, project_id: str, rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, select, union_all, update
 from sqlalchemy.orm import Session, aliased
 
 from service.db.results import changed, removed
@@ -53,11 +53,15 @@ def trainings(session: Session, project_id: str) -> Sequence[Job]:
     return session.scalars(query.order_by(Job.state.desc(), Job.id)).all()
 
 
-def lock_waiting_training(session: Session, project_id: str) -> Job | None:
-    """The first training that waits, locked: no worker claims it before the transaction ends."""
-    query = select(Job).where(Job.project_id == project_id, Job.kind == "training", Job.state == "queued")
-    query = query.order_by(Job.id).with_for_update()  # all of them, as one that is claimed meanwhile is left out
-    return next(iter(session.scalars(query, execution_options={"populate_existing": True})), None)
+def lock_trainings(session: Session, project_id: str) -> Sequence[Job]:
+    """As `trainings`, and those that wait are locked: no worker claims one before the transaction ends."""
+    mine = select(Job).where(Job.project_id == project_id, Job.kind == "training")
+    # Whole rows, as they are once they are locked. One that is claimed while this waits for its lock is left out: it
+    # has loaded nothing yet.
+    waiting = mine.where(Job.state == "queued").order_by(Job.id).with_for_update().cte("waiting")
+    both = union_all(mine.where(Job.state == "running"), select(waiting))
+    query = select(Job).from_statement(both.order_by(both.selected_columns.state.desc(), both.selected_columns.id))
+    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def rung_and_queued(session: Session, project_id: str) -> int:
@@ -183,4 +187,4 @@ def waiting_ids(session: Session, project_id: str, *, kinds: Collection[str]) ->
 
 def remove_all(session: Session, project_id: str, *, but: str) -> None:
     """Remove a project's jobs, except one."""
-    session.execute(delete(Job).where(Job.project_id == project_id, Job.id != but))
+    changed(session, delete(Job).where(Job.project_id == project_id, Job.id != but))

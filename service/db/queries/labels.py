@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, Select, and_, delete, exists, select, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from service.db.many import among, insert_many, update_many, write
-from service.db.queries.examples import parts_of, visible
+from service.db.queries.examples import parts_of, staging_uploads
 from service.db.results import changed
 from service.db.tables import Batch, BatchItem, Example, Job, Label, LabelHistory, Lease
 
@@ -75,20 +75,42 @@ def remove(session: Session, project_id: str, ids: Sequence[str]) -> None:
 
 def get(session: Session, project_id: str, label_id: str) -> Label | None:
     """One label of a visible example."""
-    return session.scalars(_visible(project_id).where(Label.id == label_id)).first()
+    return session.scalars(_visible(session, project_id).where(Label.id == label_id)).first()
 
 
-def _visible(project_id: str) -> Any:
+def _visible(session: Session, project_id: str) -> Select[Label]:
+    """Labels, but for those that came with an upload that nobody sees yet; mostly there is none to look for."""
+    query = select(Label).where(Label.project_id == project_id)
+    staging = staging_uploads(session, project_id)
+    if not staging:
+        return query
     of_example = and_(Example.project_id == Label.project_id, Example.example_id == Label.example_id)
-    query = select(Label).join(Example, of_example)
-    return query.where(Label.project_id == project_id, visible(project_id))
+    return query.where(~exists().where(of_example, Example.upload_id.in_(staging)))
 
 
 def page(session: Session, project_id: str, *, after: str, size: int) -> Sequence[Row[Any]]:
-    """Labels in order of creation with what their batch knows: (label, split, batch or none, propensity)."""
-    of_item = and_(BatchItem.job_id == Label.batch_id, BatchItem.example_id == Label.example_id)
-    query = _visible(project_id).add_columns(Example.split)
-    query = query.add_columns(Batch.strategy, Batch.seed, Batch.model_version, BatchItem.propensity)
-    query = query.outerjoin(Batch, Batch.job_id == Label.batch_id).outerjoin(BatchItem, of_item)
-    found: Sequence[Row[Any]] = session.execute(query.where(Label.id > after).order_by(Label.id).limit(size)).all()
-    return found
+    """Labels in order of creation with what their batch knows: (label, split, batch or none, propensity).
+
+    A label whose example is gone is left out, and others take its place.
+    """
+    found: list[Row[Any]] = []
+    while len(found) < size:
+        cut = _cut(session, project_id, after=after, size=size)
+        found += [row for row in cut if row.split is not None]
+        if len(cut) < size:
+            break
+        after = cut[-1][0].id
+    return found[:size]
+
+
+def _cut(session: Session, project_id: str, *, after: str, size: int) -> Sequence[Row[Any]]:
+    """As `page`; a label whose example is gone has no split."""
+    first = _visible(session, project_id).where(Label.id > after).order_by(Label.id).limit(size)
+    # cut before it is joined: whoever joins first may read the whole project for each page
+    label = aliased(Label, first.subquery())
+    of_example = and_(Example.project_id == label.project_id, Example.example_id == label.example_id)
+    of_item = and_(BatchItem.job_id == label.batch_id, BatchItem.example_id == label.example_id)
+    columns: tuple[Any, ...] = (Example.split, Batch.strategy, Batch.seed, Batch.model_version, BatchItem.propensity)
+    query = select(label, *columns).outerjoin(Example, of_example)
+    query = query.outerjoin(Batch, Batch.job_id == label.batch_id).outerjoin(BatchItem, of_item)
+    return session.execute(query.order_by(label.id)).all()

@@ -31,7 +31,7 @@ def remove_rows(session: Session, project_id: str, *, start: int, stop: int) -> 
     """Delete the examples of rows [start, stop) and their loose vectors."""
     for table in (Example, LooseVector):
         inside = (table.row >= start) & (table.row < stop)
-        session.execute(delete(table).where(table.project_id == project_id, inside))
+        changed(session, delete(table).where(table.project_id == project_id, inside))
 
 
 def remove_labels(session: Session, project_id: str, *, limit: int) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from service.db.queries.examples import visible
+from service.db.results import changed
 from service.db.tables import Batch, BatchItem, CandidateChange, Example, Job, Label, Lease, Ranking
 
 
@@ -76,7 +77,7 @@ def take_back(session: Session, project_id: str) -> None:
     """End what is leased from rankings of a project, be they the present ones or earlier ones."""
     leased = select(Lease.job_id).where(Lease.project_id == project_id)
     prepared = [job.id for job in session.scalars(select(Job).where(Job.id.in_(leased))) if job.payload.get("prepared")]
-    session.execute(delete(Lease).where(Lease.project_id == project_id, Lease.job_id.in_(prepared)))
+    changed(session, delete(Lease).where(Lease.project_id == project_id, Lease.job_id.in_(prepared)))
 
 
 def last_expiry(session: Session, project_id: str, now: datetime) -> datetime | None:

@@ -187,4 +187,4 @@ def standings(session: Session, project_id: str) -> Sequence[Row[int, str, int, 
 
 def forget_candidates(session: Session, project_id: str) -> None:
     """Drop all changes of who may be picked."""
-    session.execute(delete(CandidateChange).where(CandidateChange.project_id == project_id))
+    changed(session, delete(CandidateChange).where(CandidateChange.project_id == project_id))

@@ -101,7 +101,7 @@ class DropQuery(Selector):
             seed=request.seed,
         )
         blocks = [(start, min(start + size, request.rows.size)) for start in range(0, request.rows.size, size)]
-        return np.concatenate(list(request.parallel.map(work, blocks)))
+        return np.concatenate(list(request.parallel.over_chunks(work, blocks)))
 
     def _central(
         self, request: SelectionRequest, fickle: NDArray[np.intp], scores: NDArray[np.float64]

@@ -1,6 +1,5 @@
 """The loop over HTTP with a real set of each kind of data, with real processes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
 
-from tests.support.stack import Client, running
+from tests.support.stack import Client
 from workers.learning import datasets
 
 pytestmark = pytest.mark.processes
@@ -86,13 +85,6 @@ def _numbers() -> Kind:
         metric="r2",
         at_least=0.2,
     )
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    """Of a service as `gleaner up` starts it."""
-    with running("--workers", "1") as stack:
-        yield stack.client
 
 
 @pytest.mark.parametrize("make", [_digits, _several, _texts, _numbers])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.embedded import running
+from tests.support.stack import Stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -26,27 +26,26 @@ TEXTS = ("It crashes on start", "I love the new editor", "Saving fails again")
 
 @pytest.mark.processes
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the walk needs curl")
-def test_walk_with_curl(tmp_path: Path) -> None:
+def test_walk_with_curl(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
     blocks = _BLOCK.findall((ROOT / "README.md").read_text())
     script = "\n".join(["set -euo pipefail", 'trap "kill ${RECEIVER-} || true" EXIT', *blocks])
     assert "call()" in script
-    settings = {"GLEANER_WEBHOOK_ALLOW": "127.0.0.0/8", "GLEANER_LOG_LEVEL": "warning"}
-    with running(tmp_path / "gleaner-data", settings=settings) as service:
-        walk = subprocess.run(
-            ["bash", "-c", script],
-            cwd=tmp_path,
-            env={
-                "PATH": "/usr/local/bin:/usr/bin:/bin",
-                "PORT": service.url.rpartition(":")[2],
-                "HOOK_PORT": str(free_port()),
-                "TMPDIR": str(tmp_path),
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    (tmp_path / "gleaner-data").symlink_to(stack.folder)
+    walk = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PORT": str(stack.client.http.base_url.port),
+            "HOOK_PORT": str(free_port()),
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert walk.returncode == 0, walk.stdout + walk.stderr
     assert "'fallback_reason': 'no_model'" in walk.stdout
     assert "verified: training.succeeded model: 1" in walk.stdout

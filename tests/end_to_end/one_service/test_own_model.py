@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.embedded import running
+from tests.support.stack import Stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _ROUND = re.compile(r"round (\d): (\w+) by (.+), (\d+) labels, accuracy (0\.\d+)")
 
 
 @pytest.mark.processes
-def test_three_rounds_with_a_model_that_is_trained_outside(tmp_path: Path) -> None:
-    with running(tmp_path / "gleaner-data", workers=1) as service:
-        environment = {**os.environ, "GLEANER_URL": service.url, "GLEANER_KEY": service.key}
-        command = [sys.executable, "-W", "error", str(ROOT / "openapi/examples/own_model.py")]
-        played = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def test_three_rounds_with_a_model_that_is_trained_outside(stack: Stack) -> None:
+    environment = {**os.environ, "GLEANER_URL": str(stack.client.http.base_url), "GLEANER_KEY": stack.key}
+    command = [sys.executable, "-W", "error", str(ROOT / "openapi/examples/own_model.py")]
+    played = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert played.returncode == 0, played.stdout + played.stderr
     rounds = _ROUND.findall(played.stdout)
     assert [(number, strategy, model, labels) for number, strategy, model, labels, _ in rounds] == [

@@ -1,0 +1,76 @@
+"""Workers that are forked from one process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.redis_server import wait_until
+
+# Each of three writes its pid into a file; the last one ends at once, with a fault.
+CREW = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+from service.cli.crew import run
+from service.telemetry import configure_logging
+
+configure_logging("info", role="worker")
+
+def work(name):
+    try:
+        Path(sys.argv[1], name).write_text(str(os.getpid()))
+        if name == "faulty":
+            raise RuntimeError("as the test wants")
+        time.sleep(60)
+    except KeyboardInterrupt:
+        Path(sys.argv[1], name + " was asked").touch()
+
+run([partial(work, name) for name in ("first", "second", "faulty")])
+"""
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", CREW, str(tmp_path)], stderr=subprocess.PIPE, text=True) as made:
+        wait_until(lambda: all(pid(tmp_path, name) for name in ("first", "second", "faulty")))
+        yield made
+        made.kill()
+
+
+def pid(folder: Path, name: str) -> int:
+    path = folder / name
+    return int(path.read_text() or 0) if path.exists() else 0
+
+
+def has_ended(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subprocess.Popen[str], tmp_path: Path) -> None:
+    first, second = pid(tmp_path, "first"), pid(tmp_path, "second")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: pid(tmp_path, "first") not in {0, first})
+    assert pid(tmp_path, "second") == second
+    crew.terminate()
+    _, told = crew.communicate(timeout=10)
+    assert crew.returncode == 0
+    assert all((tmp_path / f"{name} was asked").exists() for name in ("first", "second"))
+    assert has_ended(second)
+    assert "A worker ended (signal 9)." in told
+    assert "A worker ended (exit code 1)." in told
+    assert "RuntimeError: as the test wants" in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_workers_die_with_the_process_that_they_come_from(crew: subprocess.Popen[str], tmp_path: Path) -> None:
+    pids = [pid(tmp_path, name) for name in ("first", "second")]
+    crew.kill()
+    wait_until(lambda: all(map(has_ended, pids)), 2)
