@@ -29,7 +29,7 @@ from service import imports
 from service.queue.redis import RUN_JOB
 from service.settings import Settings
 from service.telemetry import configure_logging, logger
-from workers.jobs.horse import TIMED_OUT, Assignment, Loss, SpareHorse, cause_of
+from workers.jobs.horse import TIMED_OUT, Assignment, Horse, Loss, cause_of
 from workers.jobs.redis_values import AllowedJob, AllowedQueue, JobFunction, remove_misshapen
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -50,7 +50,8 @@ class GleanerWorker(Worker):
     queue_class = AllowedQueue
     max_connection_wait_time = 2 * RECONNECT_SECONDS
     warm: Callable[[], None] = staticmethod(lambda: None)
-    _spare: SpareHorse | None = None
+    _spare: Horse | None = None
+    _horse: Horse | None = None  # that has a job
     record_loss: Callable[[Loss], None] = staticmethod(lambda _: None)
     _stopping = False
     _ridden: tuple[str, int] | None = None  # the job and the pid of the horse that has it
@@ -102,26 +103,42 @@ class GleanerWorker(Worker):
     def saddle(self) -> None:
         """Have a warm horse wait for the next job."""
         if self._spare is None:
-            self._spare = SpareHorse.fork(warm=self.warm, work=self._work_assignment)
+            self._spare = Horse.fork(warm=self.warm, work=self._work_assignment)
 
-    def _work_assignment(self, assignment: Assignment) -> None:
-        """Work on what the parent was given; in the horse."""
-        job = self.job_class.fetch(assignment.job_id, connection=self.connection, serializer=self.serializer)
-        queue = next(queue for queue in self.queues if queue.name == assignment.queue)
-        self.execution = Execution.fetch(assignment.execution_id, job.id, connection=self.connection)
-        self.main_work_horse(job, queue)
+    def _work_assignment(self, assignment: Assignment) -> bool:
+        """Work on what the parent was given; in the horse. Whether all went well."""
+        self._is_horse = True
+        try:
+            job = self.job_class.fetch(assignment.job_id, connection=self.connection, serializer=self.serializer)
+            queue = next(queue for queue in self.queues if queue.name == assignment.queue)
+            self.execution = Execution.fetch(assignment.execution_id, job.id, connection=self.connection)
+            return bool(self.perform_job(job, queue, self.execution))
+        finally:
+            self.connection.connection_pool.disconnect()  # it may be long until the next job, and Redis go meanwhile
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job in a horse, then saddle the next."""
         super().execute_job(job, queue)
         self._report()
+        self._dismount()
         self.saddle()
 
     def wait_for_horse(self) -> tuple[Any, Any, Any]:
-        """Wait for the horse to end, and note how it did."""
+        """Wait for the horse to rest, which counts as a good end, or to end; RQ's alarm may break it off anywhere."""
+        if self._horse is not None and self._horse.rests():
+            self._status = os.EX_OK
+            return self._horse.pid, os.EX_OK, None
         pid, status, usage = super().wait_for_horse()
         self._status = status if pid else self._status
         return pid, status, usage
+
+    def _dismount(self) -> None:
+        """Keep a horse that rests for the next job."""
+        horse, self._horse = self._horse, None
+        if horse is not None and horse.rests():
+            self._spare = horse
+        elif horse is not None:
+            horse.close()
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the horse, if there is one: pid 0 would be this process."""
@@ -155,7 +172,7 @@ class GleanerWorker(Worker):
             self._horse_pid = self._spare.pid
             # The id in Redis is the job's and the number of the attempt.
             self._ridden = (job.id.rpartition("-")[0], self._spare.pid)
-        self._spare = None
+        self._horse, self._spare = self._spare, None
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the interface of signals
         """Stop: at once when idle, else when the horse has ended, which is killed after a moment.
@@ -187,6 +204,7 @@ class GleanerWorker(Worker):
             self.kill_horse()
             self.wait_for_horse()
         self._report(abandoned=True)
+        self._dismount()
         if self._spare is not None:
             self._spare.dismiss()
             self._spare = None

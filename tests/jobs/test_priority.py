@@ -1,23 +1,29 @@
-"""Which jobs give way when the cores are busy."""
+"""Which work gives way when the cores are busy."""
 
 import os
 from pathlib import Path
 
-import pytest
-
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
-from workers.jobs.horse import Assignment, SpareHorse
+from workers.jobs.horse import Assignment, Horse
 
 
-@pytest.mark.parametrize(("queue", "gives_way"), [(INTERACTIVE, False), (TRAINING, True), (MAINTENANCE, True)])
-def test_nobody_waits_for_a_training_who_waits_for_an_answer(tmp_path: Path, queue: str, *, gives_way: bool) -> None:
-    told = tmp_path / "priority"
+def priority(folder: Path, queue: str) -> int:
+    """The niceness of a job of a queue."""
+    told = folder / queue
 
-    def tell(_: Assignment) -> None:
+    def tell(_: Assignment) -> bool:
         told.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)), encoding="utf-8")
+        return False
 
-    horse = SpareHorse.fork(warm=lambda: None, work=tell)
+    horse = Horse.fork(warm=lambda: None, work=tell)
     assert horse.assign(Assignment("job_1", queue, "run_1"))
+    assert not horse.rests()
     os.waitpid(horse.pid, 0)
+    horse.close()
+    return int(told.read_text(encoding="utf-8"))
+
+
+def test_queries_give_way_to_requests_and_all_other_jobs_to_both(tmp_path: Path) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert (int(told.read_text(encoding="utf-8")) > own) == gives_way
+    query, training, merge = (priority(tmp_path, queue) for queue in (INTERACTIVE, TRAINING, MAINTENANCE))
+    assert own < query < training == merge

@@ -84,7 +84,7 @@ def test_jobs_run_in_order_with_one_blas_thread_and_leave_nothing_in_redis(
     ring(redis, "job_a", "job_b")
     worker = start()
     wait_until(lambda: worker.done() == ["job_a", "job_b", "job_c"])
-    assert (worker.folder / "done").read_text().split()[1] == "1"
+    assert worker.threads() == ["1"] * 3
     wait_until(lambda: keys_left(redis) == set())
 
 
@@ -112,6 +112,40 @@ def test_callbacks_named_in_redis_are_not_imported(redis: RedisServer, start: Ca
     wait_until(lambda: worker.done() == ["job_a"])
     wait_until(lambda: keys_left(redis) == set())
     assert "antigravity" not in worker.log()
+
+
+def test_a_horse_that_answered_queries_takes_the_next_and_every_other_job_is_its_last(
+    its_redis: RedisServer, worker: WorkerProcess
+) -> None:
+    ring(its_redis, "job_a")
+    wait_until(lambda: len(worker.done()) == 1)
+    ring(its_redis, "job_b")
+    wait_until(lambda: len(worker.done()) == 2)
+    ring(its_redis, "job_c", queue=TRAINING)
+    wait_until(lambda: len(worker.done()) == 3)
+    ring(its_redis, "job_d")
+    wait_until(lambda: len(worker.done()) == 4)
+    a, b, c, d = worker.horses()
+    assert a == b == c != d
+
+
+def test_a_job_that_raises_is_the_last_of_its_horse(its_redis: RedisServer, worker: WorkerProcess) -> None:
+    ring(its_redis, "job_a")
+    wait_until(lambda: worker.done() == ["job_a"])
+    enqueue(its_redis, "test.fail", job_id="job_x")
+    ring(its_redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_a", "job_b"])
+    before, after = worker.horses()
+    assert before != after
+
+
+def test_a_horse_that_rests_may_die(its_redis: RedisServer, worker: WorkerProcess) -> None:
+    ring(its_redis, "job_a")
+    wait_until(lambda: worker.done() == ["job_a"])
+    wait_until(lambda: keys_left(its_redis) == set())
+    os.kill(worker.horses()[0], signal.SIGKILL)
+    ring(its_redis, "job_b")
+    wait_until(lambda: worker.done() == ["job_a", "job_b"])
 
 
 def test_a_job_that_raises_stops_nothing(its_redis: RedisServer, worker: WorkerProcess) -> None:

@@ -24,7 +24,7 @@ folder = Path(sys.argv[1])
 
 def work(job_id):
     with (folder / "done").open("a") as file:
-        file.write(f"{job_id} {os.environ['OPENBLAS_NUM_THREADS']}\\n")
+        file.write(f"{job_id} {os.environ['OPENBLAS_NUM_THREADS']} {os.getpid()}\\n")
 
 def hang(job_id):
     (folder / "horse").write_text(str(os.getpid()))
@@ -58,8 +58,19 @@ class WorkerProcess:
 
     def done(self) -> list[str]:
         """The jobs that were done."""
+        return [words[0] for words in self._noted()]
+
+    def threads(self) -> list[str]:
+        """How many threads each of these had for BLAS."""
+        return [words[1] for words in self._noted()]
+
+    def horses(self) -> list[int]:
+        """The pids of the horses that did these."""
+        return [int(words[2]) for words in self._noted()]
+
+    def _noted(self) -> list[list[str]]:
         path = self.folder / "done"
-        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
     def horse(self) -> int:
         """The pid of the horse that hangs."""

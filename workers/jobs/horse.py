@@ -1,15 +1,20 @@
 """A work-horse that is forked and warm before there is a job for it.
 
 A fork of a process with scikit-learn, its first touch of every page and the first use of each library cost a query more
-time than its ranking. A worker therefore keeps one horse saddled; when a job comes, its name goes through a pipe.
+time than its ranking. A worker therefore keeps one horse saddled; when a job comes, its name goes through a socket. A
+horse that has answered a query well is saddled for the next one; every other job is the last of its horse.
 """
 
+import gc
 import json
 import os
+import resource
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +23,12 @@ from service.queue.messages import INTERACTIVE
 from service.telemetry import logger
 
 TIMED_OUT = "it ran too long"
-# on shared cores, a training gives way to those who wait for an answer
-_GIVES_WAY = 10
+# On shared cores, a query gives way to requests, which take a moment, and all other jobs to both.
+_QUERIES_GIVE_WAY = 5
+_OTHERS_GIVE_WAY = 15
+_RIDES = 100  # then the horse is replaced, whatever its libraries have piled up
+_GROWTH_KIB = 256 * 1024  # of the most memory that it ever had: a horse that waits shall not hold what one pool took
+_RESTS = b"."
 _log = logger(__name__)
 
 
@@ -52,64 +61,92 @@ def cause_of(status: int) -> str | None:
     return f"its process was ended by {signal.Signals(-code).name}"
 
 
-class SpareHorse:
-    """The parent's end of a waiting horse."""
+class Horse:
+    """The parent's end of a horse."""
 
-    def __init__(self, pid: int, pipe: int) -> None:
+    def __init__(self, pid: int, line: socket.socket) -> None:
         self.pid = pid
-        self._pipe = pipe
+        self._line = line
+        self._has_ridden = False
 
     @classmethod
-    def fork(cls, *, warm: Callable[[], None], work: Callable[[Assignment], None]) -> Self:
-        """Fork a process that calls `warm`, waits, and calls `work` once."""
-        reader, writer = os.pipe()
+    def fork(cls, *, warm: Callable[[], None], work: Callable[[Assignment], bool]) -> Self:
+        """Fork a process that calls `warm`, waits for a job and calls `work`, which tells whether it went well."""
+        line, its_line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            os.close(writer)
+            code = 1
             try:
-                _wait(reader, parent, warm, work)
+                line.close()
+                _serve(its_line, parent, warm, work)
+                code = 0
             except Exception as fault:  # noqa: BLE001 - the edge of a process: nobody else would tell of it
                 _log.error("horse_fault", exc_info=fault)
             finally:
-                os._exit(1)  # a horse never goes back into its worker's code
-        os.close(reader)
-        return cls(pid, writer)
+                os._exit(code)  # a horse never goes back into its worker's code
+        its_line.close()
+        return cls(pid, line)
 
     def assign(self, assignment: Assignment) -> bool:
-        """Give the horse its job; false when it has died meanwhile."""
+        """Give the horse a job; false when it has died meanwhile."""
         gone, _ = os.waitpid(self.pid, os.WNOHANG)
-        with suppress(BrokenPipeError), os.fdopen(self._pipe, "wb") as pipe:
-            if not gone:
-                pipe.write(json.dumps([assignment.job_id, assignment.queue, assignment.execution_id]).encode())
-        return not gone
+        if gone:
+            self.close()
+            return False
+        with suppress(ConnectionError):  # it has died since: who waits for it learns how
+            if self._has_ridden:
+                self._line.recv(len(_RESTS))
+            self._has_ridden = True
+            told = [assignment.job_id, assignment.queue, assignment.execution_id]
+            self._line.sendall(json.dumps(told).encode() + b"\n")
+        return True
+
+    def rests(self) -> bool:
+        """Wait for the end of its job; whether it waits for another one now, or ends itself. May be asked again."""
+        try:
+            return bool(self._line.recv(len(_RESTS), socket.MSG_PEEK))
+        except ConnectionResetError:  # it has not even read what it was told
+            return False
+
+    def close(self) -> None:
+        """Give it no more jobs; it ends when it rests."""
+        self._line.close()
 
     def dismiss(self) -> None:
-        """End a horse that never got a job."""
-        with suppress(OSError):
-            os.close(self._pipe)
+        """End a horse that has no job."""
+        self.close()
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
 
 
-def _wait(reader: int, parent: int, warm: Callable[[], None], work: Callable[[Assignment], None]) -> None:
+def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Callable[[Assignment], bool]) -> None:
     os.setsid()  # a session of its own has a share of its own on kernels that share the processor between sessions
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _give_way(_QUERIES_GIVE_WAY)
     warm()
-    with os.fdopen(reader, "rb") as pipe:
-        told = pipe.read()
-    if told:
-        assignment = Assignment(*json.loads(told))
-        if assignment.queue != INTERACTIVE:
-            _give_way()
-        work(assignment)
+    most_kib = _peak_kib() + _GROWTH_KIB
+    with line.makefile("rb") as orders:
+        for told in islice(orders, _RIDES):
+            assignment = Assignment(*json.loads(told))
+            if assignment.queue != INTERACTIVE:
+                _give_way(_OTHERS_GIVE_WAY)
+            well = work(assignment)
+            if not well or assignment.queue != INTERACTIVE or _peak_kib() > most_kib:
+                return
+            gc.collect()
+            line.sendall(_RESTS)
 
 
-def _give_way() -> None:
+def _peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _give_way(nice: int) -> None:
     """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
-    os.nice(_GIVES_WAY)
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
     with suppress(OSError):  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
-        Path("/proc/self/autogroup").write_text(str(_GIVES_WAY))
+        Path("/proc/self/autogroup").write_text(str(nice))
