@@ -96,9 +96,12 @@ class Recorder:
         self._gained = _Gained()
         self._learn_from = learns_from(project.retraining)
         self._programs = programs
+        self._decided: _Decided | None = None  # and not written
 
     def add(self, parts: Sequence[Part]) -> None:
         """Record some answers; no two of all are of one annotator for one example."""
+        with together(self._session):
+            self._write()
         ids = list({answer.example_id for part in parts for answer in part.answers})
         known, leases = example_queries.find_promised(self._session, self._project_id, ids)
         answered = [key for key, found in known.items() if found.label_count or found.skip_count]
@@ -122,15 +125,22 @@ class Recorder:
                     self._programs.count(answer, old)
             elif _decides_tie(answer, old, standing):
                 self._gained.label_generation += 1
-        with together(self._session):
-            writes.flush(self._session)
-            self._settle(standings.values())
-            self._end_leases([answer for answer, _ in good], standings, leases)
+        self._decided = _Decided([answer for answer, _ in good], standings, leases, writes)
 
     def finish(self) -> None:
-        """Write the changes of the candidates and the counters."""
-        self._gained.give(self._pool)
-        self._moves.write(self._session, self._pool)
+        """Write what is left of the answers, the changes of the candidates and the counters."""
+        with together(self._session):
+            self._write()
+            self._gained.give(self._pool)
+            self._moves.write(self._session, self._pool)
+
+    def _write(self) -> None:
+        """Write the answers that were decided last: with what comes after them, when nothing is read meanwhile."""
+        decided, self._decided = self._decided, None
+        if decided is not None:
+            decided.writes.flush(self._session)
+            self._settle(decided.standings.values())
+            self._end_leases(decided.answers, decided.standings, decided.leases)
 
     def forget(self, labels: Sequence[Any], known: Mapping[str, Known]) -> None:
         """Remove labels of some examples; they stay in the history."""
@@ -217,7 +227,7 @@ class Recorder:
     def _end_leases(
         self,
         answers: Sequence[Answer],
-        standings: dict[str, _Standing],
+        standings: Mapping[str, _Standing],
         leases: Mapping[str, Sequence[tuple[str, str | None]]],
     ) -> None:
         """End the leases that the answers were promised under, and all of examples that need no more answers."""
@@ -296,6 +306,16 @@ class _Writes:
         queries.add(session, self._new)
         queries.replace(session, self._project_id, self._replaced, self._changed)
         queries.said_again(session, self._project_id, self._again)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Good answers, how their examples stand with them, who was promised these, and what they write to the labels."""
+
+    answers: Sequence[Answer]
+    standings: Mapping[str, _Standing]
+    leases: Mapping[str, Sequence[tuple[str, str | None]]]
+    writes: _Writes
 
 
 def trains(split: str) -> bool:
