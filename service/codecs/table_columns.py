@@ -13,7 +13,7 @@ from pyarrow import types
 from service.codecs.columns import Columns
 from service.codecs.row_errors import named
 from service.codecs.rows import EXAMPLES, PREDICTIONS, RowKind, pointer_to
-from service.codecs.table_frames import Rows, Task
+from service.codecs.table_frames import MAX_FRAME_BYTES, Place, Rows, Task
 from service.codecs.vectors import hash_vectors, wrong_length
 from service.errors import FieldError, InvalidRequestError
 
@@ -30,8 +30,8 @@ Problems = dict[int, FieldError]
 class Table:
     """The columns of a body, understood once, and the way from record batches to rows."""
 
-    def __init__(self, schema: pa.Schema, task: Task) -> None:
-        """Check the columns.
+    def __init__(self, schema: pa.Schema, task: Task, body: pa.Buffer) -> None:
+        """Check the columns of a body, mapped.
 
         Raises:
             InvalidRequestError: A name is wrong, or a type is not read.
@@ -39,6 +39,7 @@ class Table:
         if len(schema) > _MAX_COLUMNS:
             raise InvalidRequestError(f"At most {_MAX_COLUMNS} columns are read.")
         self._task = task
+        self._body = body
         self._room = task.max_row_bytes - 4 * (task.dimensions or 0)
         kind: RowKind[Any] = EXAMPLES if task.rows == "examples" else PREDICTIONS
         self._columns = Columns.of(schema.names, kind, components=task.dimensions is not None)
@@ -76,7 +77,13 @@ class Table:
         if problems or len(encoded) > self._room:
             encoded = _encode(self._one_by_one(rows, problems))
         hashes = b"" if self._task.dimensions is None else hash_vectors(vectors)
-        return Rows(msgspec.Raw(encoded), vectors.tobytes(), hashes, problems)
+        return Rows(msgspec.Raw(encoded), self._placed(vectors) or vectors.tobytes(), hashes, problems)
+
+    def _placed(self, vectors: NDArray[np.float32]) -> Place | None:
+        """Where in the body they are, unless they were made from what is there."""
+        start = vectors.__array_interface__["data"][0] - self._body.address
+        inside = start >= 0 and start + vectors.nbytes <= self._body.size
+        return Place(start, vectors.nbytes) if inside and vectors.nbytes <= MAX_FRAME_BYTES else None
 
     def _one_by_one(self, rows: list[dict[str, Any]], problems: Problems) -> list[msgspec.Raw]:
         """Each row by itself, and nothing in place of those with a problem, of which one that is too large is one."""

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
 import msgspec
 
@@ -42,18 +42,26 @@ class ExportTask(msgspec.Struct, frozen=True, tag="export"):
     columns: list[Column]
 
 
+class Place(msgspec.Struct, tag="place", array_like=True):
+    """Bytes of the body, which are said to be there: it may have fewer."""
+
+    start: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_FRAME_BYTES)]
+
+
 class Rows(msgspec.Struct, tag="rows", array_like=True):
     """Some consecutive rows.
 
     Attributes:
         rows: The fields of each row, as a list of maps, but for the vectors of examples.
-        vectors: Those of examples, one behind the other, little-endian float32; zeros for a bad row.
+        vectors: Those of examples, one behind the other, little-endian float32; anything for a bad row. Where they
+            stand just so in the body, there is no need to send them: their place.
         hashes: Those of the vectors, one behind the other.
         problems: What is wrong with the rows at these positions.
     """
 
     rows: msgspec.Raw
-    vectors: bytes
+    vectors: bytes | Place
     hashes: bytes
     problems: dict[int, FieldError]
 

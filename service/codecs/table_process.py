@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.codecs.table_columns import Table
-from service.codecs.table_frames import End, Failure, Frame, Rows, Task, write_frame
+from service.codecs.table_frames import End, Failure, Frame, Place, Rows, Task, write_frame
 from service.errors import GleanerError, MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 
 _MIB = 1024 * 1024
@@ -58,7 +58,7 @@ def _decode(task: Task, size: int, out: IO[bytes]) -> Frame:
         _check_version()
         written = 0
         for rows in _rows(task, size):
-            written += write_frame(out, rows)
+            written += write_frame(out, rows) + (rows.vectors.size if isinstance(rows.vectors, Place) else 0)
             if written > task.max_decoded_bytes:
                 raise PayloadTooLargeError(f"The body holds more than {task.max_decoded_bytes} bytes, decoded.")
     except GleanerError as error:
@@ -96,7 +96,7 @@ def _rows(task: Task, size: int) -> Iterator[Rows]:
 def _arrow(task: Task, body: pa.Buffer) -> Iterator[tuple[Table, pa.RecordBatch]]:
     source = pa.BufferReader(body)
     with pa.ipc.open_stream(source, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
-        table = Table(reader.schema, task)
+        table = Table(reader.schema, task, body)
         for batch in reader:
             yield table, batch
     # a stream that was cut between two batches reads as a shorter one
@@ -106,7 +106,7 @@ def _arrow(task: Task, body: pa.Buffer) -> Iterator[tuple[Table, pa.RecordBatch]
 
 def _parquet(task: Task, body: pa.Buffer) -> Iterator[tuple[Table, pa.RecordBatch]]:
     with pq.ParquetFile(pa.BufferReader(body), pre_buffer=False) as file:
-        table = Table(file.schema_arrow, task)
+        table = Table(file.schema_arrow, task, body)
         for batch in file.iter_batches(batch_size=_BLOCK_ROWS, use_threads=False):
             yield table, batch
 

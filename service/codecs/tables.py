@@ -4,6 +4,7 @@ A few hundred bytes of Parquet can stand for gigabytes, and the libraries are la
 loaded in a process that has little memory and time, no environment and no files but the body.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from service.codecs.limits import Limits
 from service.codecs.media import Media, read_chunks
 from service.codecs.row_errors import explain_type, named
 from service.codecs.rows import EXAMPLES, Row, RowKind
-from service.codecs.table_frames import End, Failure, Frame, Rows, Task, read_frames
+from service.codecs.table_frames import End, Failure, Frame, Place, Rows, Task, read_frames
 from service.codecs.vectors import HASH, Vectors
 from service.errors import (
     FieldError,
@@ -71,8 +72,8 @@ def read_table(
         max_row_bytes=limits.max_line_bytes,
         memory_bytes=limits.table_memory_bytes,
     )
-    reader = _RowReader(kind, dimensions)
     with _unpacked(file, media, limits, spool_dir) as body:
+        reader = _RowReader(kind, dimensions, body)
         for frame in _frames(body, task):
             yield reader.group(frame)
 
@@ -134,8 +135,9 @@ def _key(raw: msgspec.Raw) -> str:
 class _RowReader(Generic[Row]):
     """From frames to rows that are checked as those of other forms are."""
 
-    def __init__(self, kind: RowKind[Row], dimensions: int | None) -> None:
+    def __init__(self, kind: RowKind[Row], dimensions: int | None, body: IO[bytes]) -> None:
         self._dimensions = dimensions
+        self._body = body
         self._row_type: type[Row] = kind.row_type
         self._one: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
         self._all: msgspec.msgpack.Decoder[list[Row]] = msgspec.msgpack.Decoder(
@@ -146,8 +148,9 @@ class _RowReader(Generic[Row]):
     def group(self, frame: Rows) -> Group[Row]:
         """The rows of a frame."""
         rows = self._rows(frame)
+        vectors = self._vectors(frame.vectors)
         sizes = 4 * (self._dimensions or 0) * len(rows), HASH.itemsize * len(rows) if self._dimensions else 0
-        if (len(frame.vectors), len(frame.hashes)) != sizes:
+        if (len(vectors), len(frame.hashes)) != sizes:
             raise MalformedRequestError("The body could not be decoded.")
         good: Numbered[Row] = []
         errors: list[FieldError] = []
@@ -161,8 +164,12 @@ class _RowReader(Generic[Row]):
                 good.append((self._line, row))
         if self._dimensions is None:
             return good, errors, None
-        numbers = np.frombuffer(frame.vectors, dtype="<f4").reshape(len(rows), self._dimensions)
+        numbers = np.frombuffer(vectors, dtype="<f4").reshape(len(rows), self._dimensions)
         return good, errors, Vectors(numbers, np.frombuffer(frame.hashes, dtype=HASH)).only(kept)
+
+    def _vectors(self, given: bytes | Place) -> bytes:
+        """Their bytes; those in the body are copied before they are checked, as its process could still write there."""
+        return given if isinstance(given, bytes) else os.pread(self._body.fileno(), given.size, given.start)
 
     def _rows(self, frame: Rows) -> list[Row | FieldError]:
         """Each row, or what is wrong with it. Most frames have good rows only, which are decoded fastest at once."""

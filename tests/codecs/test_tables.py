@@ -1,17 +1,21 @@
 import gzip
 import math
+import tempfile
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from backports import zstd
 from msgspec import UNSET
 
+from service.codecs.children import ARROW as CHILDREN
 from service.codecs.rows import ExampleRow
+from service.codecs.table_frames import Place, Rows, Task, read_frames
 from service.errors import InvalidRequestError, PayloadTooLargeError
 from tests.codecs.bodies import ARROW, LIMITS, PARQUET, examples
 from tests.codecs.tables import table_body, vectors
@@ -75,6 +79,33 @@ def test_vectors_of_every_type(kind: Any, number: pa.DataType) -> None:
     assert block.vectors is not None
     assert block.vectors.numbers.dtype == np.float32
     assert block.vectors.numbers.tolist() == [[3, 4, 5], [6, 7, 8], [9, 10, 11]]
+
+
+def placed(body: bytes, dimensions: int) -> list[bytes | None]:
+    """What stands in the body where the vectors of each frame are said to be; None for those that were sent."""
+    task = Task("arrow", "examples", dimensions, max_rows=5000, max_decoded_bytes=1 << 30, max_row_bytes=1 << 20,
+                memory_bytes=1 << 28)  # fmt: skip
+    with tempfile.TemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        with CHILDREN.at_work(msgspec.json.encode(task), file.fileno()) as child:
+            sent = [frame.vectors for frame in read_frames(child.output) if isinstance(frame, Rows)]
+    return [body[at.start : at.start + at.size] if isinstance(at, Place) else None for at in sent]
+
+
+@pytest.mark.parametrize("kind", [LIST, LARGE, FIXED])
+def test_vectors_that_stand_in_the_body_are_not_sent(kind: Any) -> None:
+    numbers = np.arange(1500 * 3, dtype="<f4").reshape(-1, 3)
+    columns = {"id": [str(i) for i in range(1500)], "vector": vectors(list(numbers), kind(pa.float32()))}
+    assert placed(table_body(columns), 3) == [numbers[:1000].tobytes(), numbers[1000:].tobytes()]
+    assert placed(table_body(columns, compression="zstd"), 3) == [None, None]
+    wide = {**columns, "vector": vectors(list(numbers), kind(pa.float64()))}
+    assert placed(table_body(wide), 3) == [None, None]
+    expected = [numbers[:1000].tolist(), numbers[1000:].tolist()]
+    for body in (table_body(columns), table_body(columns, compression="zstd"), table_body(wide)):
+        for encoding, sent in (("identity", body), ("gzip", gzip.compress(body))):
+            blocks = list(examples(sent, ARROW, dimensions=3, encoding=encoding))
+            assert [block.vectors.numbers.tolist() for block in blocks if block.vectors is not None] == expected
 
 
 @BOTH
@@ -228,6 +259,9 @@ def test_limits_hold(media_type: str) -> None:
     limits = replace(LIMITS, max_decoded_bytes=20_000)
     with pytest.raises(PayloadTooLargeError, match="20000 bytes"):
         list(examples(table_body({"id": [str(i) for i in range(5000)]}, media_type), media_type, limits=limits))
+    few = table_body({"id": [str(i) for i in range(51)], "vector": vectors([[0.0] * 99] * 51)}, media_type)
+    with pytest.raises(PayloadTooLargeError, match="20000 bytes"):
+        list(examples(few, media_type, dimensions=99, limits=limits))
 
 
 @BOTH

@@ -1,20 +1,26 @@
 """Arrow and Parquet that lie: refused as a problem by a process that may die of them, and never a fault here."""
 
+import io
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from service.codecs import tables
 from service.codecs.blocks import Block
+from service.codecs.children import Children
 from service.codecs.rows import ExampleRow
+from service.codecs.table_frames import MAX_FRAME_BYTES, End, Place, Rows, write_frame
 from service.codecs.tables import process_died
 from service.errors import (
     GleanerError,
@@ -226,3 +232,55 @@ def test_what_a_killed_process_was_decoding_is_too_large() -> None:
     assert isinstance(process_died(-9), PayloadTooLargeError)
     assert isinstance(process_died(-24), PayloadTooLargeError)
     assert isinstance(process_died(-11), MalformedRequestError)
+
+
+@pytest.fixture
+def decoders_that_say(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], None]]:
+    """Lets every decoder say this, whatever its body."""
+    made: list[Children] = []
+
+    def say(words: bytes) -> None:
+        serves = (
+            "import os; from service.codecs.warm_process import WarmProcess; "
+            f"WarmProcess(lambda _: os.write(1, {words!r})).serve()"
+        )
+        made.append(Children((sys.executable, "-I", "-c", serves), {}))
+        monkeypatch.setattr(tables, "ARROW", made[-1])
+
+    yield say
+    for children in made:
+        children.leave()
+
+
+def one_row(vectors: Place) -> bytes:
+    """What a decoder says of one row whose vector is in the body."""
+    out = io.BytesIO()
+    write_frame(out, Rows(msgspec.Raw(msgspec.msgpack.encode([{"id": "a"}])), vectors, bytes(16), {}))
+    write_frame(out, End())
+    return out.getvalue()
+
+
+IN_BODY = np.array([1, 2, 3, np.inf], dtype="<f4").tobytes()
+
+
+def test_vectors_in_the_body_are_checked_as_others_are(decoders_that_say: Callable[[bytes], None]) -> None:
+    decoders_that_say(one_row(Place(4, 8)))
+    (block,) = read(IN_BODY)
+    assert block.vectors is not None
+    assert block.vectors.numbers.tolist() == [[2, 3]]
+    decoders_that_say(one_row(Place(8, 8)))
+    (block,) = read(IN_BODY)
+    assert [(error.id, error.pointer, error.code) for error in block.errors] == [("a", "/vector/1", "not_finite")]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [Place(-1, 8), Place(0, 4), Place(0, 16), Place(12, 8), Place(16, 8), Place(2**40, 8), Place(2**63, 8),
+     Place(0, -8), Place(0, MAX_FRAME_BYTES + 1)],
+)  # fmt: skip
+def test_a_decoder_cannot_have_more_read_than_the_vectors_of_its_rows(
+    decoders_that_say: Callable[[bytes], None], place: Place
+) -> None:
+    decoders_that_say(one_row(place))
+    with pytest.raises(MalformedRequestError):
+        list(read(IN_BODY))
