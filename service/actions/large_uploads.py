@@ -23,7 +23,7 @@ from service.actions.bulk import BulkRequest, Outcome, RowSpool
 from service.actions.candidates import is_candidate
 from service.actions.example_rows import StoredRow
 from service.actions.recording import trains
-from service.actions.storing import Store, check_annotators, new_example
+from service.actions.storing import Store, check_annotators, new_examples
 from service.db.queries import examples as queries
 from service.db.queries import labels as label_queries
 from service.db.queries import uploads as upload_queries
@@ -181,15 +181,15 @@ class _Staging:
     def _insert(self, rows: Sequence[StoredRow], session: Session, project: Project, *, now: datetime) -> None:
         first = self._hold.start + len(self._candidates)
         overlap: int = project.annotation["overlap"]
-        examples, labels = [], []
-        for number, row in enumerate(rows, start=first):
-            count = int(row.label is not None)
-            examples.append(new_example(row, number, label_count=count))
-            if count:
-                labels.append(_label(project.id, row, now=now))
-            self._candidates.append(is_candidate(split=row.split, label_count=count, skip_count=0, overlap=overlap))
+        counts = [int(row.label is not None) for row in rows]
+        examples = new_examples(rows, first, counts)
         queries.add(session, project.id, examples, upload_id=self._hold.id, now=now)
+        labels = [_label(project.id, row, now=now) for row in rows if row.label is not None]
         label_queries.add(session, labels)
+        self._candidates += bytes(
+            is_candidate(split=row.split, label_count=count, skip_count=0, overlap=overlap)
+            for row, count in zip(rows, counts, strict=True)
+        )
         self._outcome.created += len(rows)
         self._labels += len(labels)
         self._training_labels += sum(row.label is not None and trains(row.split) for row in rows)

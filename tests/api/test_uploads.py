@@ -112,6 +112,26 @@ def test_a_large_upload_is_one_chunk_and_all_of_it_is_a_candidate(api: Api) -> N
     assert (pool.upload_id, pool.next_row, pool.chunk_generation) == (None, COUNT, 1)
 
 
+@pytest.mark.parametrize("number", [1, 50, 51, 1203])
+@pytest.mark.parametrize("alike", [True, False])
+def test_all_of_an_example_is_kept_whether_others_have_the_same_or_not(api: Api, number: int, *, alike: bool) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"data": {"note": "x"}, "split": "pool", "group": "g", "priority": 1.5},
+        {"data": None, "split": "test", "group": None, "priority": None},
+        {"data": {"note": "y"}, "split": "pool", "group": None, "priority": 0.0},
+    ]
+    of = [kinds[0 if alike else i % 3] for i in range(number)]
+    sent = [{**row, **{name: value for name, value in kind.items() if value is not None}}
+            for row, kind in zip(points(number), of, strict=True)]  # fmt: skip
+    project_id = api.project()
+    assert upload(api, project_id, sent).json()["created"] == number
+    found = examples(api, project_id)
+    assert len(found) == min(number, 1000)
+    for i, kind in enumerate(of[:1000]):
+        assert {name: found[f"e{i}"][name] for name in kind} == kind
+    assert upload(api, project_id, sent).json()["unchanged"] == number
+
+
 def test_known_examples_in_a_large_upload_are_changed_after_it(api: Api) -> None:
     project_id = api.project()
     upload(api, project_id, points(20))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select
@@ -87,43 +87,47 @@ def parts_of(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 class New(NamedTuple):
-    """A new example, at its row."""
+    """New examples, at their rows: for each column, the values of all of them."""
 
-    example_id: str
-    row: int
-    data: str | None
-    split: str
-    group_name: str | None
-    priority: float | None
-    content_hash: bytes
-    features_hash: bytes
-    label_count: int
-    gold: str | None
+    example_id: Sequence[str]
+    row: Sequence[int]
+    data: Sequence[str | None]
+    split: Sequence[str]
+    group_name: Sequence[str | None]
+    priority: Sequence[float | None]
+    content_hash: Sequence[bytes]
+    features_hash: Sequence[bytes]
+    label_count: Sequence[int]
+    gold: Sequence[str | None]
 
 
-def add(session: Session, project_id: str, new: Sequence[New], *, upload_id: str | None, now: datetime) -> None:
+def add(session: Session, project_id: str, new: New, *, upload_id: str | None, now: datetime) -> None:
     """Insert examples.
 
-    The rows go straight to the driver: for a large upload, converting each of their values takes longer than SQLite.
+    The values go straight to the driver: for a large upload, converting each of them takes longer than SQLite. What
+    all rows have in common is sent to SQLite once for each statement.
     """
-    if not new:
+    count = len(new.example_id)
+    if not count:
         return
     dialect = session.get_bind().dialect
-    quote = dialect.identifier_preparer.quote
     to_driver = _EXAMPLES.c.created_at.type.dialect_impl(dialect).bind_processor(dialect)
     at = to_driver(now) if to_driver else now
-    shared = {"project_id": project_id, "skip_count": 0, "upload_id": upload_id, "created_at": at, "updated_at": at}
-    names = [quote(name) for name in (*New._fields, *shared)]
-    marks = ["?" if dialect.paramstyle == "qmark" else "%s"] * len(names)
-    values = tuple(shared.values())
-    whole = len(new) - len(new) % _TOGETHER
-    for part, size in ((new[:whole], _TOGETHER), (new[whole:], len(new) - whole)):
-        if part:
+    same = {"project_id": project_id, "skip_count": 0, "upload_id": upload_id, "created_at": at, "updated_at": at}
+    columns: dict[str, Sequence[Any]] = new._asdict() | {name: (value,) * count for name, value in same.items()}
+    numbered = dialect.paramstyle == "qmark"  # a parameter with a number may stand in many places
+    shared = [name for name, cells in columns.items() if numbered and cells.count(cells[0]) == count]
+    own = [name for name in columns if name not in shared]
+    names = ", ".join(map(dialect.identifier_preparer.quote, (*shared, *own)))
+    marks = [f"?{number}" for number in range(1, 1 + len(shared))] + ["?" if numbered else "%s"] * len(own)
+    first = tuple(columns[name][0] for name in shared)
+    others = chain.from_iterable(zip(*(columns[name] for name in own), strict=True))
+    for size, times in ((_TOGETHER, count // _TOGETHER), (count % _TOGETHER, 1)):
+        if size and times:
             rows = ", ".join([f"({', '.join(marks)})"] * size)
-            sql = f"INSERT INTO examples ({', '.join(names)}) VALUES {rows}"  # noqa: S608 - our own column names
-            together = (part[first : first + size] for first in range(0, len(part), size))
-            flat = [tuple(chain.from_iterable(one + values for one in some)) for some in together]
-            session.connection().exec_driver_sql(sql, flat)
+            sql = f"INSERT INTO examples ({names}) VALUES {rows}"  # noqa: S608 - our own column names
+            values = [first + tuple(islice(others, size * len(own))) for _ in range(times)]
+            session.connection().exec_driver_sql(sql, values)
 
 
 def change(session: Session, project_id: str, rows: list[dict[str, Any]]) -> None:
