@@ -30,6 +30,7 @@ Transaction = Callable[[], AbstractContextManager[Session]]
 SpooledRow = TypeVar("SpooledRow", bound=msgspec.Struct)
 
 _IN_MEMORY = 4 * MIB
+_TOGETHER = 16 * MIB
 _FRAME = struct.Struct("<Q")
 _FIRST_ERRORS = 100
 KEPT = timedelta(hours=24)
@@ -120,12 +121,20 @@ class RowSpool(Generic[SpooledRow]):
         self.rows += len(rows)
         self.bytes += len(frame)
 
-    def frames(self) -> Iterator[list[SpooledRow]]:
-        """The frames in order."""
+    def frames(self, *, at_least: int = 1) -> Iterator[list[SpooledRow]]:
+        """The rows in order, some frames at a time: until they have so many rows, or are too large for more."""
         self._file.seek(0)
+        rows: list[SpooledRow] = []
+        taken = 0
         while head := self._file.read(_FRAME.size):
             (size,) = _FRAME.unpack(head)
-            yield self._decoder.decode(self._file.read(size))
+            rows += self._decoder.decode(self._file.read(size))
+            taken += size
+            if len(rows) >= at_least or taken >= _TOGETHER:
+                yield rows
+                rows, taken = [], 0
+        if rows:
+            yield rows
 
 
 class RowErrors:

@@ -126,15 +126,8 @@ def _take(session: Session, pool: Pool, count: int, *, now: datetime, until: dat
 
 
 def _slices(spool: RowSpool[StoredRow]) -> Iterator[list[StoredRow]]:
-    """The rows, about _SLICE at a time."""
-    rows: list[StoredRow] = []
-    for more in spool.frames():
-        rows += more
-        if len(rows) >= _SLICE:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+    """The rows, about _SLICE at a time, or fewer where they are large."""
+    return spool.frames(at_least=_SLICE)
 
 
 class _Staging:

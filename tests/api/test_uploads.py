@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from sqlalchemy import func, select, update
@@ -12,11 +13,14 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from service.actions import large_uploads
+from service.actions.bulk import RowSpool
+from service.actions.example_rows import StoredRow
 from service.actions.large_uploads import recover
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.queries import examples as example_queries
 from service.db.queries import uploads as upload_queries
 from service.db.tables import Chunk, Example, IdempotentAnswer, Label, LooseVector, Pool, StagedExample, Upload
+from service.settings import MIB
 from service.storage.memory import MemoryObjects
 from tests.codecs.bodies import ARROW, PARQUET
 from tests.codecs.tables import table_body
@@ -336,6 +340,16 @@ def test_the_spool_folder_is_empty_afterwards(api: Api) -> None:
     upload(api, project_id, points(40_000))
     assert upload(api, project_id, [{"id": "x"}] * 2000).status_code == 422
     assert list(api.runtime.settings.spool_dir.iterdir()) == []
+
+
+def test_slices_have_few_rows_where_these_are_large(tmp_path: Path) -> None:
+    small = StoredRow("s", None, "pool", None, None, b"", b"", None, "")
+    with RowSpool(StoredRow, tmp_path) as spool:
+        for _ in range(6):
+            spool.add([msgspec.structs.replace(small, data="x" * 4 * MIB)])
+        for _ in range(5):
+            spool.add([small] * 1000)
+        assert [len(rows) for rows in large_uploads._slices(spool)] == [4, 2002, 2000, 1000]  # noqa: SLF001
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
