@@ -69,10 +69,10 @@ def make_private_folder(folder: Path) -> None:
         raise PermissionError(f"The folder {folder} must belong to this user alone (mode 700). Remove it.")
 
 
-def answers(socket_path: Path) -> bool:
-    """Say whether a server answers on the socket; it may be left from a run that was killed."""
+def answers(socket_path: Path, *, seconds: float = ANSWER_SECONDS) -> bool:
+    """Say whether a server answers on the socket within `seconds`; it may be left from a run that was killed."""
     try:
-        return _ask(socket_path, b"PING\r\n").startswith(b"+PONG")
+        return _ask(socket_path, b"PING\r\n", seconds=seconds).startswith(b"+PONG")
     except OSError:
         return False
 
@@ -85,9 +85,9 @@ def shut_down(socket_path: Path) -> None:
         return  # it has ended
 
 
-def _ask(socket_path: Path, request: bytes) -> bytes:
+def _ask(socket_path: Path, request: bytes, *, seconds: float = ANSWER_SECONDS) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_SECONDS)
+        connection.settimeout(seconds)
         connection.connect(str(socket_path))
         connection.sendall(request)
         return connection.recv(64)

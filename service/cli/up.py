@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from service.settings import Settings
 
 IN_USE_EXIT_CODE = 2
 REDIS_STOP_SECONDS = 1.0
+ADOPTED_WITHIN_SECONDS = 3.0  # a second server would take the socket from one that is only slow, and leave it orphaned
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not listened on
 
 
@@ -54,7 +56,7 @@ class Instance:
         self._settings = settings
         self._folder = folder
         self._host = host
-        self._port = _free_port(host, port)
+        self._held, self._port = _hold(host, port)
         self._environment = {**os.environ, "GLEANER_DATA_DIR": str(folder)}
         self._redis = None if settings.redis_url else self._redis_child()
         self._serve = self._role("serve", "--host", host, "--port", str(self._port))
@@ -85,6 +87,7 @@ class Instance:
         finally:
             end(self._children, hurry=lambda: self._stop.count > 1)
             self._stop_redis()
+            self._held.close()
 
     def _supervise(self) -> int:
         ready = False
@@ -137,7 +140,7 @@ class Instance:
         return Child(
             "The Redis-protocol server",
             partial(redis_server.start, path, self._folder),
-            adopted=partial(redis_server.answers, path),
+            adopted=partial(redis_server.answers, path, seconds=ADOPTED_WITHIN_SECONDS),
         )
 
     def _stop_redis(self) -> None:
@@ -151,18 +154,23 @@ class Instance:
         end([self._redis], hurry=lambda: False, seconds=REDIS_STOP_SECONDS)
 
 
-def _free_port(host: str, port: int) -> int:
-    """Return `port`, or a free one for 0.
+def _hold(host: str, port: int) -> tuple[ExitStack, int]:
+    """Bind `port`, or a free one for 0, and do not listen: the API does, and comes back on it whenever it has ended.
+
+    On Linux nobody else is given the port until what is returned with it is closed. Other systems let the API not
+    listen on what is bound here, so that it is free again at once.
 
     Raises:
         click.ClickException: The address cannot be listened on.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            return int(probe.getsockname()[1])
+        with ExitStack() as unless_held:
+            bound = unless_held.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            number = int(bound.getsockname()[1])
+            return unless_held.pop_all() if sys.platform == "linux" else ExitStack(), number
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise click.ClickException(

@@ -15,7 +15,7 @@ import pytest
 from tests.containers.support import SERVICES, Containers
 from tests.support.loop import play_the_loop
 from tests.support.redis_server import wait_until
-from tests.support.stack import PATIENCE_SECONDS, Client, filled, points
+from tests.support.stack import Client, filled, points
 from tests.support.threads import at_work
 
 LOG = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Annotators:
     def go_on(self) -> None:
         """Wait until every thread has been answered once more."""
         enough = len(self.acknowledged) + THREADS
-        wait_until(lambda: bool(self.wrong) or len(self.acknowledged) > enough, PATIENCE_SECONDS)
+        wait_until(lambda: bool(self.wrong) or len(self.acknowledged) > enough)
         assert self.wrong == []
 
     def _sent(self, example_id: str, label: str) -> bool:
@@ -116,13 +116,13 @@ def test_nothing_is_lost_when_each_container_goes_under_load(containers: Contain
     with labelling(client, project_id, PASSING[how]) as annotators:
         for service in SERVICES:
             for container in containers.of(service):
-                wait_until(lambda: is_ready(client), PATIENCE_SECONDS)
+                wait_until(lambda: is_ready(client))
                 jobs += [client.train(project_id), client.query(project_id)]
                 began = time.monotonic()
                 getattr(containers, how)(container)
                 annotators.go_on()
                 LOG.info("%s of %s took %.1f s", how, service, time.monotonic() - began)
-    wait_until(lambda: is_ready(client), PATIENCE_SECONDS)
+    wait_until(lambda: is_ready(client))
     client.succeeded(*set(jobs))
     stored = client.labels(project_id)
     assert annotators.acknowledged.items() <= stored.items()

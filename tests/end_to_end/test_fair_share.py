@@ -12,7 +12,7 @@ from service.db.tables import Job, Outbox
 from service.db.types import new_id
 from service.settings import Settings
 from tests.support.redis_server import wait_until
-from tests.support.stack import PATIENCE_SECONDS, Stack, filled, running
+from tests.support.stack import Stack, filled, running
 
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
@@ -47,7 +47,7 @@ def test_ten_thousand_jobs_of_one_project_hold_up_no_other_projects_query(databa
         alone = min(first_answer(stack, filled(client)) for _ in range(2))
         database = Database(Settings(data_dir=stack.folder, database_url=database_url).sql_url)
         queue_again(database, first, MANY)
-        wait_until(lambda: ended(database, greedy) > 20, PATIENCE_SECONDS)
+        wait_until(lambda: ended(database, greedy) > 20)
         delays = [first_answer(stack, project_id) - alone for project_id in (modest, filled(client))]
         left = MANY + 1 - ended(database, greedy)
         database.close()

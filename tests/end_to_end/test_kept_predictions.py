@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support import processes
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.stack import Stack, points, running
 
 pytestmark = pytest.mark.processes
@@ -48,7 +49,7 @@ def _answers(stack: Stack) -> bool:
 def _upload(stack: Stack, project_id: str, first: int, share: float) -> None:
     """Send predictions of some rows until they are acknowledged, as one request."""
     said = [{"id": f"e{n}", "probabilities": [share, 1 - share, 0, 0]} for n in range(first, first + BODY)]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             answer = stack.client.http.post(

@@ -3,14 +3,16 @@
 import logging
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.support import processes
 from tests.support.redis_server import wait_until
-from tests.support.stack import PATIENCE_SECONDS, Stack, filled, running, slow_training
+from tests.support.stack import Stack, endless, filled, running, slow_training
 
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
@@ -25,6 +27,13 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
+def states(stack: Stack, *job_ids: str) -> list[str]:
+    """Read where nobody who is frozen can hold it up."""
+    with closing(sqlite3.connect(stack.folder / "gleaner.sqlite3")) as database:
+        found = dict(database.execute("SELECT id, state FROM jobs"))
+    return [found[job_id] for job_id in job_ids]
+
+
 def attempts(stack: Stack, job_ids: list[str]) -> dict[str, int]:
     return {job_id: stack.client.job(job_id)["attempts"] for job_id in job_ids}
 
@@ -37,7 +46,7 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
         begun.extend(job_id for job_id, count in attempts(stack, job_ids).items() if count > before.get(job_id, 0))
         return bool(begun)
 
-    wait_until(look, PATIENCE_SECONDS)
+    wait_until(look)
     return begun[0]
 
 
@@ -52,19 +61,19 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: St
     queries: list[str] = []
     killed: list[int] = []
     interrupted = 0
-    for turn in range(2 * KILLS):
+    for turn in range(4 * KILLS):
         before = attempts(stack, trainings)
         trainings = list(dict.fromkeys([*trainings, client.train(projects[turn % KILLS])]))
         training = claimed(stack, trainings, before)
         queries.append(client.query(projects[turn % KILLS], k=1000, strategy="k_center"))
         query = claimed(stack, queries[-1:], {})
         pids = stack.workers_and_horses()
+        processes.freeze(pids)  # so that it is certain what they are killed at
         if interrupted == KILLS - 1:  # and at last the process that they come from
             pids += processes.role(stack.folder, "worker")
+        interrupted += states(stack, training, query) == ["running", "running"]
         processes.send(pids, signal.SIGKILL)
         killed += pids
-        states = [client.job(job_id)["state"] for job_id in (training, query)]
-        interrupted += states == ["running", "running"]
         if interrupted == KILLS:
             break
     began = time.monotonic()
@@ -82,17 +91,27 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: St
     LOG.info("killed %s", len(killed))
 
 
+def freeze_at_work(stack: Stack) -> tuple[str, str, str, list[int]]:
+    """Freeze the workers while they are at a training and at a query of a project; it, the jobs and who was frozen."""
+    client = stack.client
+    for _ in range(10):
+        project_id = filled(client, rows=4000, **slow_training(150))
+        training = client.train(project_id)
+        claimed(stack, [training], {})
+        query = client.query(project_id, k=3000, strategy="k_center")
+        claimed(stack, [query], {})
+        frozen = stack.freeze_workers()
+        if states(stack, training, query) == ["running", "running"]:
+            return project_id, training, query, frozen
+        processes.send(frozen, signal.SIGCONT)  # one was through in the meantime
+        client.succeeded(training, query)
+    raise AssertionError("a job was always through before its worker was frozen")
+
+
 def test_a_worker_frozen_past_its_lease_changes_nothing(stack: Stack) -> None:
     client = stack.client
-    project_id = filled(client, rows=4000, **slow_training(150))
-    training = client.train(project_id)
-    claimed(stack, [training], {})
-    query = client.query(project_id, k=3000, strategy="k_center")
-    claimed(stack, [query], {})
+    project_id, training, query, frozen = freeze_at_work(stack)
     holders = set(processes.horses(stack.folder))
-    frozen = stack.freeze_workers()
-    states = [client.job(job_id)["state"] for job_id in (training, query)]
-    assert states == ["running", "running"]
     other = stack.add("worker")
     client.succeeded(training, query)
     jobs = [client.job(job_id) for job_id in (training, query)]
@@ -100,9 +119,9 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(stack: Stack) -> None:
     batch = client.batch(query)
 
     processes.send(frozen, signal.SIGCONT)
-    wait_until(lambda: not holders & set(processes.horses(stack.folder)), 30)
+    wait_until(lambda: not holders & set(processes.horses(stack.folder)))
     other.kill()
-    other.wait(10)
+    other.wait()
     client.succeeded(client.query(project_id), again := client.train(project_id))
     assert [client.job(job_id) for job_id in (training, query)] == jobs
     assert client.batch(query) == batch
@@ -111,14 +130,14 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(stack: Stack) -> None:
 
 def test_a_cancelled_training_ends_and_the_next_one_runs(stack: Stack) -> None:
     client = stack.client
-    project_id = filled(client, **slow_training(1000))
+    project_id = endless(client)
     training = client.train(project_id)
     claimed(stack, [training], {})
     horses = set(processes.horses(stack.folder))
     answer = client.http.post(f"/v1/jobs/{training}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     began = time.monotonic()
-    wait_until(lambda: bool(horses - set(processes.horses(stack.folder))), 10)
+    wait_until(lambda: bool(horses - set(processes.horses(stack.folder))), 30)  # it would have gone on for longer
     LOG.info("horse_seconds %s", time.monotonic() - began)
     quick = {"estimator": {"name": "logistic_regression", "params": {}}}
     patched = client.http.patch(f"/v1/projects/{project_id}", json=quick, headers={"If-Match": "*"})

@@ -5,17 +5,19 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.redis_server import wait_until
-from tests.support.stack import PATIENCE_SECONDS, Client, Stack, filled, running, slow_training
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
+from tests.support.stack import Client, Stack, filled, running, slow_training
 
 ATTEMPTS = 3
 OTHERS = 100
-QUERY_SECONDS = 4  # the others may wait for a core
+QUERY_SECONDS = 15  # the others may wait for a core
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,15 @@ def horse_of(stack: Stack, job_id: str) -> int | None:
     return int(token.split(".")[1]) if token else None
 
 
+def has_begun(pid: int) -> bool:
+    """Whether a work-horse not only has a job but is at it: its time runs when it may be interrupted."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
+    return False
+
+
 def kill_whenever_it_runs(stack: Stack, job_id: str, number: signal.Signals) -> list[float]:
     """End each horse that takes the job, until the job has ended; when each was ended."""
     killed: dict[int, float] = {}
@@ -50,8 +61,7 @@ def kill_whenever_it_runs(stack: Stack, job_id: str, number: signal.Signals) -> 
 
 def freeze(stack: Stack, job_id: str, *, seconds: float) -> None:
     """Let the job's process stand still for a time, as a machine does that is short of everything."""
-    wait_until(lambda: horse_of(stack, job_id) is not None, PATIENCE_SECONDS)
-    time.sleep(0.05)  # it has the job, but may not have begun with it
+    wait_until(lambda: (pid := horse_of(stack, job_id)) is not None and has_begun(pid))
     pid = horse_of(stack, job_id)
     assert pid is not None, "the job has ended already"
     os.kill(pid, signal.SIGSTOP)

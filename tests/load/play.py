@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +16,9 @@ import orjson
 from tests.load.client import Connection, Figures
 from tests.load.phases import CLIENTS, Phase, hundreds, mixed, singles
 from tests.support import processes
+from tests.support.ports import HeldPort
 from tests.support.redis_server import wait_until
-from tests.support.stack import PATIENCE_SECONDS, Stack, points, running
+from tests.support.stack import Stack, points, running
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ROLES = ("serve", "dispatcher", "worker")
@@ -79,11 +79,13 @@ def _figures_of(kind: Figures) -> dict[str, Any]:
 @contextmanager
 def running_stack(database_url: str) -> Iterator[tuple[Stack, list[str]]]:
     """A stack with a second API process, and the addresses of both."""
-    with running("--workers", "2", database_url=database_url, log_level="warning", max_connections=4000) as stack:
-        port = _free_port()
+    with (
+        HeldPort() as port,
+        running("--workers", "2", database_url=database_url, log_level="warning", max_connections=4000) as stack,
+    ):
         stack.add("serve", "--port", str(port))
         urls = [str(stack.client.http.base_url), f"http://127.0.0.1:{port}"]
-        wait_until(lambda: _answers(urls[1]), PATIENCE_SECONDS)
+        wait_until(lambda: _answers(urls[1]))
         yield stack, urls
 
 
@@ -178,10 +180,3 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/readyz", trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

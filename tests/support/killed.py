@@ -10,14 +10,13 @@ from typing import Any
 
 from service.cli.main import main
 from tests.support.forks import forks
-
-_PATIENCE_SECONDS = 60.0
+from tests.support.redis_server import PATIENCE_SECONDS
 
 
 def run_killed(name: str, number: int, *words: object, environment: Mapping[str, str]) -> int | None:
     """Run a command in a process that kills itself with SIGKILL at that call; return the exit code."""
     process = started(*words, environment=environment, killed_at=(name, number))
-    process.join(_PATIENCE_SECONDS)
+    process.join(PATIENCE_SECONDS)
     return process.exitcode
 
 

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -19,11 +18,11 @@ import psycopg
 
 from service.db.session import Database
 from service.db.upgrade import upgrade
-from tests.support.redis_server import wait_until
+from tests.support.ports import HeldPort
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _TEMPLATE = "gleaner_template"
-_START_SECONDS = 60.0
 
 
 class PostgresServer:
@@ -32,7 +31,8 @@ class PostgresServer:
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = _free_port()
+        self._port = HeldPort()
+        self.port = self._port.number
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class PostgresServer:
     def start(self) -> None:
         """Make its folder at the first time, start it, and wait until it answers."""
         self._process = self.launch()
-        wait_until(self._answers, _START_SECONDS)
+        wait_until(self._answers)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Its process, for who looks after that; behind a kill it recovers by itself."""
@@ -86,7 +86,7 @@ class PostgresServer:
     def _initialise(self) -> None:
         words = ["-U", "gleaner", "-E", "UTF8", "--auth=trust", "--no-sync"]
         command = [str(binaries() / "initdb"), "-D", str(self.data), *words]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120, **self._as)
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=PATIENCE_SECONDS, **self._as)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -94,10 +94,15 @@ class PostgresServer:
             raise AssertionError(f"PostgreSQL ended: {(self.folder / 'log').read_text()[-2000:]}")
         return self.answers()
 
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop()
+        self._port.close()
+
     def answers(self) -> bool:
         """Whether it takes connections."""
         try:
-            self._execute("SELECT 1")
+            self._execute("SELECT 1", patience=5)
         except psycopg.OperationalError:
             return False
         return True
@@ -108,14 +113,14 @@ class PostgresServer:
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             for pid in [self.pid, *map(int, children)]:
                 _kill(pid)
-            self._process.wait(10)
+            self._process.wait()
             self._process = None
 
     def stop(self) -> None:
         """End it in good order, if it runs; connections are cut."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
     def create_database(self) -> str:
@@ -146,9 +151,9 @@ class PostgresServer:
         database.close()
         return self.url(_TEMPLATE)
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, statement: str, *, patience: int = int(PATIENCE_SECONDS)) -> None:
         with psycopg.connect(
-            f"postgresql://gleaner@127.0.0.1:{self.port}/postgres", autocommit=True, connect_timeout=5
+            f"postgresql://gleaner@127.0.0.1:{self.port}/postgres", autocommit=True, connect_timeout=patience
         ) as connection:
             connection.execute(statement.encode())
 
@@ -185,20 +190,13 @@ def _kill(pid: int) -> None:
         return
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Run a server in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="gleaner-") as folder:
         server = PostgresServer(Path(folder), durable=durable)
-        server.start()
         try:
+            server.start()
             yield server
         finally:
-            server.stop()
+            server.close()

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.redis_server import wait_until
+
 
 @dataclass(frozen=True)
 class Process:
@@ -51,6 +53,21 @@ def horses(folder: Path) -> list[int]:
     """The pids of the workers' work-horses, at work or waiting."""
     parents = workers(folder)
     return [process.pid for process in of_folder(folder) if process.parent in parents]
+
+
+def freeze(pids: Iterable[int]) -> None:
+    """Stop each that is still there, and wait until none of their threads does anything any more."""
+    left = [*pids]
+    send(left, signal.SIGSTOP)
+    wait_until(lambda: all(map(_stands_still, left)))
+
+
+def _stands_still(pid: int) -> bool:
+    states = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return {"T", "Z", "X"}.issuperset(states)  # of those that have ended in the meantime, too
 
 
 def send(pids: Iterable[int], number: signal.Signals) -> None:

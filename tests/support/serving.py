@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.cli.supervisor import gleaner_command, start
-from tests.support.redis_server import wait_until
+from tests.support.ports import HeldPort
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 SETTINGS = {
     "GLEANER_HEAD_TIMEOUT_SECONDS": "2",
@@ -26,9 +27,8 @@ class Server:
         folder.chmod(0o700)
         subprocess.run(gleaner_command("migrate"), env=environment, check=True, capture_output=True)
         self.key = (folder / "admin-key").read_text().strip()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self._port = HeldPort()
+        self.port = self._port.number
         with (folder / "log").open("wb") as log:
             self.process = start(
                 gleaner_command("serve", "--port", str(self.port), "--workers", str(processes)), environment, output=log
@@ -38,9 +38,15 @@ class Server:
         return (self.folder / "log").read_text()
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
         made.sendall(data)
         return made
+
+    def end(self) -> None:
+        """Stop it in good order."""
+        self.process.terminate()
+        self.process.wait(PATIENCE_SECONDS)
+        self._port.close()
 
     def is_up(self) -> bool:
         try:
@@ -68,11 +74,10 @@ def serving(folder: Path, processes: int = 1, /, **settings: str) -> Iterator[Se
     """Run a server in a folder."""
     server = Server(folder, processes, **settings)
     try:
-        wait_until(server.is_up, 20)
+        wait_until(server.is_up)
         yield server
     finally:
-        server.process.terminate()
-        server.process.wait(20)
+        server.end()
 
 
 def post(server: Server, rest: str = "Content-Length: 1000000", path: str = "/v1/projects/prj_x/labels") -> bytes:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from service.cli.supervisor import gleaner_command, start
 from tests.support import processes
-from tests.support.redis_server import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 CLASSES = 4
+ENDLESS_ROWS = 6000
 DIMENSIONS = 16
 ENDED = {"succeeded", "failed", "cancelled"}
-PATIENCE_SECONDS = 120.0  # on a machine that does much else as well
 _READY = re.compile(rb"^Gleaner is ready at (\S+)$", re.MULTILINE)
 
 
@@ -102,9 +102,9 @@ class Stack:
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            processes.send(pids := self.workers_and_horses(), signal.SIGSTOP)
-            if self._may_write():
-                return pids
+            processes.freeze(pids := self.workers_and_horses())
+            if set(pids) == set(self.workers_and_horses()) and self._may_write():
+                return pids  # and none was forked in the meantime
             processes.send(pids, signal.SIGCONT)
             time.sleep(0.05)
         raise AssertionError("a worker holds the database whenever it is frozen")
@@ -127,14 +127,13 @@ class Stack:
         return self._started[-1]
 
     def terminate(self) -> float:
-        """Ask `gleaner up` to stop; return the seconds that it took, after which nothing may be left."""
+        """Ask `gleaner up` to stop; return the seconds that it took until nothing was left."""
         began = time.monotonic()
         self.process.terminate()
         self.process.wait(PATIENCE_SECONDS)
+        wait_until(lambda: processes.of_folder(self.folder) == [])
         seconds = time.monotonic() - began
-        left = processes.of_folder(self.folder)
         assert self.process.returncode == 0, self.told()
-        assert left == []
         return seconds
 
     def clear(self) -> None:
@@ -274,3 +273,8 @@ def _is_at_rest(url: str) -> bool:
 def slow_training(trees: int) -> dict[str, Any]:
     """The estimator of a project whose trainings take their time."""
     return {"estimator": {"name": "random_forest", "params": {"n_estimators": trees}}}
+
+
+def endless(client: Client) -> str:
+    """Make a project whose trainings take more than a minute on any machine, so that none ends unasked; its id."""
+    return filled(client, rows=ENDLESS_ROWS, labelled=ENDLESS_ROWS, **slow_training(1000))

@@ -91,7 +91,7 @@ class WorkerProcess:
         """End it and all of its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait()
 
 
 def ring(redis: RedisServer, *job_ids: str, queue: str = INTERACTIVE) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from service.cli.demo_receiver import Receiver
 from tests.support.loop import WAIT, play_the_loop
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.stack import Client
 
 pytestmark = pytest.mark.processes
@@ -16,7 +17,7 @@ def test_the_loop(client: Client) -> None:
         receiver.trust(webhook.json()["secret"])
         project_id, trainings = play_the_loop(client)
         for used, job_id in trainings.items():
-            told = receiver.wait(job_id, 30)
+            told = receiver.wait(job_id, PATIENCE_SECONDS)
             assert (told["project_id"], told["model"]["labels_used"]) == (project_id, used)
         assert receiver.verified == 3
 

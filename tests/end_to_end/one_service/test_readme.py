@@ -2,23 +2,17 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.ports import HeldPort
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 TEXTS = ("It crashes on start", "I love the new editor", "Saving fails again")
@@ -32,20 +26,21 @@ def test_walk_with_curl(stack: Stack, tmp_path: Path) -> None:
     script = "\n".join(["set -euo pipefail", 'trap "kill ${RECEIVER-} || true" EXIT', *blocks])
     assert "call()" in script
     (tmp_path / "gleaner-data").symlink_to(stack.folder)
-    walk = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "PORT": str(stack.client.http.base_url.port),
-            "HOOK_PORT": str(free_port()),
-            "TMPDIR": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with HeldPort() as hook_port:
+        walk = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env={
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "PORT": str(stack.client.http.base_url.port),
+                "HOOK_PORT": str(hook_port),
+                "TMPDIR": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     assert walk.returncode == 0, walk.stdout + walk.stderr
     assert "'fallback_reason': 'no_model'" in walk.stdout
     assert "verified: training.succeeded model: 1" in walk.stdout
