@@ -276,7 +276,7 @@ ANNOTATOR = Habits(
         Client.replay: 2,
         Client.export: 1,
     },
-    last=(Client.renew, Client.release),  # at least then, on a machine on which little was done
+    last=(Client.renew, Client.release, Client.label_many),  # at least then, on a machine on which little was done
 )
 UPLOADER = Habits(
     (Client.upload_many,),

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,13 +19,13 @@ from tests.chaos import servers
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
 from tests.support import processes
+from tests.support.ports import HeldPort
 from tests.support.postgres import PostgresServer
 from tests.support.redis_server import wait_until
 
 DatabaseKind = Literal["sqlite", "postgresql"]
 
 RESTART_SECONDS = 0.3
-READY_SECONDS = 60.0
 JOB_LEASE_SECONDS = 3.0
 LEADER_LEASE_SECONDS = 2.0
 # Short leases and deadlines, so that a run of minutes meets the end of many.
@@ -79,9 +78,9 @@ class Cluster:
         self.database = database
         self.disk = Disk(folder / "data")
         self.key = generate()
-        ports = free_ports(3)
-        self.urls = [f"http://127.0.0.1:{port}" for port in ports[:2]]
-        self.redis_port = ports[2]
+        self._ports = [HeldPort() for _ in range(3)]  # who was killed comes back on its own
+        *ports, self.redis_port = (port.number for port in self._ports)
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self.proxies = {"redis": Proxy(self.redis_port)}
         self.members = [Member("redis", lambda: servers.start_redis(folder / "redis", self.redis_port, self._log))]
         self._log: IO[bytes] = (folder / "cluster.log").open("ab")
@@ -95,7 +94,7 @@ class Cluster:
         }
         if database == "postgresql":
             self._add_postgresql()
-        api = [("serve", "--port", str(port)) for port in ports[:2]]
+        api = [("serve", "--port", str(port)) for port in ports]
         roles = [*api, ("dispatcher",), ("dispatcher",), ("worker",), ("worker", "--queues", "training,interactive")]
         self._roles = [self._role(*words) for words in roles]
 
@@ -103,7 +102,7 @@ class Cluster:
         """Start everything and wait until both API processes are ready."""
         self.tend()
         if self.database == "postgresql":
-            wait_until(self._postgresql.answers, READY_SECONDS)
+            wait_until(self._postgresql.answers)
         migrated = subprocess.run(gleaner_command("migrate"), env=self._environment, check=False, capture_output=True)
         assert migrated.returncode == 0, migrated.stderr.decode()
         self.members += self._roles
@@ -121,9 +120,9 @@ class Cluster:
             self.tend()
             time.sleep(0.05)
 
-    def wait_until_ready(self, seconds: float = READY_SECONDS) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until every API process says that all stores answer."""
-        wait_until(self._is_ready, seconds)
+        wait_until(self._is_ready)
 
     def _is_ready(self) -> bool:
         self.tend()
@@ -156,10 +155,14 @@ class Cluster:
                 for pid in (member.process.pid, *servers.children(member.process.pid)):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                member.process.wait(10)
+                member.process.wait()
         processes.send((process.pid for process in processes.of_folder(self.folder)), signal.SIGKILL)
         for proxy in self.proxies.values():
             proxy.close()
+        for port in self._ports:
+            port.close()
+        if self.database == "postgresql":
+            self._postgresql.close()
         self._log.close()
         self.disk.close()
 
@@ -187,15 +190,6 @@ class Cluster:
                 start_new_session=True,
             ),
         )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
 
 
 @contextmanager

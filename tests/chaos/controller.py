@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -191,12 +192,17 @@ def _has_learnt(http: httpx.Client, path: str) -> bool:
 
 def _ask_for_all(scene: Scene, overlap: int) -> str:
     name = f"last{overlap}"
-    with closing(Client(name, scene, _chance(0, name))) as client:
+    with closing(Client(name, _patient(scene), _chance(0, name))) as client:
         return client.ask_for_all()
 
 
+def _patient(scene: Scene) -> Scene:
+    """The scene for who comes after the clients that were told to stop and give up, and is not."""
+    return replace(scene, stop=threading.Event(), give_up=threading.Event())
+
+
 def _read_versions(cluster: Cluster, http: httpx.Client, own: Scene) -> None:
-    with closing(ModelOwner("own-last", own, _chance(0, "own-last"))) as owner:
+    with closing(ModelOwner("own-last", _patient(own), _chance(0, "own-last"))) as owner:
         read_versions(http, own, owner)
     _patiently(cluster, lambda: not _unfinished(http, own.path))
     note_jobs(http, own)

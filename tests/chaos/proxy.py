@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Literal
 
+from tests.support.redis_server import PATIENCE_SECONDS
+
 Mode = Literal["open", "cut", "black_hole", "delay"]
 _PIECE_BYTES = 65_536
 _DELAY_SECONDS = 0.2
@@ -40,11 +42,11 @@ class Proxy:
         """Cut everything and stop."""
         self._do(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join()
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
     async def _set(self, mode: Mode) -> None:
         self.mode = mode

@@ -13,6 +13,7 @@ from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Delivery
 from service.dispatcher.deliveries import Sender
 from service.security.outbound import GuardedTransport
+from tests.support.redis_server import PATIENCE_SECONDS
 
 ADMIN = Caller("key_1", "key_1", frozenset({"admin"}), None, None, use_recorded=True)
 
@@ -27,13 +28,13 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers each request with the next of `answers` (the last again and again), after `delay` seconds.
+    """Answers each request with the next of `answers` (the last again and again), once it may `go` on.
 
     `say` gives the body of an answer, and may give another status.
     """
 
     answers: list[str]
-    delay: float = 0.0
+    go: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[Received, str], tuple[str, bytes]] = lambda _, status: (status, b"ok")
     received: list[Received] = field(default_factory=list)
     at_once: int = 0
@@ -60,7 +61,7 @@ class Receiver:
         self.received.append(Received(headers, body))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(self.delay)
+        await self.go.wait()
         self.at_once -= 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         status, said = self.say(self.received[-1], answer)
@@ -69,8 +70,11 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(*answers: str, delay: float = 0.0) -> AsyncIterator[Receiver]:
-    made = Receiver(list(answers) or ["204 No Content"], delay)
+async def receiver(*answers: str, silent: bool = False) -> AsyncIterator[Receiver]:
+    """A receiver at work; a `silent` one takes requests and answers when it is told to `go` on."""
+    made = Receiver(list(answers) or ["204 No Content"])
+    if not silent:
+        made.go.set()
     server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     try:
@@ -96,7 +100,7 @@ async def sending(runtime: Runtime) -> AsyncIterator[None]:
         transport.close()
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while True:
             if condition():
@@ -145,7 +149,7 @@ def hurry(runtime: Runtime) -> None:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(2 * PATIENCE_SECONDS):
             await scenario()
 
     asyncio.run(bounded())

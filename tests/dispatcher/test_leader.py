@@ -1,5 +1,6 @@
 import asyncio
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -8,7 +9,8 @@ from service.api.deps.runtime import Runtime, utc_now
 from service.db import session as sessions
 from service.db.tables import Leader
 from service.dispatcher.leader import Leadership
-from tests.dispatcher.receivers import run
+from tests.dispatcher.receivers import run, until
+from tests.support.redis_server import PATIENCE_SECONDS
 
 LEASE = timedelta(seconds=6)
 
@@ -17,6 +19,11 @@ def lead(runtime: Runtime, holder: str, *, after: float) -> bool:
     now = utc_now() + timedelta(seconds=after)
     with runtime.database.write() as session:
         return leaders.lead(session, "dispatcher", holder=holder, until=now + LEASE, now=now)
+
+
+def leases_until(runtime: Runtime) -> datetime:
+    with runtime.database.read() as session:
+        return session.get_one(Leader, "dispatcher").until
 
 
 def resign(runtime: Runtime, holder: str) -> None:
@@ -43,29 +50,34 @@ def test_resigning_lets_another_lead_at_once(runtime: Runtime) -> None:
 
 def test_a_lost_lease_ends_the_leadership(runtime: Runtime) -> None:
     async def scenario() -> None:
-        first, second = (Leadership(runtime.database, lease_seconds=0.3) for _ in range(2))
+        first, second = (Leadership(runtime.database, lease_seconds=LEASE.total_seconds()) for _ in range(2))
         assert await first.take()
         assert not await second.take()
+        taken = leases_until(runtime)
         keeping = asyncio.create_task(first.keep(asyncio.Event()))
-        await asyncio.sleep(0.5)
+        await until(lambda: leases_until(runtime) > taken)
         assert not keeping.done()
         assert not await second.take()
         with runtime.database.write() as session:
             session.get_one(Leader, "dispatcher").holder = second.holder
             session.get_one(Leader, "dispatcher").until = utc_now() + LEASE
-        await asyncio.wait_for(keeping, 1)
+        await asyncio.wait_for(keeping, PATIENCE_SECONDS)
 
     run(scenario)
 
 
 def test_an_absent_database_ends_the_leadership_when_the_lease_does(runtime: Runtime) -> None:
     async def scenario() -> None:
-        leader = Leadership(runtime.database, lease_seconds=0.6)
+        leader = Leadership(runtime.database, lease_seconds=LEASE.total_seconds())
+        began = time.monotonic()
         assert await leader.take()
+        last = taken = time.monotonic()
         Leader.__table__.drop(runtime.database.engine)  # type: ignore[attr-defined] # declared as FromClause
-        assert await leader.take()
-        await asyncio.sleep(0.6)
-        assert not await leader.take()
+        while (asked := time.monotonic()) and await leader.take():
+            last = asked
+            await asyncio.sleep(0.05)
+        assert time.monotonic() - began > LEASE.total_seconds() - leader.renew_seconds
+        assert last - taken < LEASE.total_seconds()
 
     run(scenario)
 

@@ -12,6 +12,8 @@ from service.actions import jobs
 from service.api.deps.runtime import Runtime, utc_now
 from service.db.tables import Leader
 from service.queue.messages import MergeMessage
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
+from tests.support.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.processes
 
@@ -27,14 +29,14 @@ def test_a_signal_ends_it_soon_and_gives_the_lead_up(runtime: Runtime, tmp_path:
     gleaner = Path(sys.executable).with_name("gleaner")
     url = runtime.settings.sql_url
     environment = {**os.environ, "GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": url}
-    with subprocess.Popen([gleaner, "dispatcher"], env=environment, stderr=subprocess.PIPE, text=True) as process:
-        started = time.monotonic()
-        while not leaders(runtime):
-            assert time.monotonic() - started < 20
-            time.sleep(0.05)
-        time.sleep(1.2)  # a few ticks without Redis
+    told = tmp_path / "told"
+    with told.open("w") as log, subprocess.Popen([gleaner, "dispatcher"], env=environment, stderr=log) as process:
+        wait_until(lambda: leaders(runtime) != [] and "queue_unavailable" in told.read_text())
+        time.sleep(1.2)  # a few ticks more without Redis
         process.send_signal(signal.SIGTERM)
-        told = process.communicate(timeout=5)[1]
-    assert process.returncode == 0, told
-    assert told.count("queue_unavailable") == 1
+        with Stopwatch(process.pid) as stopping:
+            process.wait(PATIENCE_SECONDS)
+    assert stopping.seconds < 5
+    assert process.returncode == 0, told.read_text()
+    assert told.read_text().count("queue_unavailable") == 1
     assert leaders(runtime) == []

@@ -1,6 +1,7 @@
 """Programs that label: what they are sent, and what becomes of what they answer."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from tests.support.programs import (
     step,
     wait,
 )
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api, make_api, make_runtime
 from tests.support.working import drain
 
@@ -50,7 +52,6 @@ def near(tmp_path: Path, database_url: str) -> Iterator[Api]:
         database_url=database_url,
         webhook_allow="127.0.0.0/8",
         dispatcher_tick_seconds=0.02,
-        webhook_timeout_seconds=0.5,
     )
     made = make_api(runtime)
     with made.http:
@@ -366,12 +367,14 @@ def test_too_large_an_answer_is_not_read_to_its_end(near: Api) -> None:
 @pytest.mark.parametrize(("kind", "failure"), [("slow", "timeout"), ("closed", "refused"), ("broken", "status")])
 def test_passing_failures_are_tried_again_under_one_id_and_then_named(near: Api, kind: str, failure: str) -> None:
     async def scenario() -> None:
-        async with receiver("500 Oops", delay=2.0 if kind == "slow" else 0.0) as server:
+        async with receiver("500 Oops", silent=kind == "slow") as server:
             url = "http://127.0.0.1:9/" if kind == "closed" else server.url
             project_id, made = project_with_program(near, url=url)
             asked(near)
             asked(near)
-            async with sending(near.runtime):
+            limits = {"webhook_timeout_seconds": 0.5 if kind == "slow" else PATIENCE_SECONDS}
+            hasty = replace(near.runtime, settings=near.runtime.settings.model_copy(update=limits))
+            async with sending(hasty):
                 for attempt in range(1, len(RETRIES) + 2):
                     await until(partial(was_attempted, near, made, attempt))
                     hurry(near.runtime)

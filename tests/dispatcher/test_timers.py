@@ -13,6 +13,7 @@ from service.dispatcher.timers import Task, repeat, tasks
 from service.queue.memory import MemoryQueue
 from service.queue.messages import MergeMessage
 from tests.dispatcher.receivers import run, until
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api, make_runtime
 
 DAY = timedelta(days=1)
@@ -98,7 +99,7 @@ def test_of_two_dispatchers_one_works_and_the_other_takes_over(tmp_path: Path) -
             with runtime.database.write() as session:
                 session.execute(update(Job).values(state="cancelled"))
             stop.set()
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE_SECONDS)
 
     run(scenario)
     runtime.database.close()
