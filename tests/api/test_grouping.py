@@ -5,8 +5,7 @@ from threading import Event
 import pytest
 
 from service.api.deps.grouping import Groups
-
-PATIENCE_SECONDS = 10
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 
 class Recorded:
@@ -69,10 +68,7 @@ def test_large_items_and_other_keys_wait_for_no_group() -> None:
         await asyncio.to_thread(done.started.wait, PATIENCE_SECONDS)
         waiting.append(asyncio.create_task(groups.submit("b", "other", size=1)))
         waiting.append(asyncio.create_task(groups.submit("a", "large", size=101)))
-        for _ in range(PATIENCE_SECONDS * 100):
-            if len(done.groups) == len(waiting):
-                break
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: len(done.groups) == len(waiting))
         assert sorted(done.groups) == [["large"], ["other"], ["slow"]]
         done.go.set()
         await asyncio.gather(*waiting)

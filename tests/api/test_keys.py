@@ -1,7 +1,8 @@
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Timer
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from service.db import session as sessions
 from service.db.tables import Key
 from service.errors import ConflictError
 from tests.support.pools import add_examples, add_labels
+from tests.support.redis_server import wait_until
 from tests.support.runtime import Api
+from tests.support.stopwatch import Stopwatch
 from tests.support.working import drain
 
 REVOKED_AFTER_SECONDS = 0.5
@@ -149,14 +152,28 @@ def test_a_revoked_first_key_stays_revoked_at_the_next_start(api: Api) -> None:
 
 @contextmanager
 def revoked_meanwhile(api: Api, *scopes: str) -> Iterator[dict[str, str]]:
-    """Headers with a key that is revoked half a second later; what goes on then has to end within five."""
-    made = create(api, scopes=list(scopes))
-    revoking = Timer(REVOKED_AFTER_SECONDS, lambda: api.http.delete(f"/v1/keys/{made['id']}"))
-    revoking.start()
-    began = time.monotonic()
-    yield {"Authorization": f"Bearer {made['key']}"}
-    revoking.join()
-    assert REVOKED_AFTER_SECONDS < time.monotonic() - began < REVOKED_AFTER_SECONDS + ENDS_WITHIN_SECONDS
+    """Headers with a key that is revoked half a second after it was used; what goes on then has to end within five."""
+    made, revoked = create(api, scopes=list(scopes)), Event()
+
+    def revoke() -> None:
+        wait_until(lambda: was_used(api, made["id"]))
+        time.sleep(REVOKED_AFTER_SECONDS)
+        revoked.set()
+        ending.start()
+        assert api.http.delete(f"/v1/keys/{made['id']}").status_code == 204
+
+    with ThreadPoolExecutor(1) as pool:
+        with Stopwatch() as ending:
+            revoking = pool.submit(revoke)
+            yield {"Authorization": f"Bearer {made['key']}"}
+        assert revoked.is_set()
+        revoking.result()
+    assert ending.seconds < ENDS_WITHIN_SECONDS
+
+
+def was_used(api: Api, key_id: str) -> bool:
+    with api.runtime.database.read() as session:
+        return session.get_one(Key, key_id).last_used_at is not None
 
 
 def test_a_stream_and_a_waiting_request_end_with_their_key(api: Api) -> None:

@@ -15,7 +15,7 @@ from service.storage.objects import RESTORE_MARKER
 from tests.support.own_models import own_model, said
 from tests.support.places import ASKED, Place, Service, quiet, service_at
 from tests.support.pools import add_examples, add_labels, ask, batch
-from tests.support.redis_server import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 from tests.support.stack import Client, Stack, filled, points, running
 from tests.support.tables import add_rows, tabular, train
 from tests.support.working import run_job
@@ -233,7 +233,7 @@ def test_every_label_acknowledged_before_a_backup_is_in_it(make_place: MakePlace
         with labelling.under_way():
             before = labelling.acknowledged
             told = stack.add("backup", str(tmp_path / "backup"))
-            assert told.wait(60) == 0, stack.told()[-2000:]
+            assert told.wait(PATIENCE_SECONDS) == 0, stack.told()[-2000:]
             after = labelling.acknowledged
     assert after > before
     with tempfile.TemporaryDirectory(prefix="gleaner-") as folder:

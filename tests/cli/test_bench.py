@@ -3,7 +3,6 @@ import mmap
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from rich.console import Console
 from service.cli import bench_processes as processes
 from service.cli.bench_figures import Figure, document, percentile, table
 from service.cli.supervisor import gleaner_command
+from tests.support.redis_server import wait_until
 
 FIGURES = [
     Figure(name="slow", value=81.4, unit="ms", at_most=80, parts={"worker ms": 12.345}),
@@ -77,9 +77,7 @@ def test_the_kernel_tells_memory_and_libraries() -> None:
 def test_a_child_is_found_by_its_role() -> None:
     command = [sys.executable, "-c", "input()", "serve"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-        deadline = time.monotonic() + 5
-        while not Path(f"/proc/{child.pid}/cmdline").read_bytes().endswith(b"serve\0") and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: Path(f"/proc/{child.pid}/cmdline").read_bytes().endswith(b"serve\0"))
         assert processes.child(os.getpid(), "serve") == child.pid
         with pytest.raises(LookupError, match="no child that runs gleaner worker"):
             processes.child(os.getpid(), "worker")
@@ -89,7 +87,7 @@ def test_a_child_is_found_by_its_role() -> None:
 @pytest.mark.processes
 def test_a_case_runs_on_the_real_service(tmp_path: Path) -> None:
     command = gleaner_command("bench", "--quick", "--only", "overhead")
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
     assert [figure["name"] for figure in figures][:2] == ["query to batch, p50", "query to batch, p99"]

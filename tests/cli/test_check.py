@@ -21,11 +21,11 @@ from tests.support.bodies import points, upload
 from tests.support.own_models import own_model, said
 from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api
 from tests.support.tables import add_rows, tabular, train
 from tests.support.working import drain
 
-PATIENCE_SECONDS = 20
 ASKED = {"k": 5, "seed": 1, "lease_seconds": 0}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 # Each of three writes its pid into a file; the last one ends at once, with a fault.
 CREW = """
@@ -26,7 +26,7 @@ def work(name):
         Path(sys.argv[1], name).write_text(str(os.getpid()))
         if name == "faulty":
             raise RuntimeError("as the test wants")
-        time.sleep(60)
+        time.sleep(3600)
     except KeyboardInterrupt:
         Path(sys.argv[1], name + " was asked").touch()
 
@@ -55,12 +55,13 @@ def has_ended(process: int) -> bool:
 
 
 def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subprocess.Popen[str], tmp_path: Path) -> None:
-    first, second = pid(tmp_path, "first"), pid(tmp_path, "second")
+    first, second, faulty = (pid(tmp_path, name) for name in ("first", "second", "faulty"))
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: pid(tmp_path, "first") not in {0, first})
+    wait_until(lambda: pid(tmp_path, "faulty") not in {0, faulty})
     assert pid(tmp_path, "second") == second
     crew.terminate()
-    _, told = crew.communicate(timeout=10)
+    _, told = crew.communicate(timeout=PATIENCE_SECONDS)
     assert crew.returncode == 0
     assert all((tmp_path / f"{name} was asked").exists() for name in ("first", "second"))
     assert has_ended(second)
@@ -73,4 +74,4 @@ def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subproc
 def test_workers_die_with_the_process_that_they_come_from(crew: subprocess.Popen[str], tmp_path: Path) -> None:
     pids = [pid(tmp_path, name) for name in ("first", "second")]
     crew.kill()
-    wait_until(lambda: all(map(has_ended, pids)), 2)
+    wait_until(lambda: all(map(has_ended, pids)))

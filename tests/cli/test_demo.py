@@ -20,6 +20,7 @@ from service.cli.demo_play import Outcome
 from service.cli.demo_receiver import DeliveryError, Receiver
 from service.cli.demo_report import draw, saving_line, show_tables
 from service.cli.supervisor import gleaner_command
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 from workers.learning.curve import Curve
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -78,8 +79,8 @@ def test_the_receiver_keeps_what_is_signed_and_counts_a_repetition_once() -> Non
         receiver.trust(SECRET)
         assert [deliver(receiver), deliver(receiver)] == [204, 204]
         assert deliver(receiver, message="dlv_2", data={"job_id": "job_2", "model": {"version": 1}}) == 204
-        assert receiver.wait("job_2", 5)["model"] == {"version": 1}
-        assert receiver.wait("job_1", 5)["model"] is None
+        assert receiver.wait("job_2", PATIENCE_SECONDS)["model"] == {"version": 1}
+        assert receiver.wait("job_1", PATIENCE_SECONDS)["model"] is None
         assert receiver.verified == 2
         with pytest.raises(DeliveryError, match="No webhook told of the end of job_3"):
             receiver.wait("job_3", 0.01)
@@ -90,10 +91,10 @@ def test_a_wrong_signature_or_a_failed_training_ends_the_demo() -> None:
         receiver.trust(SECRET)
         assert deliver(receiver, secret="whsec_" + "b3RoZXIh" * 4) == 400
         with pytest.raises(DeliveryError, match="signature is wrong"):
-            receiver.wait("job_1", 5)
+            receiver.wait("job_1", PATIENCE_SECONDS)
         deliver(receiver, type="training.failed", data={"job_id": "job_1", "error": {"detail": "no memory"}})
         with pytest.raises(DeliveryError, match=r"training\.failed: .*no memory"):
-            receiver.wait("job_1", 5)
+            receiver.wait("job_1", PATIENCE_SECONDS)
 
 
 @pytest.mark.processes
@@ -104,7 +105,7 @@ def test_the_whole_loop_works_and_leaves_only_the_picture(tmp_path: Path) -> Non
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=2 * PATIENCE_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -124,10 +125,10 @@ def test_ctrl_c_after_a_round_on_texts_ends_everything(tmp_path: Path) -> None:
         assert shown.stdout is not None
         assert any(line.startswith("  20 labels") for line in shown.stdout)
         shown.send_signal(signal.SIGINT)
-        shown.communicate(timeout=30)
+        shown.communicate(timeout=PATIENCE_SECONDS)
     assert shown.returncode == 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("gleaner-demo")]
-    assert not list(commands_that_name(tmp_path))
+    wait_until(lambda: not list(commands_that_name(tmp_path)))
 
 
 def commands_that_name(folder: Path) -> Iterator[str]:

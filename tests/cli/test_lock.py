@@ -35,6 +35,6 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
         with pytest.raises(FolderInUseError, match=str(holder.pid)), hold(tmp_path):
             pass
         holder.kill()
-        holder.wait(5)
+        holder.wait()
         with hold(tmp_path):
             assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"

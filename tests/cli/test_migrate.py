@@ -13,6 +13,7 @@ from service.db.tables import Key
 from service.db.upgrade import differences, upgrade
 from tests.support.killed import run_killed
 from tests.support.places import Place
+from tests.support.redis_server import PATIENCE_SECONDS
 
 AT_ONCE = 3
 
@@ -35,7 +36,7 @@ def test_several_at_once_migrate_once(place: Place) -> None:
         subprocess.Popen(command, env=place.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for _ in range(AT_ONCE)
     ]
-    told = [process.communicate(timeout=60)[0].decode() for process in started]
+    told = [process.communicate(timeout=PATIENCE_SECONDS)[0].decode() for process in started]
     assert [process.returncode for process in started] == [0] * AT_ONCE, told
     assert sum("Admin key" in output for output in told) >= 1
     check_is_migrated(place)

@@ -10,7 +10,7 @@ from redis import Redis
 from service.cli import redis_server
 from service.cli.redis_server import ServerNotFoundError
 from service.settings import Settings
-from tests.support.redis_server import RedisServer, running_redis, wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, RedisServer, running_redis, wait_until
 
 
 def _fake_server(folder: Path, name: str) -> Path:
@@ -46,9 +46,9 @@ def test_the_server_is_private_volatile_and_never_evicts() -> None:
 
 def test_a_server_answers_until_it_is_shut_down_and_leaves_no_socket() -> None:
     with running_redis() as server:
-        assert redis_server.answers(server.socket)
+        assert redis_server.answers(server.socket, seconds=PATIENCE_SECONDS)
         redis_server.shut_down(server.socket)
-        wait_until(lambda: not redis_server.answers(server.socket))
+        wait_until(lambda: not redis_server.answers(server.socket) and not server.socket.exists())
         redis_server.shut_down(server.socket)
         assert not server.socket.exists()
 
@@ -59,7 +59,7 @@ def test_a_stale_socket_is_replaced() -> None:
         assert server.socket.exists()
         assert not redis_server.answers(server.socket)
         server.start()
-        assert redis_server.answers(server.socket)
+        assert redis_server.answers(server.socket, seconds=PATIENCE_SECONDS)
 
 
 def test_a_data_folder_with_a_long_path_has_its_socket_in_a_private_folder(tmp_path: Path) -> None:

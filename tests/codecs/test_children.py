@@ -17,7 +17,7 @@ from service.codecs.children import Child, Children
 from service.codecs.exports import Column
 from service.codecs.table_exports import ExportError, write_parquet
 from tests.codecs.tables import table_process
-from tests.support.redis_server import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 # With so few files that none may be left open.
 SERVES = """
@@ -28,7 +28,7 @@ WarmProcess(exec).serve()
 """
 COMMAND = (sys.executable, "-I", "-c", SERVES)
 SAYS_WHO = b"import os; os.write(1, b'%d %d\\n' % (os.getpid(), os.getppid()))"
-SLEEPS = SAYS_WHO + b"; import time; time.sleep(60)"
+SLEEPS = SAYS_WHO + b"; import time; time.sleep(3600)"
 # Prints the pids of a child at work and of the warm process, and lets a fork do so, too.
 OWNER = f"""
 import os, time
@@ -37,7 +37,7 @@ children = Children({COMMAND!r}, {{}})
 def show():
     with open(os.devnull) as nothing, children.at_work({SLEEPS!r}, nothing.fileno()) as child:
         os.write(1, child.output.readline())
-        time.sleep(60)
+        time.sleep(3600)
 with open(os.devnull) as nothing, children.at_work({SAYS_WHO!r}, nothing.fileno()) as child:
     child.output.read()
 fork = os.fork()
@@ -70,7 +70,7 @@ def done(children: Children, program: bytes) -> tuple[str, int | None]:
     """What a child wrote, and how it ended."""
     with at_work(children, program) as child:
         said = child.output.read().decode()
-        child.wait(10)
+        child.wait(PATIENCE_SECONDS)
     return said, child.exit_code
 
 
@@ -142,7 +142,7 @@ def test_many_threads_have_children_at_once(children: Children) -> None:
 
     def work(number: int) -> int:
         with at_work(children, b"import os; os.write(1, b'%d\\n'); os.read(0, 1)" % number) as child:
-            all_at_work.wait(20)
+            all_at_work.wait(PATIENCE_SECONDS)
             return int(child.output.read())
 
     with ThreadPoolExecutor(8) as pool:
@@ -181,7 +181,7 @@ def test_a_lost_process_loses_its_children_and_is_started_anew(children: Childre
         pid, parent = said(child)
         os.kill(parent, signal.SIGKILL)
         assert child.output.read() == b""
-        child.wait(10)
+        child.wait(PATIENCE_SECONDS)
         assert child.exit_code is None
     wait_until(lambda: not alive(pid))
     again = warm(children)
@@ -198,7 +198,7 @@ def test_after_a_crash_another_process_takes_the_tasks_and_those_under_way_are_d
         assert warm(children) != parent
         lines.close()
         assert child.output.read() == b"done"
-        child.wait(10)
+        child.wait(PATIENCE_SECONDS)
         assert child.exit_code == 0
     wait_until(lambda: not alive(parent))
 

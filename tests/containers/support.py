@@ -68,7 +68,7 @@ class Containers:
         """Kill a container's first process, and wait until the restart policy has brought it back."""
         pid = self._first_process(container)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: self._first_process(container) not in {0, pid}, 60)
+        wait_until(lambda: self._first_process(container) not in {0, pid})
 
     def inspect(self, container: str) -> dict[str, Any]:
         """What the engine knows of a container."""

@@ -10,8 +10,7 @@ from threading import Event
 import pytest
 
 from service.storage.cache import Download, FileCache
-
-_PATIENCE_SECONDS = 20
+from tests.support.redis_server import PATIENCE_SECONDS
 
 
 def read(cache: FileCache, name: str, data: bytes) -> tuple[bytes, bool]:
@@ -60,7 +59,7 @@ def test_one_of_many_fetches(tmp_path: Path) -> None:
 
     def slowly() -> Iterator[bytes]:
         begun.set()
-        assert go_on.wait(_PATIENCE_SECONDS)
+        assert go_on.wait(PATIENCE_SECONDS)
         yield b"data"
 
     def fetch() -> Download:
@@ -73,7 +72,7 @@ def test_one_of_many_fetches(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(one, range(8))
-        assert begun.wait(_PATIENCE_SECONDS)
+        assert begun.wait(PATIENCE_SECONDS)
         assert read(cache, "b", b"other") == (b"other", True)  # nobody waits for another object
         go_on.set()
         assert list(found) == [b"data"] * 8

@@ -34,6 +34,7 @@ from service.db.upgrade import differences
 from service.queue.messages import MergeMessage
 from tests.support.bodies import points, upload
 from tests.support.pools import add_examples, add_labels, batch
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api
 from tests.support.working import drain
 from workers.jobs.horse import TIMED_OUT, Loss
@@ -43,7 +44,6 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], i
 T = TypeVar("T")
 LEASE = timedelta(seconds=10)
 _AT_ONCE = 50
-_PATIENCE_SECONDS = 20
 _THREADS = 16
 _UNCOMMITTED_SECONDS = 0.2  # the others come while the first has not committed
 _SLOW_SECONDS = 1.0
@@ -58,7 +58,7 @@ def all_at_once(act: Callable[[int], object]) -> list[object]:
     start = Barrier(_THREADS)
 
     def one(number: int) -> object:
-        start.wait(10)
+        start.wait(PATIENCE_SECONDS)
         return act(number)
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -123,7 +123,7 @@ def test_many_requests_with_one_key_have_one_effect(api: Api) -> None:
 
     def post(number: int) -> tuple[int, str]:
         if number < _THREADS:
-            start.wait(10)
+            start.wait(PATIENCE_SECONDS)
         answer = api.http.post("/v1/projects", json=body, headers={"Idempotency-Key": "one"})
         return answer.status_code, answer.json().get("id", "")
 
@@ -142,7 +142,7 @@ def while_locked(runtime: Runtime, project_id: str, change: Callable[[Session], 
             change(session)
             acted = pool.submit(act)
             time.sleep(_UNCOMMITTED_SECONDS)
-        return acted.result(_PATIENCE_SECONDS)
+        return acted.result(PATIENCE_SECONDS)
 
 
 def test_a_job_that_was_given_back_is_not_failed_by_who_had_it(api: Api) -> None:
@@ -242,7 +242,7 @@ def test_a_large_upload_under_way_leaves_nothing_in_a_deleted_project(
         for number, part in enumerate(slices(spool)):
             if number == 1:
                 between_slices.set()
-                assert deleting.wait(_PATIENCE_SECONDS)
+                assert deleting.wait(PATIENCE_SECONDS)
             yield part
 
     def slow(session: Session, rows: Any) -> None:
@@ -255,13 +255,13 @@ def test_a_large_upload_under_way_leaves_nothing_in_a_deleted_project(
     monkeypatch.setattr(labels, "add", slow)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(upload, api, project_id, points(2500, label="a"))
-        assert between_slices.wait(_PATIENCE_SECONDS)
+        assert between_slices.wait(PATIENCE_SECONDS)
         with api.runtime.write() as session:
             delete_project(session, project_id)
             deleting.set()
             time.sleep(_UNCOMMITTED_SECONDS)
         drain(api.runtime)
-        assert answer.result(_PATIENCE_SECONDS).status_code == 404
+        assert answer.result(PATIENCE_SECONDS).status_code == 404
     assert left(api.runtime) == {}
 
 
@@ -279,7 +279,7 @@ def test_a_deletion_waits_for_who_holds_the_pool(api: Api) -> None:
             drained = pool.submit(drain, api.runtime)
             time.sleep(_SLOW_SECONDS)
             assert there(session) == 5
-        drained.result(_PATIENCE_SECONDS)
+        drained.result(PATIENCE_SECONDS)
     assert left(api.runtime) == {}
 
 

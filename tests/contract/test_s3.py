@@ -163,7 +163,7 @@ if child:
 """
     named = {f"GLEANER_{name.upper()}": str(getattr(settings, name)) for name in _NAMED}
     environment = {"PATH": "/usr/bin:/bin", **named, "GLEANER_S3_SECRET_KEY": SECRET_KEY}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
 
 
 _NAMED = ("data_dir", "objects_url", "s3_endpoint", "s3_region", "s3_access_key", "s3_path_style")

@@ -11,10 +11,10 @@ from service.api.deps.runtime import Runtime
 from service.db.queries import examples, labels, planner, projects
 from service.db.tables import Table
 from service.db.types import ProjectKey
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
-PATIENCE_SECONDS = 10.0
 GROW = "INSERT INTO leaders SELECT n::text, 'a', now() FROM generate_series(1, 5000) AS n"
 # A database may be shared with others, who name tables as they like and may be another user.
 OTHERS = (

@@ -25,7 +25,7 @@ from service.queue.messages import QUEUES, timeouts
 from service.queue.redis import RedisQueue
 from tests.dispatcher.receivers import attempted, receiver, run, send_tests, sending, subscribe, until
 from tests.observability.watching import Watched
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import PATIENCE_SECONDS, RedisServer, running_redis
 from tests.support.runtime import make_runtime
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "observability"
@@ -113,18 +113,20 @@ def _fail_to_label(service: Service) -> None:
 
 
 def _label_slowly(service: Service) -> None:
-    """Somebody else holds the pool for longer than a second."""
-    held = threading.Event()
+    """Somebody else holds the pool for longer than a second of the request."""
+    held, asked = threading.Event(), threading.Event()
 
     def hold() -> None:
         with service.runtime.database.write() as session:
             lock_pool(session, service.project_id)
             held.set()
-            threading.Event().wait(1.3)
+            assert asked.wait(PATIENCE_SECONDS)
+            threading.Event().wait(2.0)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    assert held.wait(PATIENCE_SECONDS)
+    asked.set()
     assert service.label(1) == 200
     thread.join()
 

@@ -1,8 +1,6 @@
 import os
 import re
 import signal
-import socket
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +18,8 @@ from service.cli.metrics import exposition
 from service.queue.messages import MergeMessage
 from tests.observability.watching import Watched
 from tests.support import processes
-from tests.support.redis_server import wait_until
+from tests.support.ports import HeldPort
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 from tests.support.s3_server import store_away
 from tests.support.serving import Server, serving
 from tests.support.working import drain
@@ -119,12 +118,6 @@ def test_each_job_that_ended_is_counted_once_also_when_it_is_seen_late(runtime: 
     assert ended.durations["merge"].total == pytest.approx(35)
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("fault", [ProcessLookupError, PermissionError])
 def test_requests_of_a_process_that_is_gone_are_not_in_flight(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[OSError]
@@ -140,7 +133,11 @@ def test_requests_of_a_process_that_is_gone_are_not_in_flight(
 
 
 def scraped(address: str) -> str:
-    return httpx.get(f"http://{address}/metrics", trust_env=False).text
+    return httpx.get(f"http://{address}/metrics", trust_env=False, timeout=PATIENCE_SECONDS).text
+
+
+def counted(address: str) -> float:
+    return value(scraped(address), "gleaner_http_requests_total", route="/livez")
 
 
 def children(server: Server) -> list[int]:
@@ -153,21 +150,21 @@ def children(server: Server) -> list[int]:
 def test_several_processes_are_added_up_and_one_that_was_killed_stays_counted(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    address = free_address()
-    with serving(folder, 2, GLEANER_METRICS_ADDRESS=address) as server:
-        wait_until(lambda: len(children(server)) == 2, 20)
+    with (
+        HeldPort() as port,
+        serving(folder, 2, GLEANER_METRICS_ADDRESS=(address := f"127.0.0.1:{port}")) as server,
+    ):
+        wait_until(lambda: len(children(server)) == 2)
         for _ in range(20):
             assert server.is_up()
-        before = value(scraped(address), "gleaner_http_requests_total", route="/livez")
-        assert before >= 20  # some by those who waited for it
+        wait_until(lambda: counted(address) == 21)  # one by who waited for it; each is counted behind its answer
         killed = children(server)[0]
         processes.send([killed], signal.SIGKILL)
-        wait_until(lambda: killed not in children(server), 20)
-        time.sleep(0.1)
+        wait_until(lambda: killed not in children(server))
         for _ in range(5):
             assert server.is_up()
-        told = scraped(address)
-        assert value(told, "gleaner_http_requests_total", route="/livez") == before + 5
-        assert value(told, "gleaner_http_requests_in_flight") == 0
+        wait_until(lambda: counted(address) >= 26)
+        assert counted(address) == 26
+        assert value(scraped(address), "gleaner_http_requests_in_flight") == 0
         assert server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 404")
     assert server.process.returncode == 0

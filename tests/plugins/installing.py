@@ -30,5 +30,5 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python with what is installed in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "GLEANER_DATA_DIR": str(folder / "data")}
     return subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False, timeout=120
     )

@@ -3,7 +3,7 @@
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,9 @@ import httpx
 import pytest
 
 from tests.support.memory import growth
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.serving import Server, serving
+from tests.support.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.processes
 
@@ -52,7 +54,8 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with serving(tmp_path_factory.mktemp("server")) as server:
         base = f"http://127.0.0.1:{server.port}"
-        with httpx.Client(base_url=base, trust_env=False, headers={"Authorization": f"Bearer {server.key}"}) as http:
+        headers = {"Authorization": f"Bearer {server.key}"}
+        with httpx.Client(base_url=base, trust_env=False, timeout=PATIENCE_SECONDS, headers=headers) as http:
             body = {
                 "name": "hostile",
                 "task": {"type": "classification", "classes": ["a", "b"]},
@@ -85,12 +88,12 @@ class Sent:
         return self.answer.count(b"HTTP/1.1 ")
 
 
-def send(server: Server, pieces: Iterable[bytes], *, seconds: float = 8.0, on: bool = True) -> Sent:
-    """Send until the server closes or the time is up, and read meanwhile; `on`: also after a whole answer."""
-    began, answer, size, closed = time.monotonic(), b"", 0, False
-    with server.connect() as made:
+def send(server: Server, pieces: Iterable[bytes], *, enough: Callable[[bytes], bool] = lambda _: False) -> Sent:
+    """Send until the server closes or what it answers is `enough`, and read meanwhile."""
+    until, answer, size, closed = time.monotonic() + PATIENCE_SECONDS, b"", 0, False
+    with server.connect() as made, Stopwatch(server.process.pid) as sending:
         for piece in pieces:
-            made.settimeout(10)
+            made.settimeout(PATIENCE_SECONDS)
             try:
                 made.sendall(piece)
             except (ConnectionError, TimeoutError):
@@ -99,14 +102,14 @@ def send(server: Server, pieces: Iterable[bytes], *, seconds: float = 8.0, on: b
             size += len(piece)
             told, closed = _read(made, 0)
             answer += told
-            if closed or (_is_whole(answer) and not on) or time.monotonic() - began > seconds:
+            if closed or enough(answer) or time.monotonic() > until:
                 break
-        while not closed and not (_is_whole(answer) and not on) and time.monotonic() - began < seconds:
+        while not closed and not enough(answer) and time.monotonic() < until:
             told, closed = _read(made, 0.1)
             answer += told
         if closed:
             answer += _rest(made)
-    return Sent(answer, size, time.monotonic() - began, closed)
+    return Sent(answer, size, sending.seconds, closed)
 
 
 def _is_whole(answer: bytes) -> bool:
@@ -114,6 +117,11 @@ def _is_whole(answer: bytes) -> bool:
     head, ended, body = answer.partition(b"\r\n\r\n")
     length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
     return bool(ended) and length is not None and len(body) >= int(length[1])
+
+
+def _are_two(answer: bytes) -> bool:
+    """Whether the head of a second answer is there."""
+    return answer.count(b"HTTP/1.1 ") == 2
 
 
 def _read(made: socket.socket, wait: float) -> tuple[bytes, bool]:
@@ -147,7 +155,7 @@ def test_a_body_that_goes_on_after_its_answer_is_cut_off(project: Project) -> No
         chain([project.head("Transfer-Encoding: chunked", to="nothing")], repeat(chunk)),
     ]
     with growth(project.server.process.pid) as grown, ThreadPoolExecutor(len(bodies)) as threads:
-        sent = list(threads.map(partial(send, project.server, seconds=12), bodies))
+        sent = list(threads.map(partial(send, project.server), bodies))
     assert [one.status for one in sent] == [413, 401, 415, 404]
     for one in sent:
         assert one.closed
@@ -199,7 +207,7 @@ def test_a_trailer_is_no_header(project: Project) -> None:
         b"POST /v1/projects HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     trailer = f"Authorization: Bearer {project.server.key}\r\nConnection: close\r\n".encode()
-    sent = send(project.server, [ahead + head + b"2\r\n{}\r\n0\r\n" + trailer + b"\r\n"], seconds=2)
+    sent = send(project.server, [ahead + head + b"2\r\n{}\r\n0\r\n" + trailer + b"\r\n"], enough=_are_two)
     assert sent.status == 200
     assert b"HTTP/1.1 401 " in sent.answer
 
@@ -242,7 +250,7 @@ def test_a_lie_about_a_body_is_refused_and_hides_no_request(project: Project, ki
     before = project.counts()
     framing, body = LYING[kind]
     behind = project.head(f"Content-Length: {len(LABEL)}") + LABEL
-    sent = send(project.server, [project.head(framing) + body + behind], seconds=5)
+    sent = send(project.server, [project.head(framing) + body + behind])
     assert sent.closed
     assert sent.answers == 1
     assert sent.status == 400
@@ -264,7 +272,7 @@ def test_a_value_of_a_gigabyte_is_refused_long_before_its_end(project: Project, 
     to, media, begin, piece, told = ENDLESS_VALUES[kind]
     head = project.head(f"Content-Length: {1 << 30}", to=to, media=media)
     with growth(project.server.process.pid) as grown:
-        sent = send(project.server, chain([head + begin], repeat(piece or b"a" * MEBIBYTE, 1023)), on=False)
+        sent = send(project.server, chain([head + begin], repeat(piece or b"a" * MEBIBYTE, 1023)), enough=_is_whole)
     assert sent.status == 413
     assert told in sent.answer
     assert sent.size < 100 * MEBIBYTE
@@ -278,7 +286,10 @@ def test_a_value_that_must_be_read_to_its_end_is_not_held(project: Project) -> N
     body = chain(line, [b'{"id": "short", "data": {"t": "two"}}\n'])
     with growth(project.server.process.pid) as grown:
         answer = project.http.post(
-            project.path("examples?mode=partial"), content=body, headers={"Content-Type": NDJSON}, timeout=30
+            project.path("examples?mode=partial"),
+            content=body,
+            headers={"Content-Type": NDJSON},
+            timeout=PATIENCE_SECONDS,
         ).json()
     assert (answer["created"], answer["rejected"]) == (1, 1)
     assert (answer["errors"][0]["line"], answer["errors"][0]["code"]) == (1, "too_long")
@@ -288,7 +299,9 @@ def test_a_value_that_must_be_read_to_its_end_is_not_held(project: Project) -> N
 def test_the_longest_document_with_one_long_value_is_not_held(project: Project) -> None:
     body = chain([b'{"examples": [{"id": "'], repeat(b"a" * MEBIBYTE, 62), [b'"}]}'])
     with growth(project.server.process.pid) as grown:
-        answer = project.http.post(project.path("examples"), content=body, headers={"Content-Type": JSON}, timeout=30)
+        answer = project.http.post(
+            project.path("examples"), content=body, headers={"Content-Type": JSON}, timeout=PATIENCE_SECONDS
+        )
     assert answer.status_code == 413
     assert "One row of the body" in answer.json()["detail"]
     assert grown.mebibytes < MOST_GROWTH

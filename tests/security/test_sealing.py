@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.security.sealing import Sealer, SealError, load_or_create
+from tests.support.redis_server import PATIENCE_SECONDS
 
 
 def test_what_is_sealed_opens_again_and_is_not_readable() -> None:
@@ -60,7 +61,7 @@ def test_processes_that_race_for_the_key_file_agree(tmp_path: Path) -> None:
     barrier, answers = context.Barrier(4), context.SimpleQueue()
 
     def race() -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE_SECONDS)
         answers.put([load_or_create(path) for path in paths])
 
     racers = [context.Process(target=race) for _ in range(4)]
@@ -68,6 +69,6 @@ def test_processes_that_race_for_the_key_file_agree(tmp_path: Path) -> None:
         racer.start()
     seen = [answers.get() for _ in racers]
     for racer in racers:
-        racer.join(10)
+        racer.join(PATIENCE_SECONDS)
     assert seen[0] == seen[1] == seen[2] == seen[3]
     assert len(set(seen[0])) == 50

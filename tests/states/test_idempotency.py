@@ -1,25 +1,27 @@
 """Idempotency keys as a state machine, and fifty requests at once."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
+from sqlalchemy import select
 
 from service.actions import idempotency
 from service.actions.idempotency import Answer, Reservation
 from service.api.deps.runtime import Runtime
 from service.codecs import blocks, bodies
+from service.db.tables import IdempotentAnswer
 from service.errors import ConflictError, IdempotencyInProgressError, IdempotencyMismatchError
 from tests.states.clock import Clock, quick_runtime
 from tests.support.databases import OpenTransactions, default_kind
 from tests.support.pools import add_examples
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 from tests.support.runtime import Api, make_api
 
 LEASE = timedelta(seconds=120)
@@ -132,6 +134,14 @@ def test_fifty_posts_at_once_with_one_key_make_one_job(api: Api) -> None:
     assert post(0) == (202, *made)
 
 
+def lease_until(api: Api) -> datetime:
+    """Until when the only key that is reserved is held."""
+    with api.runtime.database.read() as session:
+        until = session.scalars(select(IdempotentAnswer.lease_until)).one()
+    assert until is not None
+    return until
+
+
 @pytest.mark.parametrize(
     ("of", "row"),
     [
@@ -143,7 +153,7 @@ def test_fifty_posts_at_once_with_one_key_make_one_job(api: Api) -> None:
 def test_a_key_is_held_for_as_long_as_its_body_is_read(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, of: str, row: dict[str, Any]
 ) -> None:
-    hasty = runtime.settings.model_copy(update={"idempotency_lease_seconds": 0.6})
+    hasty = runtime.settings.model_copy(update={"idempotency_lease_seconds": 6.0})
     patient, aside = make_api(replace(runtime, settings=hasty)), ThreadPoolExecutor(1)
     headers = {"Idempotency-Key": "once"}
     with patient.http as http:
@@ -155,9 +165,11 @@ def test_a_key_is_held_for_as_long_as_its_body_is_read(
 
         def slow(*arguments: Any) -> Any:
             if not again:
-                time.sleep(1.2)
                 again.append(0)
-                again[0] = aside.submit(http.post, path, json=body, headers=headers).result(10).status_code
+                begun = lease_until(patient)
+                wait_until(lambda: lease_until(patient) > begun)
+                posted = aside.submit(http.post, path, json=body, headers=headers)
+                again[0] = posted.result(PATIENCE_SECONDS).status_code
             return group(*arguments)
 
         monkeypatch.setattr(bodies, "group", slow)
