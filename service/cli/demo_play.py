@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("auto", "random")
 EVENTS = ["training.succeeded", "training.failed"]
-_TRAINING_SECONDS = 60.0
+_TRAINING_SECONDS = 600.0  # trainings give way to whatever else the machine does
 _ANNOTATOR = "demo"
 
 Watch = Callable[[Sequence["Player"]], None]

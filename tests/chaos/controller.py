@@ -23,7 +23,7 @@ from tests.support.redis_server import wait_until
 
 ANNOTATORS = {1: 3, 3: 4}  # by the overlap of their project
 OWNERS = 2  # of a model elsewhere, in a project of their own
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 240.0
 _DELIVERED_SECONDS = 400.0  # who is refused, and then frozen or killed within the second attempt, waits 5 minutes
 _EVENTS = ["training.succeeded", "training.failed", "query.succeeded", "query.failed"]
 

@@ -25,7 +25,7 @@ def test_every_kind_of_fault_is_drawn() -> None:
     assert sorted([*KINDS["sqlite"], *KINDS["postgresql"]]) == sorted({*kinds_of("sqlite"), *kinds_of("postgresql")})
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_faults_lose_double_and_change_nothing(database: DatabaseKind, tmp_path: Path) -> None:
     kinds, seed = KINDS[database], SEEDS[database]

@@ -11,7 +11,7 @@ from rich.console import Console
 from service.cli import bench_processes as processes
 from service.cli.bench_figures import Figure, document, percentile, table
 from service.cli.supervisor import gleaner_command
-from tests.support.redis_server import wait_until
+from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 FIGURES = [
     Figure(name="slow", value=81.4, unit="ms", at_most=80, parts={"worker ms": 12.345}),
@@ -87,7 +87,9 @@ def test_a_child_is_found_by_its_role() -> None:
 @pytest.mark.processes
 def test_a_case_runs_on_the_real_service(tmp_path: Path) -> None:
     command = gleaner_command("bench", "--quick", "--only", "overhead")
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
     assert [figure["name"] for figure in figures][:2] == ["query to batch, p50", "query to batch, p99"]

@@ -18,6 +18,7 @@ from service.cli.bench_efficiency_results import SetResult, StrategyResult, summ
 from service.cli.bench_efficiency_sets import SetError, load, simulation
 from service.cli.supervisor import gleaner_command
 from tests.learning.pools import blobs
+from tests.support.redis_server import PATIENCE_SECONDS
 from workers.learning.efficiency import Difference, Reach
 from workers.learning.simulate import simulate
 
@@ -224,7 +225,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
         assert running.stdout is not None
         assert any(line.startswith("1 of ") for line in running.stdout)
         running.send_signal(signal.SIGINT)
-        told, _ = running.communicate(timeout=120)
+        told, _ = running.communicate(timeout=PATIENCE_SECONDS)
     assert running.returncode == 1
     assert "the same command goes on with the others" in told
     assert json.loads((tmp_path / "efficiency.json").read_text())["runs"]

@@ -1,7 +1,6 @@
 """Workers that are killed or frozen in the middle of jobs."""
 
 import logging
-import os
 import signal
 import sqlite3
 import time
@@ -17,7 +16,7 @@ from tests.support.stack import Stack, endless, filled, running, slow_training
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 KILLS = 6
-RECOVERY_SECONDS = 30  # of a machine that has a core for each process that wants one
+RECOVERY_SECONDS = 30  # more than the same jobs take when nobody disturbs them
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def claimed(stack: Stack, job_ids: list[str], before: dict[str, int]) -> str:
     return begun[0]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: Stack) -> None:
     client = stack.client
     projects = [filled(client, rows=2000, **slow_training(25)) for _ in range(KILLS)]
@@ -77,25 +76,36 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: St
         if interrupted == KILLS:
             break
     began = time.monotonic()
-    jobs = client.ended([*trainings, *queries], seconds=150)
+    jobs = client.ended([*trainings, *queries])
     seconds = time.monotonic() - began
     assert {job["state"] for job in jobs} == {"succeeded"}
-    assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert interrupted == KILLS
     assert len(killed) == len(set(killed)) >= 4 * KILLS - 2
     made = [job_id for project_id in projects for job_id in client.models(project_id).values()]
     assert sorted(made) == sorted(trainings)
     assert {job_id: client.batch(job_id) for job_id in early} == batches
+    undisturbed = repeated(stack, projects, len(queries))
+    assert seconds < undisturbed + RECOVERY_SECONDS
+    LOG.info("undisturbed_seconds %s", undisturbed)
     LOG.info("recovery_seconds %s", seconds)
     LOG.info("attempts %s", [job["attempts"] for job in jobs])
     LOG.info("killed %s", len(killed))
+
+
+def repeated(stack: Stack, projects: list[str], queries: int) -> float:
+    """The seconds that trainings of the projects and so many queries take when nobody disturbs them."""
+    began = time.monotonic()
+    trainings = [stack.client.train(project_id) for project_id in projects]
+    asked = [stack.client.query(projects[n % len(projects)], k=1000, strategy="k_center") for n in range(queries)]
+    stack.client.succeeded(*trainings, *asked)
+    return time.monotonic() - began
 
 
 def freeze_at_work(stack: Stack) -> tuple[str, str, str, list[int]]:
     """Freeze the workers while they are at a training and at a query of a project; it, the jobs and who was frozen."""
     client = stack.client
     for _ in range(10):
-        project_id = filled(client, rows=4000, **slow_training(150))
+        project_id = filled(client, rows=4000, **slow_training(100))
         training = client.train(project_id)
         claimed(stack, [training], {})
         query = client.query(project_id, k=3000, strategy="k_center")

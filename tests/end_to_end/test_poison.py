@@ -81,15 +81,16 @@ def test_a_poisonous_job_fails_with_its_reason_while_a_hundred_others_finish(sta
     around = filled(client)
     poisonous = filled(client, **slow_training(1000))
     others = [client.query(around, strategy="random", lease_seconds=0) for _ in range(OTHERS)]
+    asked = time.monotonic()
     poison = client.train(poisonous)
     killed = kill_whenever_it_runs(stack, poison, signal.SIGSEGV)
     name, detail, attempts = problem(client, poison)
     assert (name, attempts, len(killed)) == ("worker-lost", ATTEMPTS, ATTEMPTS)
     assert "SIGSEGV" in detail
     # The lease is 30 seconds: the parent told of each end at once, and the waits between attempts grow.
-    first, second = (later - earlier for earlier, later in pairwise(killed))
-    assert 0.5 <= first < 15
-    assert 1.0 <= second < 15
+    begun, first, second = (later - earlier for earlier, later in pairwise([asked, *killed]))
+    assert 0.5 <= first < begun + 15
+    assert 1.0 <= second < begun + 15
 
     starved = client.train(poisonous)
     kill_whenever_it_runs(stack, starved, signal.SIGKILL)

@@ -126,7 +126,7 @@ def test_a_stop_under_load_loses_no_write_and_holds_nobody_up(stack: Stack) -> N
 
 def test_a_killed_instance_goes_on_where_it_was(stack: Stack) -> None:
     project_id = filled(stack.client, rows=ROWS, labelled=1)
-    trained = filled(stack.client, rows=1000, labelled=1000, **slow_training(100))
+    trained = filled(stack.client, **slow_training(100))
     server = stack.redis()
     with labelling(stack.client, project_id) as annotators:
         training = stack.client.train(trained)

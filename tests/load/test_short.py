@@ -6,7 +6,7 @@ from tests.load.play import PHASES, play, running_stack
 from tests.support.postgres import running_postgres
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_acknowledged_label_is_lost_or_doubled_under_load() -> None:
     with running_postgres() as server, running_stack(server.create_empty_database()) as (stack, urls):
         for name in PHASES:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.cli import redis_server
 
-PATIENCE_SECONDS = 120.0  # on a machine that does much else as well
+PATIENCE_SECONDS = 240.0  # on a machine that does much else as well, to which trainings give way
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:

@@ -108,8 +108,7 @@ def test_the_loop_of_a_kind(client: Client, make: Any) -> None:
         assert len(picked) == 30
         labels = [{"example_id": picked_id, "label": kind.answers[int(picked_id[1:])]} for picked_id in picked]
         told = client.http.post(f"{path}/labels", json={"labels": labels}).json()
-        training = client.http.get(f"/v1/jobs/{told['training']['job_id']}", headers=WAIT).json()
-        assert training["state"] == "succeeded"
+        client.succeeded(told["training"]["job_id"])
     model = client.http.get(f"{path}/models/{_ROUNDS}").json()
     assert model["labels_used"] == 30 * _ROUNDS
     measured = model["metrics"][kind.metric]

@@ -51,8 +51,7 @@ def test_the_loop_of_a_table(client: Client) -> None:
         batch = client.http.get(query.json()["links"]["batch"]).json()
         assert (batch["model"] and batch["model"]["version"]) == version
         labels = client.label(project_id, {item["example_id"]: truth[item["example_id"]] for item in batch["items"]})
-        training = client.http.get(f"/v1/jobs/{labels.json()['training']['job_id']}", headers=WAIT)
-        assert training.json()["state"] == "succeeded"
+        client.succeeded(labels.json()["training"]["job_id"])
     unseen = [
         {"data": {"amount": 180, "plan": "gold", "since": "2025-01-01"}},
         {"data": {"amount": 180, "plan": "silver"}},

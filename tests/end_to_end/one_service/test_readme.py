@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import HeldPort
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +39,7 @@ def test_walk_with_curl(stack: Stack, tmp_path: Path) -> None:
             },
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     assert walk.returncode == 0, walk.stdout + walk.stderr
