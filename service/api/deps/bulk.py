@@ -18,10 +18,10 @@ from service.actions import idempotency
 from service.actions.bulk import BulkRequest, Mode, Transaction
 from service.actions.idempotency import Answer, Reservation
 from service.actions.labels import Submission, Submitted
-from service.api.deps.callers import Identified
+from service.api.deps.callers import caller_of
 from service.api.deps.edge import Edge, Made, replay, request_hash, respond
 from service.api.deps.grouping import Groups
-from service.api.deps.held import Held
+from service.api.deps.held import runtime_of
 from service.api.deps.parameters import BulkMode, IdempotencyKey
 from service.api.deps.runtime import Runtime, utc_now
 from service.api.schemas.base import Schema
@@ -61,7 +61,7 @@ class BulkEdge(Edge):
 
     async def stay(self) -> None:
         """Renew the reservation again and again: a large body is read for longer than one lasts."""
-        while self.key is not None:
+        while True:
             await asyncio.sleep(self.lease.total_seconds() / _RENEWALS)
             if self._reserved is not None:
                 await asyncio.to_thread(self._renew, self._reserved)  # the threads of requests may all be taken
@@ -144,7 +144,11 @@ class BulkEdge(Edge):
 
 
 class BulkEdges:
-    """Makes the edge of a request with a bulk body, which is spooled: into a file without a name once not small."""
+    """Makes the edge of a request with a bulk body, which is spooled: into a file without a name once not small.
+
+    It takes from the request what other edges depend on: single labels come by thousands, and each dependency of one
+    costs as much as a middleware.
+    """
 
     def __init__(self, *, tables: bool) -> None:
         self._tables = tables
@@ -152,20 +156,21 @@ class BulkEdges:
     async def __call__(
         self,
         request: Request,
-        held: Held,
-        who: Identified,
         mode: BulkMode = "atomic",
         idempotency_key: IdempotencyKey = None,
     ) -> AsyncIterator[BulkEdge]:
         """Spool the body of a request, when it is in a form that is read."""
-        header = request.headers.get
+        held, header = runtime_of(request), request.headers.get
         media = parse_media(header("content-type"), header("content-encoding"), tables=self._tables)
         with SpooledTemporaryFile(max_size=CHUNK_BYTES, dir=str(held.settings.spool_dir)) as file:
             arrival = Arrival(media, Limits.of(held.settings), atomic=mode == "atomic")
             digest, size = await _spool(request, file, arrival, hashed=idempotency_key is not None)
             body = BulkBody(file, media, mode, size)
             hashed = request_hash(request, b"", digest=digest)
-            edge = BulkEdge(held, body, owner=who.owner, key=idempotency_key, request_hash=hashed)
+            edge = BulkEdge(held, body, owner=caller_of(request).owner, key=idempotency_key, request_hash=hashed)
+            if idempotency_key is None:
+                yield edge
+                return
             staying = asyncio.create_task(edge.stay())
             try:
                 yield edge

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
 from service.actions.keys import Caller
@@ -21,11 +22,24 @@ from service.errors import (
     NotFoundError,
 )
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key, `gln_...`.")
+
+class _ApiKey(HTTPBearer):
+    """Stands for the key in the OpenAPI document; the middleware has looked at it before."""
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        """Do nothing."""
+
+
+_api_key = _ApiKey(scheme_name="ApiKey", description="An API key, `gln_...`.")
 
 
 async def identified(request: Request) -> Caller:
     """The caller as the key says, before any rule: what a request is done for."""
+    return caller_of(request)
+
+
+def caller_of(request: Request) -> Caller:
+    """As `identified`, of a request at hand."""
     who: Caller = request.state.caller
     return who
 
@@ -48,11 +62,11 @@ class Access:
     scopes: tuple[str, ...]
     bound: Literal["own", "refused"]
 
-    async def __call__(self, request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_api_key)]) -> Caller:
         """The caller, if the rule allows the call, which has no parameters but those of the operation."""
-        if "\0" in request.url.path:
+        if "\0" in request.scope["path"]:
             raise NotFoundError("There is nothing at this path.")  # no store could look for it
-        who = await identified(request)
+        who = caller_of(request)
         project_id = request.path_params.get("project_id")
         if who.project_id is not None and project_id not in {None, who.project_id}:
             raise NotFoundError("There is no such project.")

@@ -11,6 +11,11 @@ from service.api.deps.runtime import Runtime
 
 async def runtime(request: Request) -> Runtime:
     """The runtime of this process."""
+    return runtime_of(request)
+
+
+def runtime_of(request: Request) -> Runtime:
+    """As `runtime`, of a request at hand."""
     held: Runtime = request.app.state.runtime
     return held
 
