@@ -152,7 +152,9 @@ def test_a_horse_that_rests_may_die(its_redis: RedisServer, worker: WorkerProces
     ring(its_redis, "job_a")
     wait_until(lambda: worker.done() == ["job_a"])
     wait_until(lambda: keys_left(its_redis) == set())
-    os.kill(worker.horses()[0], signal.SIGKILL)
+    horse = worker.horses()[0]
+    os.kill(horse, signal.SIGKILL)
+    wait_until(lambda: not alive(horse))  # else it may be given the job, which is lost with it
     ring(its_redis, "job_b")
     wait_until(lambda: worker.done() == ["job_a", "job_b"])
 

@@ -72,7 +72,7 @@ class Horse:
     @classmethod
     def fork(cls, *, warm: Callable[[], None], work: Callable[[Assignment], bool]) -> Self:
         """Fork a process that calls `warm`, waits for a job and calls `work`, which tells whether it went well."""
-        line, its_line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        line, its_line = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -147,6 +147,7 @@ def _peak_kib() -> int:
 
 def _give_way(nice: int) -> None:
     """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
+    nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))  # the whole worker may have been told to give way
     os.setpriority(os.PRIO_PROCESS, 0, nice)
     with suppress(OSError):  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
         Path("/proc/self/autogroup").write_text(str(nice))
