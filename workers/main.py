@@ -106,13 +106,13 @@ class GleanerWorker(Worker):
             self._spare = Horse.fork(warm=self.warm, work=self._work_assignment)
 
     def _work_assignment(self, assignment: Assignment) -> bool:
-        """Work on what the parent was given; in the horse. Whether all went well."""
+        """Work on what the parent was given; in the horse. Whether another job may follow in it."""
         self._is_horse = True
         try:
-            job = self.job_class.fetch(assignment.job_id, connection=self.connection, serializer=self.serializer)
+            job = AllowedJob.fetch(assignment.job_id, connection=self.connection, serializer=self.serializer)
             queue = next(queue for queue in self.queues if queue.name == assignment.queue)
             self.execution = Execution.fetch(assignment.execution_id, job.id, connection=self.connection)
-            return bool(self.perform_job(job, queue, self.execution))
+            return bool(self.perform_job(job, queue, self.execution)) and job.another_may_follow
         finally:
             self.connection.connection_pool.disconnect()  # it may be long until the next job, and Redis go meanwhile
 

@@ -138,6 +138,7 @@ class _RowReader(Generic[Row]):
     def __init__(self, kind: RowKind[Row], dimensions: int | None, body: IO[bytes]) -> None:
         self._dimensions = dimensions
         self._body = body
+        self._body_left = os.fstat(body.fileno()).st_size
         self._row_type: type[Row] = kind.row_type
         self._one: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(kind.row_type)
         self._all: msgspec.msgpack.Decoder[list[Row]] = msgspec.msgpack.Decoder(
@@ -168,8 +169,16 @@ class _RowReader(Generic[Row]):
         return good, errors, Vectors(numbers, np.frombuffer(frame.hashes, dtype=HASH)).only(kept)
 
     def _vectors(self, given: bytes | Place) -> bytes:
-        """Their bytes; those in the body are copied before they are checked, as its process could still write there."""
-        return given if isinstance(given, bytes) else os.pread(self._body.fileno(), given.size, given.start)
+        """Their bytes; those in the body are copied before they are checked, as its process could still write there.
+
+        No byte of a body belongs to two rows: a process that was taken over could name the same ones without end.
+        """
+        if isinstance(given, bytes):
+            return given
+        self._body_left -= given.size
+        if self._body_left < 0:
+            raise MalformedRequestError("The body could not be decoded.")
+        return os.pread(self._body.fileno(), given.size, given.start)
 
     def _rows(self, frame: Rows) -> list[Row | FieldError]:
         """Each row, or what is wrong with it. Most frames have good rows only, which are decoded fastest at once."""

@@ -10,7 +10,7 @@ import pytest
 from service.cli import supervisor
 from service.cli.supervisor import Child, end, start
 from tests.support.redis_server import wait_until
-from tests.support.stopwatch import Stopwatch
+from tests.support.stopwatch import Stopwatch, assert_within
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(3600)"]
 STUBBORN = (
@@ -59,7 +59,7 @@ def test_a_child_that_dies_is_started_again() -> None:
         made.tend()
         return made.process is not None
 
-    wait_until(is_back)
+    assert_within(2, is_back)
     assert made.process.pid != first
     assert made.deaths == 1
     end([made], hurry=lambda: False)
@@ -104,7 +104,7 @@ def test_a_stubborn_child_and_its_own_children_are_killed(tmp_path: Path) -> Non
     with Stopwatch() as ending:
         end([made, gentle], hurry=lambda: False, seconds=0.5)
     assert ending.seconds < 3
-    wait_until(lambda: not group_exists(group))
+    assert_within(2, lambda: not group_exists(group))
 
 
 def test_in_a_hurry_nobody_is_waited_for(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_children_die_with_a_killed_supervisor() -> None:
         assert alive(pid)
         parent.kill()
         parent.wait()
-        wait_until(lambda: not alive(pid))
+        assert_within(2, lambda: not alive(pid))

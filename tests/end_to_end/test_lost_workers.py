@@ -1,6 +1,7 @@
 """Workers that are killed or frozen in the middle of jobs."""
 
 import logging
+import os
 import signal
 import sqlite3
 import time
@@ -12,11 +13,12 @@ import pytest
 from tests.support import processes
 from tests.support.redis_server import wait_until
 from tests.support.stack import Stack, endless, filled, running, slow_training
+from tests.support.stopwatch import assert_within
 
 LOG = logging.getLogger(__name__)
 pytestmark = pytest.mark.processes
 KILLS = 6
-RECOVERY_SECONDS = 30  # more than the same jobs take when nobody disturbs them
+RECOVERY_SECONDS = 30  # of a machine that has a core for each process that wants one
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: St
     assert sorted(made) == sorted(trainings)
     assert {job_id: client.batch(job_id) for job_id in early} == batches
     undisturbed = repeated(stack, projects, len(queries))
-    assert seconds < undisturbed + RECOVERY_SECONDS
+    assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     LOG.info("undisturbed_seconds %s", undisturbed)
     LOG.info("recovery_seconds %s", seconds)
     LOG.info("attempts %s", [job["attempts"] for job in jobs])
@@ -147,7 +149,7 @@ def test_a_cancelled_training_ends_and_the_next_one_runs(stack: Stack) -> None:
     answer = client.http.post(f"/v1/jobs/{training}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     began = time.monotonic()
-    wait_until(lambda: bool(horses - set(processes.horses(stack.folder))), 30)  # it would have gone on for longer
+    assert_within(10, lambda: bool(horses - set(processes.horses(stack.folder))))
     LOG.info("horse_seconds %s", time.monotonic() - began)
     quick = {"estimator": {"name": "logistic_regression", "params": {}}}
     patched = client.http.patch(f"/v1/projects/{project_id}", json=quick, headers={"If-Match": "*"})

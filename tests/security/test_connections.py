@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from tests.support.redis_server import PATIENCE_SECONDS, wait_until
+from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.serving import Server, is_cut_off, post, read_all, serving, slow_start, trickle
-from tests.support.stopwatch import Stopwatch
+from tests.support.stopwatch import Stopwatch, assert_within
 
 pytestmark = pytest.mark.processes
 
@@ -89,7 +89,8 @@ def test_a_steady_body_at_the_least_rate_is_taken(server: Server) -> None:
 def test_who_leaves_in_the_middle_of_a_body_is_no_fault(server: Server) -> None:
     for _ in range(5):
         server.connect(post(server) + b"x" * 1000).close()
-    wait_until(lambda: server.log().count('"path": "/v1/projects/prj_x/labels", "status": 400') >= 5)
+    told = '"path": "/v1/projects/prj_x/labels", "status": 400'
+    assert_within(5, lambda: server.log().count(told) >= 5, server.process.pid)
     assert '"fault"' not in server.log()
     assert "Traceback" not in server.log()
 
@@ -149,7 +150,7 @@ def test_who_does_not_read_the_answer_is_cut_off(server: Server) -> None:
         with suppress(ConnectionError, TimeoutError):
             for _ in range(400):  # more answers than all buffers hold
                 made.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: "slow_reader_cut_off" in server.log())
+        assert_within(12, lambda: "slow_reader_cut_off" in server.log(), server.process.pid)
 
 
 def test_slow_connections_keep_nobody_from_an_answer(server: Server) -> None:
@@ -160,7 +161,7 @@ def test_slow_connections_keep_nobody_from_an_answer(server: Server) -> None:
             if turn % 25 == 0:
                 trickle(slow)
             assert client.get("/v1/projects").status_code == 200
-        wait_until(lambda: all(is_cut_off(made) for made in slow))
+        assert_within(15, lambda: all(is_cut_off(made) for made in slow), server.process.pid)
 
 
 def test_connections_beyond_the_bound_are_told_so(server: Server) -> None:
@@ -177,7 +178,7 @@ def test_connections_beyond_the_bound_are_told_so(server: Server) -> None:
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "2"
         assert answer.headers["Content-Type"] == "application/problem+json"
-    wait_until(server.is_up)
+    assert_within(8, server.is_up, server.process.pid)
 
 
 def test_a_low_limit_of_open_files_is_raised_for_the_connections(server: Server) -> None:

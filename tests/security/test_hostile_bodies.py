@@ -252,6 +252,7 @@ def test_a_lie_about_a_body_is_refused_and_hides_no_request(project: Project, ki
     behind = project.head(f"Content-Length: {len(LABEL)}") + LABEL
     sent = send(project.server, [project.head(framing) + body + behind])
     assert sent.closed
+    assert sent.seconds < 5
     assert sent.answers == 1
     assert sent.status == 400
     assert project.counts() == before

@@ -251,10 +251,11 @@ def decoders_that_say(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[byt
         children.leave()
 
 
-def one_row(vectors: Place) -> bytes:
-    """What a decoder says of one row whose vector is in the body."""
+def one_row(vectors: Place, *, times: int = 1) -> bytes:
+    """What a decoder says of a row whose vector is in the body; of so many rows that all have the same."""
     out = io.BytesIO()
-    write_frame(out, Rows(msgspec.Raw(msgspec.msgpack.encode([{"id": "a"}])), vectors, bytes(16), {}))
+    for name in "abc"[:times]:
+        write_frame(out, Rows(msgspec.Raw(msgspec.msgpack.encode([{"id": name}])), vectors, bytes(16), {}))
     write_frame(out, End())
     return out.getvalue()
 
@@ -281,5 +282,15 @@ def test_a_decoder_cannot_have_more_read_than_the_vectors_of_its_rows(
     decoders_that_say: Callable[[bytes], None], place: Place
 ) -> None:
     decoders_that_say(one_row(place))
+    with pytest.raises(MalformedRequestError):
+        list(read(IN_BODY))
+
+
+def test_a_decoder_cannot_have_the_same_bytes_read_again_and_again(
+    decoders_that_say: Callable[[bytes], None],
+) -> None:
+    decoders_that_say(one_row(Place(0, 8), times=2))
+    assert sum(len(block.rows) for block in read(IN_BODY)) == 2
+    decoders_that_say(one_row(Place(0, 8), times=3))
     with pytest.raises(MalformedRequestError):
         list(read(IN_BODY))

@@ -2,9 +2,12 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from tests.support.redis_server import wait_until
 
 _Waits = dict[tuple[int, str], int]
 
@@ -16,7 +19,7 @@ class Stopwatch:
     little of what really was done at the same time is taken off.
 
     Args:
-        pids: The processes that do the work, beside this one.
+        pids: The processes that do the work one after another, beside this one: no other, whose waiting delays nothing.
 
     Attributes:
         seconds: So many it took; known at the end of the block.
@@ -40,6 +43,13 @@ class Stopwatch:
         took = time.monotonic() - self._began
         waited = (after - self._waits.get(thread, 0) for thread, after in _waits(self._pids).items())
         self.seconds = took - min(max(waited, default=0) / 1e9, took)
+
+
+def assert_within(seconds: float, condition: Callable[[], bool], *pids: int) -> None:
+    """Wait until the condition holds, which processes see to; it must take less than so many seconds by itself."""
+    with Stopwatch(*pids) as waiting:
+        wait_until(condition)
+    assert waiting.seconds < seconds
 
 
 def _waits(pids: tuple[int, ...]) -> _Waits:

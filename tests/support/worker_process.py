@@ -25,16 +25,21 @@ folder = Path(sys.argv[1])
 def work(job_id):
     with (folder / "done").open("a") as file:
         file.write(f"{job_id} {os.environ['OPENBLAS_NUM_THREADS']} {os.getpid()}\\n")
+    return True
+
+def last(job_id):
+    work(job_id)
+    return False
 
 def hang(job_id):
     (folder / "horse").write_text(str(os.getpid()))
     time.sleep(float(job_id.removeprefix("job_")))
-    work(job_id)
+    return work(job_id)
 
 def fail(job_id):
     raise RuntimeError("as the test wants")
 
-functions = {"gleaner.run_job": work, "test.hang": hang, "test.fail": fail}
+functions = {"gleaner.run_job": work, "test.hang": hang, "test.fail": fail, "test.last": last}
 settings = Settings(redis_url=sys.argv[2])
 prepare(settings, functions)
 work_on(settings, sys.argv[3:])

@@ -2,19 +2,18 @@
 
 A fork of a process with scikit-learn, its first touch of every page and the first use of each library cost a query more
 time than its ranking. A worker therefore keeps one horse saddled; when a job comes, its name goes through a socket. A
-horse that has answered a query well is saddled for the next one; every other job is the last of its horse.
+horse that has done an interactive job well is saddled for the next one; every other job is the last of its horse.
 """
 
 import gc
 import json
 import os
-import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -23,11 +22,12 @@ from service.queue.messages import INTERACTIVE
 from service.telemetry import logger
 
 TIMED_OUT = "it ran too long"
-# On shared cores, a query gives way to requests, which take a moment, and all other jobs to both.
-_QUERIES_GIVE_WAY = 5
+# On shared cores, interactive jobs give way to requests, which take a moment, and all other jobs to both.
+_INTERACTIVE_GIVE_WAY = 5
 _OTHERS_GIVE_WAY = 15
+_TRIES_TO_GIVE_WAY = 5
 _RIDES = 100  # then the horse is replaced, whatever its libraries have piled up
-_GROWTH_KIB = 256 * 1024  # of the most memory that it ever had: a horse that waits shall not hold what one pool took
+_GROWTH_BYTES = 128 * 1024 * 1024  # what a horse may keep for the next job, whose memory it counts as
 _RESTS = b"."
 _log = logger(__name__)
 
@@ -71,7 +71,7 @@ class Horse:
 
     @classmethod
     def fork(cls, *, warm: Callable[[], None], work: Callable[[Assignment], bool]) -> Self:
-        """Fork a process that calls `warm`, waits for a job and calls `work`, which tells whether it went well."""
+        """Fork a process that calls `warm`, waits for a job and calls `work`, which tells if another may follow."""
         line, its_line = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
@@ -126,28 +126,42 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _give_way(_QUERIES_GIVE_WAY)
+    _give_way(_INTERACTIVE_GIVE_WAY)
     warm()
-    most_kib = _peak_kib() + _GROWTH_KIB
+    most = _private_bytes() + _GROWTH_BYTES
     with line.makefile("rb") as orders:
-        for told in islice(orders, _RIDES):
+        for end in (line, orders):  # a process that the horse leaves behind shall not seem to be the horse
+            os.register_at_fork(after_in_child=end.close)
+        for ride, told in enumerate(orders, 1):
             assignment = Assignment(*json.loads(told))
             if assignment.queue != INTERACTIVE:
                 _give_way(_OTHERS_GIVE_WAY)
-            well = work(assignment)
-            if not well or assignment.queue != INTERACTIVE or _peak_kib() > most_kib:
-                return
+            may_follow = work(assignment)
             gc.collect()
+            if not may_follow or assignment.queue != INTERACTIVE or ride == _RIDES or _private_bytes() > most:
+                return
             line.sendall(_RESTS)
 
 
-def _peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _private_bytes() -> int:
+    """What a limit on a job's memory counts; 0 where the kernel does not tell, and limits nothing."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[5]
+    except FileNotFoundError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _give_way(nice: int) -> None:
     """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
     nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))  # the whole worker may have been told to give way
     os.setpriority(os.PRIO_PROCESS, 0, nice)
-    with suppress(OSError):  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
-        Path("/proc/self/autogroup").write_text(str(nice))
+    for _ in range(_TRIES_TO_GIVE_WAY):
+        try:
+            Path("/proc/self/autogroup").write_text(str(nice))
+        except BlockingIOError:  # the kernel takes one in a tenth of a second from all who are not root
+            time.sleep(0.1)
+        except OSError:  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
+            return
+        else:
+            return

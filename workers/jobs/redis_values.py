@@ -5,7 +5,7 @@ is dropped, and the job, if there is one, is rung again from SQL.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -16,7 +16,7 @@ from rq.utils import as_text
 
 from service.telemetry import logger
 
-JobFunction = Callable[[str], None]
+JobFunction = Callable[[str], bool]  # whether another job may follow in the same process
 
 MAX_ID_LENGTH = 200
 MAX_CALL_BYTES = 4096
@@ -63,20 +63,22 @@ class AllowedJob(Job):
     """
 
     functions: ClassVar[Mapping[str, JobFunction]] = {}
+    another_may_follow = False  # what the function said
 
     @classmethod
-    def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> Job:  # noqa: A002  # RQ's name
+    def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> Self:  # noqa: A002  # RQ's name
         """Read a job.
 
         Raises:
             NoSuchJobError: There is none, or it is not one that was rung: RQ then takes the next.
         """
         try:
-            return super().fetch(id[:MAX_ID_LENGTH], connection=connection, serializer=serializer)
+            job = super().fetch(id[:MAX_ID_LENGTH], connection=connection, serializer=serializer)
         except (NoSuchJobError, *_MISSHAPEN) as error:
             tell = _log.info if isinstance(error, NoSuchJobError) else _log.warning
             tell("redis_job_dropped", rq_id=id[:_SHOWN_OF_ID], cause=type(error).__name__)
             raise NoSuchJobError("Not a job.") from error
+        return cast("Self", job)  # RQ makes one of this class
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Take over what was rung."""
@@ -89,7 +91,7 @@ class AllowedJob(Job):
         function = self.functions.get(str(self.func_name))
         match (self.instance, self.args, self.kwargs):
             case (None, [], {"job_id": str() as job_id, **others}) if function and not others:
-                function(job_id)
+                self.another_may_follow = function(job_id)
             case _:
                 raise ForbiddenJobError("The job in Redis is not one that workers run.")
 

@@ -1,8 +1,8 @@
 """A rehearsal before a worker forks: what a first job would learn, every forked job knows then.
 
-SQLAlchemy compiles each statement when it is first executed, about 2 ms each, and a forked work-horse is always new: a
-query spent more time on that than on everything else. So the parent runs a small query in a transaction that is rolled
-back. It computes nothing with BLAS or OpenMP, which must not start before a fork.
+SQLAlchemy compiles each statement when it is first executed, about 2 ms each, and every forked work-horse is new at
+first: a query spent more time on that than on everything else. So the parent runs a small query in a transaction that
+is rolled back. It computes nothing with BLAS or OpenMP, which must not start before a fork.
 """
 
 from collections.abc import Callable, Iterator

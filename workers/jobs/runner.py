@@ -118,9 +118,9 @@ class Workshop:
             _log.warning("database_unavailable", error=str(error.orig))
         KMeans(2, n_init=1, max_iter=1).fit(np.eye(2, dtype=np.float32))
 
-    def run_job(self, job_id: str) -> None:
-        """The function that RQ calls, in a fresh process."""
-        run(
+    def run_job(self, job_id: str) -> bool:
+        """The function that RQ calls, in a horse; whether another job may follow in it."""
+        succeeded = run(
             job_id,
             settings=self.settings,
             database=self.database,
@@ -129,6 +129,7 @@ class Workshop:
             holder=self._holder(os.getpid()),
         )
         self.send_spans()
+        return succeeded
 
     def record_loss(self, loss: Loss) -> None:
         """In the parent: say how a horse ended that did not end its job. When that fails, the job's lease runs out.
@@ -163,8 +164,11 @@ def _record_loss(session: Session, loss: Loss, *, holder: str, settings: Setting
 
 def run(
     job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue, holder: str = ""
-) -> None:
-    """Run a job to its end, unless somebody else has it. `holder` begins its token, for those who ask who has it."""
+) -> bool:
+    """Run a job to its end, unless somebody else has it; whether it succeeded here.
+
+    `holder` begins its token, for those who ask who has it.
+    """
 
     @contextmanager
     def write() -> Iterator[Session]:
@@ -175,7 +179,7 @@ def run(
 
     claim = _claim(job_id, settings, write, holder)
     if claim is None:
-        return
+        return False
     context = JobContext(
         claim=claim, settings=settings, objects=shared(objects, settings), read=database.read, write=write
     )
@@ -192,6 +196,7 @@ def run(
             context.parallel.close()
         milliseconds = round((time.monotonic() - began) * 1000)
         _log.info("job_run", kind=claim.kind, succeeded=context.finished.is_set(), ms=milliseconds)
+    return context.finished.is_set()
 
 
 def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: str) -> Claim | None:
