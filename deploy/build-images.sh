@@ -11,6 +11,10 @@ targets=("$@")
 [ "${#targets[@]}" -gt 0 ] || targets=(api worker proxy)
 is_podman() { [[ "$(basename "$engine")" == podman* ]]; }
 
+# of the environment that `make setup` made, where there is one
+python=.venv/bin/python
+[ -x "$python" ] || python=python3
+"$python" -m pip --version >/dev/null
 settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
 flags=(--secret "id=pip,src=$settings")
@@ -18,7 +22,7 @@ is_podman && flags+=(--format docker) # health checks are part of this format on
 
 echo "[global]" >"$settings"
 for name in cert timeout index-url extra-index-url find-links trusted-host; do
-  value=$(python3 -m pip config get "global.$name" 2>/dev/null || python3 -m pip config get ":env:.$name" 2>/dev/null) || continue
+  value=$("$python" -m pip config get "global.$name" 2>/dev/null || "$python" -m pip config get ":env:.$name" 2>/dev/null) || continue
   echo "$name = ${value//$'\n'/ }" >>"$settings"
   for place in $value; do
     place=${place#file://}

@@ -278,8 +278,8 @@ class JobOutOfMemoryError(GleanerError):
 
     status, name, title = 500, "job-out-of-memory", "Job out of memory"
     meaning = (
-        "The job needed more memory than the machine has or the operator allows (GLEANER_JOB_MEMORY_MIB, for queries "
-        "and predictions GLEANER_QUERY_MEMORY_MIB). It is not tried again, as the same would happen."
+        "The job needed more memory than the machine has or the operator allows (GLEANER_JOB_MEMORY_MIB, for queries, "
+        "predictions, agreement and exports GLEANER_QUERY_MEMORY_MIB). It is not tried again, as the same would happen."
     )
 
 

@@ -111,10 +111,14 @@ class Settings(BaseSettings):
 
     job_lease_seconds: float = Field(default=10.0, gt=0, description="A running job without a heartbeat is lost then.")
     job_max_attempts: int = Field(default=8, gt=0, description="Attempts before a job fails as worker-lost.")
-    job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of a training, merge or deletion.")
-    query_timeout_seconds: int = Field(default=300, gt=0, description="Longest run of a query or a prediction.")
-    job_memory_mib: int = Field(default=0, ge=0, description="Most memory of a training, merge or deletion; 0: any.")
-    query_memory_mib: int = Field(default=0, ge=0, description="Most memory of a query or a prediction; 0: any.")
+    query_timeout_seconds: int = Field(
+        default=300, gt=0, description="Longest run of a query, prediction, agreement or export."
+    )
+    job_timeout_seconds: int = Field(default=3600, gt=0, description="Longest run of any other job.")
+    query_memory_mib: int = Field(
+        default=0, ge=0, description="Most memory of a query, prediction, agreement or export; 0: any."
+    )
+    job_memory_mib: int = Field(default=0, ge=0, description="Most memory of any other job; 0: any.")
     jobs_in_queue_per_project: int = Field(default=16, gt=0, description="Fair share: jobs of a project in Redis.")
     max_jobs_per_project: int = Field(default=10_000, gt=0, description="Unfinished jobs of a project before 429.")
     max_jobs: int = Field(default=100_000, gt=0, description="Unfinished jobs in all before 503.")

@@ -117,7 +117,7 @@ class GleanerWorker(Worker):
             self.connection.connection_pool.disconnect()  # it may be long until the next job, and Redis go meanwhile
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run one job in a horse, then saddle the next."""
+        """Run one job in a horse, then keep it or saddle the next."""
         super().execute_job(job, queue)
         self._report()
         self._dismount()

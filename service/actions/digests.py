@@ -52,8 +52,8 @@ def check(key: str, digest: str | None, data: bytes) -> None:
     _compare(key, digest, sha256_of(data))
 
 
-def checked_copy(key: str, digest: str | None, objects: ObjectStore, folder: Path) -> Copy:
-    """The bytes of an object, read once, which have this digest unless none is recorded.
+def checked_copy(key: str, digest: str, objects: ObjectStore, folder: Path) -> Copy:
+    """The bytes of an object, read once, which have this digest.
 
     Raises:
         DamagedObjectError: They are others, or gone.

@@ -114,7 +114,7 @@ class Buckets:
 class EndedJobs:
     """The jobs that ended since this began to look, each counted once.
 
-    They are read from SQL and not told by work-horses: these end with most of their jobs, however they do.
+    They are read from SQL and not told by work-horses: these may end with any of their jobs, in any way.
 
     Attributes:
         outcomes: By kind and state.

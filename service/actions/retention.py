@@ -25,7 +25,7 @@ KINDS = ("job", "batch", "delivery", "model", "predictions")
 """What is counted: jobs; bodies of batches; deliveries; files of models; uploaded predictions of a version."""
 
 _MODELS_AT_ONCE = 20
-_CHUNKS_AT_ONCE = 100
+_CHUNKS_AT_ONCE = 20
 
 Removed = Mapping[str, int]
 
@@ -105,7 +105,7 @@ def projects_with_old(session: Session, keep: Keep, *, now: datetime) -> Sequenc
         found.update(queries.projects_of(session, old))
     if keep.predictions is not None:
         found.update(queries.projects_of(session, queries.old_predictions(before=now - keep.predictions)))
-    return sorted(found)
+    return list(found)
 
 
 def forget_of_project(session: Session, project_id: str, keep: Keep, *, now: datetime) -> Removed:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import takewhile
+from random import SystemRandom
 
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,10 @@ _log = logger(__name__)
 
 
 def forget_old(runtime: Runtime, *, now: datetime) -> Counter[str]:
-    """Make one pass in short transactions; returns how many of each kind went. The next pass goes on where it ended."""
+    """Make one pass in short transactions; returns how many of each kind went.
+
+    There may be more projects than a pass has time for: each pass takes them in an order of its own.
+    """
     keep = Keep.of(runtime.settings)
     removed: Counter[str] = Counter(dict.fromkeys(retention.KINDS, 0))
     for forget in (retention.forget_jobs, retention.forget_deliveries):
@@ -32,7 +36,7 @@ def forget_old(runtime: Runtime, *, now: datetime) -> Counter[str]:
     with runtime.database.read() as session:
         projects = retention.projects_with_old(session, keep, now=now)
     until = time.monotonic() + _SECONDS
-    for project_id in takewhile(lambda _: time.monotonic() < until, projects):
+    for project_id in takewhile(lambda _: time.monotonic() < until, SystemRandom().sample(projects, len(projects))):
         of_project = partial(retention.forget_of_project, project_id=project_id, keep=keep, now=now)
         removed.update(_slice(runtime, of_project))
     _log.info("old_forgotten", **removed)

@@ -5,7 +5,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-_SIZE_MIB = 512  # a long run writes 150 MiB of its own or more: only the ballast is to fill it
+_SIZE_MIB = 1024  # a long run writes 400 MiB of its own on a fast machine: only the ballast is to fill it
 
 
 class Disk:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.redis_server import PATIENCE_SECONDS, wait_until
+from tests.support.stopwatch import assert_within
 
 # Each of three writes its pid into a file; the last one ends at once, with a fault.
 CREW = """
@@ -74,4 +75,4 @@ def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subproc
 def test_workers_die_with_the_process_that_they_come_from(crew: subprocess.Popen[str], tmp_path: Path) -> None:
     pids = [pid(tmp_path, name) for name in ("first", "second")]
     crew.kill()
-    wait_until(lambda: all(map(has_ended, pids)))
+    assert_within(2, lambda: all(map(has_ended, pids)))

@@ -20,7 +20,8 @@ from service.cli.demo_play import Outcome
 from service.cli.demo_receiver import DeliveryError, Receiver
 from service.cli.demo_report import draw, saving_line, show_tables
 from service.cli.supervisor import gleaner_command
-from tests.support.redis_server import PATIENCE_SECONDS, wait_until
+from tests.support.redis_server import PATIENCE_SECONDS
+from tests.support.stopwatch import assert_within
 from workers.learning.curve import Curve
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -128,7 +129,7 @@ def test_ctrl_c_after_a_round_on_texts_ends_everything(tmp_path: Path) -> None:
         shown.communicate(timeout=PATIENCE_SECONDS)
     assert shown.returncode == 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("gleaner-demo")]
-    wait_until(lambda: not list(commands_that_name(tmp_path)))
+    assert_within(2, lambda: not list(commands_that_name(tmp_path)))
 
 
 def commands_that_name(folder: Path) -> Iterator[str]:

@@ -80,27 +80,16 @@ def test_every_job_ends_well_although_all_workers_are_killed_six_times(stack: St
     began = time.monotonic()
     jobs = client.ended([*trainings, *queries])
     seconds = time.monotonic() - began
+    assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert {job["state"] for job in jobs} == {"succeeded"}
     assert interrupted == KILLS
     assert len(killed) == len(set(killed)) >= 4 * KILLS - 2
     made = [job_id for project_id in projects for job_id in client.models(project_id).values()]
     assert sorted(made) == sorted(trainings)
     assert {job_id: client.batch(job_id) for job_id in early} == batches
-    undisturbed = repeated(stack, projects, len(queries))
-    assert seconds < RECOVERY_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    LOG.info("undisturbed_seconds %s", undisturbed)
     LOG.info("recovery_seconds %s", seconds)
     LOG.info("attempts %s", [job["attempts"] for job in jobs])
     LOG.info("killed %s", len(killed))
-
-
-def repeated(stack: Stack, projects: list[str], queries: int) -> float:
-    """The seconds that trainings of the projects and so many queries take when nobody disturbs them."""
-    began = time.monotonic()
-    trainings = [stack.client.train(project_id) for project_id in projects]
-    asked = [stack.client.query(projects[n % len(projects)], k=1000, strategy="k_center") for n in range(queries)]
-    stack.client.succeeded(*trainings, *asked)
-    return time.monotonic() - began
 
 
 def freeze_at_work(stack: Stack) -> tuple[str, str, str, list[int]]:
@@ -131,7 +120,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(stack: Stack) -> None:
     batch = client.batch(query)
 
     processes.send(frozen, signal.SIGCONT)
-    wait_until(lambda: not holders & set(processes.horses(stack.folder)))
+    assert_within(30, lambda: not holders & set(processes.horses(stack.folder)))
     other.kill()
     other.wait()
     client.succeeded(client.query(project_id), again := client.train(project_id))

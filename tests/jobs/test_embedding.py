@@ -12,8 +12,9 @@ from tests.support.embeddings import write_model
 from tests.support.pools import ask, batch
 from tests.support.runtime import Api, make_api, make_runtime
 from tests.support.texts import add_texts, label_texts, text_project
-from tests.support.working import drain
+from tests.support.working import drain, run_job
 from workers.learning.featurizers import embedding
+from workers.learning.featurizers.embedding import EmbeddingModelError, EmbeddingModelReplacedError
 
 EMBEDDING = {"type": "text", "field": "text", "featurizer": "embedding"}
 
@@ -107,20 +108,50 @@ def test_what_was_made_is_kept_when_a_worker_is_lost(api: Api, monkeypatch: pyte
     project_id = text_project(api, features=EMBEDDING)
     add_texts(api, project_id, 9000)
     made: list[int] = []
-    featurize = embedding._featurize  # noqa: SLF001  # its door is a partial of it
+    featurize = embedding._featurize  # noqa: SLF001  # what its door calls
 
-    def counted(folder: str, texts: Any, params: Any) -> Any:
+    def counted(model: Any, texts: Any, params: Any) -> Any:
         given = list(texts)
         if made and len(made) < 2:
             made.append(0)
             raise OSError("The disk is away.")
         made.append(len(given))
-        return featurize(folder, given, params)
+        return featurize(model, given, params)
 
     monkeypatch.setattr(embedding, "_featurize", counted)
-    embedding.embedding.cache_clear()
     ask(api, project_id, k=5)
     drain(api.runtime)
     assert batch(api, project_id, k=5)["items"]
     assert sum(made) == 9000
-    embedding.embedding.cache_clear()
+
+
+def test_a_job_whose_model_is_replaced_meanwhile_begins_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = text_project(api, features=EMBEDDING)
+    add_texts(api, project_id, 10)
+    featurize, told = embedding._featurize, [EmbeddingModelReplacedError("It is another one.")]  # noqa: SLF001  # what its door calls
+
+    def replaced_once(model: Any, texts: Any, params: Any) -> Any:
+        if told:
+            raise told.pop()
+        return featurize(model, texts, params)
+
+    monkeypatch.setattr(embedding, "_featurize", replaced_once)
+    job_id = ask(api, project_id, k=5)
+    assert not run_job(api.runtime, job_id)
+    assert run_job(api.runtime, job_id)
+
+
+def test_a_model_that_cannot_be_read_is_named_as_the_reason(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    project_id = text_project(api, features=EMBEDDING)
+    add_texts(api, project_id, 10)
+
+    def unreadable(*_: Any) -> Any:
+        raise EmbeddingModelError("/models/mine cannot be read")
+
+    monkeypatch.setattr(embedding, "_featurize", unreadable)
+    job_id = ask(api, project_id, k=5)
+    assert not run_job(api.runtime, job_id)
+    error = api.http.get(f"/v1/jobs/{job_id}").json()["error"]
+    assert error["type"].endswith("/unsupported-feature")
+    assert "embedding model" in error["detail"]
+    assert "/models" not in error["detail"]

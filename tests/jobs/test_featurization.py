@@ -155,26 +155,24 @@ class Interrupted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, otherwise: Any) -> None:
         self.made: list[int] = []
-        self.featurize, self.otherwise = embedding._featurize, otherwise  # noqa: SLF001  # its door is a partial of it
+        self.featurize, self.otherwise = embedding._featurize, otherwise  # noqa: SLF001  # what its door calls
         monkeypatch.setattr(embedding, "_featurize", self)
-        embedding.embedding.cache_clear()
 
-    def __call__(self, folder: str, texts: Any, params: Any) -> Any:
+    def __call__(self, model: Any, texts: Any, params: Any) -> Any:
         given = list(texts)
         if len(self.made) == 1:
             self.made.append(0)
             self.otherwise()
         self.made.append(len(given))
-        return self.featurize(folder, given, params)
+        return self.featurize(model, given, params)
 
 
 @pytest.fixture
-def large(api: Api) -> Iterator[str]:
+def large(api: Api) -> str:
     """A project of more than one tile, without labels."""
     project_id = text_project(api)
     add_texts(api, project_id, 9000)
-    yield project_id
-    embedding.embedding.cache_clear()
+    return project_id
 
 
 def test_a_lost_job_goes_on_where_it_was(api: Api, large: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from service.api.deps.runtime import Runtime, utc_now
 from tests.support.pools import ask
 from tests.support.redis_server import PATIENCE_SECONDS
 from tests.support.runtime import Api
+from tests.support.stopwatch import Stopwatch
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 
@@ -44,7 +45,8 @@ def test_a_job_that_is_lost_is_interrupted(api: Api, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("workers.jobs.heartbeat._GRACE_SECONDS", PATIENCE_SECONDS)  # else it ends this process
     job_id = ask(api, api.project(), k=1)
     context = context_of(api.runtime, job_id)
-    with pytest.raises(JobLostError), heartbeat(context):  # noqa: PT012 - what the block holds is the job
+    with Stopwatch() as noticing, pytest.raises(JobLostError), heartbeat(context):  # noqa: PT012 - the block is the job
         assert api.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
         context.progress.tell(1, 2, "working")
         threading.Event().wait(PATIENCE_SECONDS)
+    assert noticing.seconds < 10 * BEATS

@@ -59,8 +59,9 @@ def test_a_worker_that_gives_way_itself_has_horses_that_do_so_no_less(tmp_path: 
 def test_the_session_of_a_horse_gives_way_as_well_when_the_kernel_is_asked_by_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel takes one such wish in a tenth of a second from all processes of a machine but root's."""
+    """The kernel takes one such wish in a tenth of a second from all processes that may not administer the machine."""
     asked = tmp_path / "asked"
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     write = Path.write_text
 
     def busy(path: Path, text: str) -> int:
@@ -74,7 +75,7 @@ def test_the_session_of_a_horse_gives_way_as_well_when_the_kernel_is_asked_by_ma
 
     monkeypatch.setattr(Path, "write_text", busy)
     assert not rests(fork(lambda _: True), TRAINING)
-    assert asked.read_text().split() == ["5"] * 3 + ["15"] * 3
+    assert asked.read_text().split() == [str(max(5, own))] * 3 + [str(max(15, own))] * 3
 
 
 def test_a_horse_rests_after_interactive_jobs_that_allow_it() -> None:
@@ -95,7 +96,7 @@ def test_a_horse_that_keeps_much_memory_is_replaced() -> None:
     kept: list[bytearray] = []
 
     def keep(_: Assignment) -> bool:
-        kept.append(bytearray(80 * 1024 * 1024))
+        kept.append(bytearray(b"\1") * (80 * 1024 * 1024))
         return True
 
     horse = fork(keep)
@@ -105,7 +106,7 @@ def test_a_horse_that_keeps_much_memory_is_replaced() -> None:
 
 def test_a_horse_that_took_much_memory_and_gave_it_back_rests() -> None:
     def take(_: Assignment) -> bool:
-        return bool(bytearray(512 * 1024 * 1024))
+        return bool(bytearray(b"\1") * (512 * 1024 * 1024))
 
     horse = fork(take)
     assert all(rests(horse) for _ in range(2))

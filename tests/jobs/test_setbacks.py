@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +28,7 @@ from tests.support.working import run_job
 from workers.jobs import runner
 from workers.jobs.context import JobContext
 from workers.jobs.horse import TIMED_OUT, Loss, cause_of
-from workers.jobs.limits import JobOverdueError, limited_memory, limited_time
+from workers.jobs.limits import JobOverdueError, limited_memory, limited_time, private_bytes
 from workers.jobs.runner import Workshop
 
 
@@ -57,9 +58,31 @@ def test_passing_faults_burn_no_attempts(api: Api, monkeypatch: pytest.MonkeyPat
 
     works(monkeypatch, fail)
     for number in range(1, 11):
-        run_job(api.runtime, job_id)
+        assert not run_job(api.runtime, job_id)
         found = job(api.runtime, job_id)
         assert (found.state, found.attempt, found.passing_faults) == ("queued", number, number)
+
+
+def test_only_a_run_that_ended_its_job_well_has_succeeded(api: Api) -> None:
+    job_id = ask(api, api.project(), k=1)
+    assert run_job(api.runtime, job_id)
+    assert not run_job(api.runtime, job_id)
+    cancelled = ask(api, api.project(), k=1)
+    assert api.http.post(f"/v1/jobs/{cancelled}/cancel").status_code == 200
+    assert not run_job(api.runtime, cancelled)
+
+
+def test_a_job_whose_end_could_not_be_stored_has_not_succeeded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = ask(api, api.project(), k=1)
+
+    def fail_at_last(context: JobContext) -> None:
+        with context.fenced() as (session, _):
+            context.finish(session, {})
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    works(monkeypatch, fail_at_last)
+    assert not run_job(api.runtime, job_id)
+    assert job(api.runtime, job_id).state == "queued"
 
 
 def test_faults_that_stay_come_to_an_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +113,30 @@ def test_too_much_memory_is_said_at_once(
     job_id = ask(api, api.project(), k=1)
     works(monkeypatch, work)
     monkeypatch.setattr(runner, "memory_limits", lambda _: {"interactive": 900})
-    run_job(api.runtime, job_id)
+    assert not run_job(api.runtime, job_id)
     found = api.http.get(f"/v1/jobs/{job_id}").json()
     assert (found["state"], found["attempts"]) == ("failed", 1)
     assert found["error"]["type"].endswith("/job-out-of-memory")
     assert "900 MiB" in found["error"]["detail"]
+
+
+def test_the_limit_of_memory_does_not_count_what_a_job_before_left() -> None:
+    with pytest.raises(MemoryError), limited_memory(900, kept=0):
+        np.ones(1024**3, dtype=np.uint8)
+    with limited_memory(900, kept=1024**3):
+        np.ones(1024**3, dtype=np.uint8)
+
+
+def test_a_process_that_took_more_before_a_job_limits_it_no_more_for_that(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    works(monkeypatch, lambda _: limits.append(resource.getrlimit(resource.RLIMIT_DATA)[0]))
+    workshop = Workshop(api.runtime.settings.model_copy(update={"query_memory_mib": 4000}))
+    workshop.warm_bytes = private_bytes()
+    left = bytearray(b"\1") * (200 * 1024**2)
+    workshop.run_job(ask(api, api.project(), k=1))
+    assert limits[0] >= 4000 * 1024**2 + len(left)
 
 
 def test_the_limit_of_memory_ends_with_the_job() -> None:

@@ -123,7 +123,7 @@ def test_callbacks_named_in_redis_are_not_imported(redis: RedisServer, start: Ca
     assert "antigravity" not in worker.log()
 
 
-def test_a_horse_that_answered_queries_takes_the_next_and_every_other_job_is_its_last(
+def test_a_horse_that_did_interactive_jobs_takes_the_next_and_every_other_job_is_its_last(
     its_redis: RedisServer, worker: WorkerProcess
 ) -> None:
     ring(its_redis, "job_a")

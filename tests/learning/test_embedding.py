@@ -1,5 +1,6 @@
 """Texts as embeddings, with the real library and the weights that a package carries."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.embeddings import write_model
-from workers.learning.featurizers.embedding import EmbeddingModelError, embedding, fingerprint
+from workers.learning.featurizers.embedding import EmbeddingModelError, EmbeddingModelReplacedError, embedding
 
 PARAMS = {"max_tokens": 512}
 
@@ -52,14 +53,27 @@ def test_only_the_first_tokens_count(tmp_path: Path) -> None:
 def test_the_fingerprint_is_of_what_is_in_the_files(tmp_path: Path) -> None:
     one, same = write_model(tmp_path / "one"), write_model(tmp_path / "same")
     other = write_model(tmp_path / "other", scale=2.0)
-    assert fingerprint(one) == fingerprint(same) == embedding(one).state()
-    assert len({fingerprint(one), fingerprint(other), fingerprint("")}) == 3
+    assert embedding(one).state() == embedding(same).state()
+    assert len({embedding(folder).state() for folder in (one, other, "")}) == 3
+
+
+def test_a_model_that_was_replaced_is_read_anew_and_never_mixed_with_the_one_before(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    before = embedding(folder)
+    known, unread = before.state(), embedding(folder)
+    assert unread.state() == known
+    shutil.rmtree(folder)
+    write_model(tmp_path / "model", scale=-2.0)
+    with pytest.raises(EmbeddingModelReplacedError):
+        unread.featurize(["up"], PARAMS)
+    assert embedding(folder).state() != known
+    np.testing.assert_allclose(rows("left", folder=folder), [[0, -1, 0]])
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     empty, damaged = str(tmp_path / "empty"), write_model(tmp_path / "damaged")
     with pytest.raises(EmbeddingModelError, match="holds no model"):
-        fingerprint(empty)
+        embedding(empty).state()
     (Path(damaged) / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(EmbeddingModelError, match="cannot be read"):
         rows("up", folder=damaged)

@@ -275,6 +275,7 @@ def test_a_value_of_a_gigabyte_is_refused_long_before_its_end(project: Project, 
     with growth(project.server.process.pid) as grown:
         sent = send(project.server, chain([head + begin], repeat(piece or b"a" * MEBIBYTE, 1023)), enough=_is_whole)
     assert sent.status == 413
+    assert sent.seconds < 8
     assert told in sent.answer
     assert sent.size < 100 * MEBIBYTE
     assert grown.mebibytes < MOST_GROWTH

@@ -5,9 +5,9 @@ from service.queue.memory import MemoryQueue
 from workers.jobs import runner
 
 
-def run_job(runtime: Runtime, job_id: str) -> None:
-    """One job."""
-    runner.run(
+def run_job(runtime: Runtime, job_id: str) -> bool:
+    """One job; whether it succeeded in this run."""
+    return runner.run(
         job_id,
         settings=runtime.settings,
         database=runtime.database,

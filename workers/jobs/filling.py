@@ -20,6 +20,7 @@ from workers.jobs.context import JobContext
 from workers.jobs.pool import Layout, missing_ranges, next_generation
 from workers.jobs.writing import Make, WriteChunk, open_matrix, write_blocks
 from workers.learning.matrices import GRID, TILE, Matrix, grid
+from workers.learning.parallel import Parallel
 
 _POLL_SECONDS = 0.05
 _SMALL = 1024
@@ -32,7 +33,7 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
 
     `make(start, stop)` computes the rows of one tile; tiles are worked on in parallel. With a `step`, a divisor of the
     grid, so many rows are published as they are made, and a lost worker's successor goes on there; else a whole range
-    at once, which is quicker, and `make` can be sent to a cluster.
+    at once, which is quicker, and `make` can be sent to other processes and to a cluster.
     """
     if not missing_ranges(found, array):
         return
@@ -44,7 +45,8 @@ def fill(context: JobContext, found: Layout, array: str, make: Make, *, phase: s
             context.progress.tell(done, done + len(blocks), phase)
             start, stop = blocks[0]
             if step or not _is_worth_sending(context, start, stop):
-                _make(context, found, array, make, start, stop)
+                parallel = context.parallel.in_threads() if step else context.parallel
+                _write(context, found, array, _made(parallel, make, start, stop), start, stop)
             else:
                 _publish(context, found, array, _made_there(context, array, make, start, stop))
             done += 1
@@ -67,7 +69,7 @@ def make_chunks(context: JobContext, found: Layout, array: str, make: Make) -> I
         if _is_worth_sending(context, start, stop):
             yield from _made_there(context, array, make, start, stop)
         else:
-            made = _made(context, make, start, stop)
+            made = _made(context.parallel, make, start, stop)
             yield write_blocks(context.objects, made, project_id=context.project_id, array=array, start=start)
 
 
@@ -94,11 +96,11 @@ def _read_list(session: Session, context: JobContext, found: Layout, array: str)
     found.chunks[array] = [chunk_of(row) for row in rows if row.start < found.rows]
 
 
-def _make(context: JobContext, found: Layout, array: str, make: Make, start: int, stop: int) -> None:
+def _write(context: JobContext, found: Layout, array: str, made: Iterable[Matrix], start: int, stop: int) -> None:
     """Write rows as a chunk, together with a small chunk that ends where they start, and put it into the list."""
     before = [chunk for chunk in found.chunks[array] if chunk.stop == start and chunk.start // GRID == start // GRID]
     absorbed = [chunk for chunk in before if chunk.rows <= max(_SMALL, 2 * (stop - start))]
-    blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), _made(context, make, start, stop))
+    blocks = chain((open_matrix(context.objects, chunk) for chunk in absorbed), made)
     first = absorbed[0].start if absorbed else start
     written = write_blocks(context.objects, blocks, project_id=context.project_id, array=array, start=first)
     _publish(context, found, array, [written], absorbed)
@@ -137,9 +139,9 @@ def _all_or_none(objects: ObjectStore, made: Iterable[Chunk]) -> list[Chunk]:
     return written
 
 
-def _made(context: JobContext, make: Make, start: int, stop: int) -> Iterable[Matrix]:
+def _made(parallel: Parallel, make: Make, start: int, stop: int) -> Iterable[Matrix]:
     """The rows of a range, tile by tile, made in parallel."""
-    return context.parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
+    return parallel.map(lambda tile: make(*tile), grid(stop, start, TILE))
 
 
 def _is_worth_sending(context: JobContext, start: int, stop: int) -> bool:

@@ -20,14 +20,14 @@ from typing import Self
 from service.lifeline import die_with_parent
 from service.queue.messages import INTERACTIVE
 from service.telemetry import logger
+from workers.jobs.limits import private_bytes
 
 TIMED_OUT = "it ran too long"
 # On shared cores, interactive jobs give way to requests, which take a moment, and all other jobs to both.
 _INTERACTIVE_GIVE_WAY = 5
 _OTHERS_GIVE_WAY = 15
-_TRIES_TO_GIVE_WAY = 5
 _RIDES = 100  # then the horse is replaced, whatever its libraries have piled up
-_GROWTH_BYTES = 128 * 1024 * 1024  # what a horse may keep for the next job, whose memory it counts as
+_GROWTH_BYTES = 128 * 1024 * 1024  # a horse that waits shall not hold what one pool took
 _RESTS = b"."
 _log = logger(__name__)
 
@@ -126,41 +126,32 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _give_way(_INTERACTIVE_GIVE_WAY)
     warm()
-    most = _private_bytes() + _GROWTH_BYTES
-    with line.makefile("rb") as orders:
+    _give_way(_INTERACTIVE_GIVE_WAY, tries=20)  # mostly before there is a job
+    most = private_bytes() + _GROWTH_BYTES
+    with line.makefile("rb", buffering=0) as orders:  # no lock is held where a thread forks
         for end in (line, orders):  # a process that the horse leaves behind shall not seem to be the horse
             os.register_at_fork(after_in_child=end.close)
         for ride, told in enumerate(orders, 1):
             assignment = Assignment(*json.loads(told))
             if assignment.queue != INTERACTIVE:
-                _give_way(_OTHERS_GIVE_WAY)
+                _give_way(_OTHERS_GIVE_WAY, tries=5)
             may_follow = work(assignment)
             gc.collect()
-            if not may_follow or assignment.queue != INTERACTIVE or ride == _RIDES or _private_bytes() > most:
+            if not may_follow or assignment.queue != INTERACTIVE or ride == _RIDES or private_bytes() > most:
                 return
             line.sendall(_RESTS)
 
 
-def _private_bytes() -> int:
-    """What a limit on a job's memory counts; 0 where the kernel does not tell, and limits nothing."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[5]
-    except FileNotFoundError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _give_way(nice: int) -> None:
+def _give_way(nice: int, *, tries: int) -> None:
     """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
     nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))  # the whole worker may have been told to give way
     os.setpriority(os.PRIO_PROCESS, 0, nice)
-    for _ in range(_TRIES_TO_GIVE_WAY):
+    for _ in range(tries):
         try:
             Path("/proc/self/autogroup").write_text(str(nice))
-        except BlockingIOError:  # the kernel takes one in a tenth of a second from all who are not root
-            time.sleep(0.1)
+        except BlockingIOError:  # the kernel takes one in a tenth of a second from all who may not administer it
+            time.sleep(0.1 + os.getpid() % 10 / 100)  # horses that were forked at once shall not ask at once again
         except OSError:  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
             return
         else:

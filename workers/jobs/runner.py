@@ -30,6 +30,7 @@ from service.errors import (
     JobTimedOutError,
     ModelDivergedError,
     UnavailableError,
+    UnsupportedFeatureError,
 )
 from service.queue.messages import QUEUE_OF_KIND, Queue, memory_limits, timeouts
 from service.queue.redis import RedisQueue
@@ -57,9 +58,10 @@ from workers.jobs import (
 from workers.jobs.context import JobContext, JobLostError
 from workers.jobs.heartbeat import heartbeat
 from workers.jobs.horse import TIMED_OUT, Loss
-from workers.jobs.limits import JobOverdueError, limited_memory, limited_time
+from workers.jobs.limits import JobOverdueError, limited_memory, limited_time, private_bytes
 from workers.jobs.rehearsal import rehearse
 from workers.jobs.shared_objects import shared
+from workers.learning.featurizers.embedding import EmbeddingModelError, EmbeddingModelReplacedError
 from workers.learning.parallel import ClusterError
 
 JOBS: Mapping[str, Callable[[JobContext], None]] = {
@@ -91,6 +93,7 @@ class Workshop:
         self.queue = RedisQueue(settings.queue_url, timeouts=timeouts(settings))
         self.objects = open_objects(settings)
         self.send_spans: Callable[[], object] = lambda: None
+        self.warm_bytes = 0
 
     def prepare(self) -> None:
         """Warm up; a database that is away now only makes the first statements of jobs slower.
@@ -117,6 +120,7 @@ class Workshop:
         except DBAPIError as error:
             _log.warning("database_unavailable", error=str(error.orig))
         KMeans(2, n_init=1, max_iter=1).fit(np.eye(2, dtype=np.float32))
+        self.warm_bytes = private_bytes()
 
     def run_job(self, job_id: str) -> bool:
         """The function that RQ calls, in a horse; whether another job may follow in it."""
@@ -127,6 +131,7 @@ class Workshop:
             objects=self.objects,
             queue=self.queue,
             holder=self._holder(os.getpid()),
+            kept=max(0, private_bytes() - self.warm_bytes),
         )
         self.send_spans()
         return succeeded
@@ -163,11 +168,18 @@ def _record_loss(session: Session, loss: Loss, *, holder: str, settings: Setting
 
 
 def run(
-    job_id: str, *, settings: Settings, database: Database, objects: ObjectStore, queue: Queue, holder: str = ""
+    job_id: str,
+    *,
+    settings: Settings,
+    database: Database,
+    objects: ObjectStore,
+    queue: Queue,
+    holder: str = "",
+    kept: int = 0,
 ) -> bool:
     """Run a job to its end, unless somebody else has it; whether it succeeded here.
 
-    `holder` begins its token, for those who ask who has it.
+    `holder` begins its token, for those who ask who has it. `kept` are bytes of jobs before it in this process.
     """
 
     @contextmanager
@@ -191,12 +203,12 @@ def run(
         running.tell(**told)
         began = time.monotonic()
         try:
-            _attempt(context)
+            succeeded = _attempt(context, kept)
         finally:
             context.parallel.close()
         milliseconds = round((time.monotonic() - began) * 1000)
-        _log.info("job_run", kind=claim.kind, succeeded=context.finished.is_set(), ms=milliseconds)
-    return context.finished.is_set()
+        _log.info("job_run", kind=claim.kind, succeeded=succeeded, ms=milliseconds)
+    return succeeded
 
 
 def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: str) -> Claim | None:
@@ -212,43 +224,63 @@ def _claim(job_id: str, settings: Settings, write: Callable[[], Any], holder: st
     return claim
 
 
-def _attempt(context: JobContext) -> None:
-    """Do the work; sort what can go wrong into lost, passing, the client's, and ours."""
+def _attempt(context: JobContext, kept: int) -> bool:
+    """Do the work; sort what can go wrong into lost, passing, the client's, and ours. Whether it succeeded."""
     queue = QUEUE_OF_KIND[context.claim.kind]
     memory = memory_limits(context.settings)[queue]
     try:
-        with limited_time(timeouts(context.settings)[queue]), heartbeat(context), limited_memory(memory):
+        with limited_time(timeouts(context.settings)[queue]), heartbeat(context), limited_memory(memory, kept=kept):
             JOBS[context.claim.kind](context)
     except JobLostError:
         _log.info("job_lost_or_cancelled")
     except JobOverdueError:
         _fail(context, _timed_out(queue, context.settings))
-    except MemoryError as error:
-        _log.error("job_out_of_memory", exc_info=error)
-        _fail(context, _out_of_memory(memory))
-    except (*_PASSING, ClusterError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            _fail(context, _out_of_memory(memory))
-            return
-        _log.warning("job_given_back", error=str(error))
-        _give_back(context, _setback(error))
-    except ObjectNotFoundError as error:
-        _log.error("object_lost", key=error.key)
-        _fail(context, DamagedObjectError(error.key, "it is not there."))
-    except FloatingPointError as error:
-        _log.error("model_diverged", exc_info=error)
-        _fail(context, ModelDivergedError(str(error)))
-    except GleanerError as error:
-        _fail(context, error)
-    except Exception as error:  # noqa: BLE001 - the edge of a job: logged, and told as a fault of ours
-        _log.error("job_fault", exc_info=error)
-        _fail(context, GleanerError("Something failed on our side. The job's id finds it in the logs."))
+    except Exception as error:  # noqa: BLE001 - the edge of a job: logged, and told
+        setback = _setback(error)
+        if setback is None:
+            _fail(context, _problem(error, memory))
+        else:
+            _log.warning("job_given_back", error=str(error))
+            _give_back(context, setback)
+    else:
+        return context.finished.is_set()
+    return False
 
 
-def _setback(error: Exception) -> Setback:
-    if isinstance(error, ClusterError):
-        return Setback(error.cause, passing=error.passing)
-    return Setback(f"a store was away ({type(error).__name__})", passing=True)
+def _setback(error: Exception) -> Setback | None:
+    """What another attempt may be without; None: it would fail as well."""
+    match error:
+        case ClusterError():
+            return Setback(error.cause, passing=error.passing)
+        case EmbeddingModelReplacedError():
+            return Setback("its embedding model was replaced", passing=True)
+        case OSError(errno=errno.ENOMEM):
+            return None
+        case _ if isinstance(error, _PASSING):
+            return Setback(f"a store was away ({type(error).__name__})", passing=True)
+    return None
+
+
+def _problem(error: Exception, memory: int) -> GleanerError:
+    """What a job fails with; the log tells what nobody else can know."""
+    match error:
+        case GleanerError():
+            return error
+        case MemoryError() | OSError():
+            _log.error("job_out_of_memory", exc_info=error)
+            return _out_of_memory(memory)
+        case ObjectNotFoundError():
+            _log.error("object_lost", key=error.key)
+            return DamagedObjectError(error.key, "it is not there.")
+        case FloatingPointError():
+            _log.error("model_diverged", exc_info=error)
+            return ModelDivergedError(str(error))
+        case EmbeddingModelError():
+            _log.error("embedding_model_unreadable", exc_info=error)
+            return UnsupportedFeatureError("This worker cannot read its embedding model; its log says why.")
+        case _:
+            _log.error("job_fault", exc_info=error)
+            return GleanerError("Something failed on our side. The job's id finds it in the logs.")
 
 
 def _timed_out(queue: str, settings: Settings) -> GleanerError:

@@ -93,6 +93,10 @@ class Parallel:
     jobs: int = 1
     cluster: Cluster | None = None
 
+    def in_threads(self) -> "Parallel":
+        """The same for functions that cannot leave this process."""
+        return Parallel("threads", self.jobs)
+
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield `function(item)` in the order of `items`, as results come in."""
         tasks = list(items)
@@ -107,7 +111,7 @@ class Parallel:
                 yield from _in_order(threads, function, tasks, ahead=2 * self.jobs)
 
     def over_chunks(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """The same for a function that holds no rows: it reads those of an item from chunks, by `ChunkReader`s."""
+        """The same for a function that holds no features: it reads those of an item from chunks, by `ChunkReader`s."""
         return self.map(function, items) if self.cluster is None else self.cluster.map(function, list(items))
 
     def close(self) -> None:

@@ -7,10 +7,11 @@ Model2Vec) or taken from a language model (WordLlama): thousands of texts a seco
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,28 +31,59 @@ class EmbeddingModelError(Exception):
     """The model cannot be read."""
 
 
-@cache
+class EmbeddingModelReplacedError(Exception):
+    """The model is another one than a moment ago: whoever begins again meets that one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The files of a model at one time: the inode and the time of its change tell when others are in their place."""
+
+    folder: str
+    files: tuple[tuple[Path, int, int], ...]
+
+    @classmethod
+    def of(cls, folder: str) -> Self:
+        """As they are now.
+
+        Raises:
+            EmbeddingModelError: there is no model.
+        """
+        found = [(path, path.stat()) for path in _files(folder)]
+        return cls(folder, tuple((path, told.st_ino, told.st_ctime_ns) for path, told in found))
+
+    def check(self) -> None:
+        """Find the files still there.
+
+        Raises:
+            EmbeddingModelReplacedError: they were replaced.
+        """
+        if _Source.of(self.folder) != self:
+            raise EmbeddingModelReplacedError(f"The model in {self.folder or _PACKAGE} was replaced while it was read.")
+
+
 def embedding(folder: str) -> Featurizer:
-    """The featurizer by the model in a folder, in the form of model2vec; empty: by the one that wordllama carries."""
+    """The featurizer by the model in a folder, in the form of model2vec; empty: by the one that wordllama carries.
+
+    Its fingerprint and all of its vectors are of the files that are there when it is first used.
+    """
+    source = cache(partial(_Source.of, folder))
     return Featurizer(
-        partial(_featurize, folder),
-        columns=lambda _: int(_model(folder).dim),
+        lambda texts, params: _featurize(_model(source()), texts, params),
+        columns=lambda _: int(_model(source()).dim),
         counts=False,
-        state=lambda: fingerprint(folder),
+        state=lambda: _fingerprint(source()),
     )
 
 
 @cache
-def fingerprint(folder: str) -> str:
-    """Of everything that a vector depends on beside the text and the parameters.
-
-    Raises:
-        EmbeddingModelError: there is no model.
-    """
+def _fingerprint(source: _Source) -> str:
+    """Of everything that a vector depends on beside the text and the parameters."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in _files(folder):
+    for path, _, _ in source.files:
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    source.check()
     return digest.hexdigest()
 
 
@@ -65,10 +97,9 @@ def _files(folder: str) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _featurize(folder: str, texts: Iterable[str], params: Mapping[str, Any]) -> NDArray[np.float32]:
+def _featurize(model: Any, texts: Iterable[str], params: Mapping[str, Any]) -> NDArray[np.float32]:
     """Vectors of length 1 [texts, columns]; zeros for a text without a known token."""
     given = list(texts)
-    model = _model(folder)
     if not given:
         return np.empty((0, model.dim), dtype=np.float32)
     with _encoding:
@@ -85,15 +116,16 @@ def _featurize(folder: str, texts: Iterable[str], params: Mapping[str, Any]) -> 
 
 
 @cache
-def _model(folder: str) -> Any:
-    """The model itself; a process works on one job, so it is read once at most."""
+def _model(source: _Source) -> Any:
+    """The model itself, which a process reads once."""
     from model2vec import StaticModel  # noqa: PLC0415 - its package is optional
 
-    files = _files(folder)
+    folder, files = source.folder, [path for path, _, _ in source.files]
     try:
         model = StaticModel.from_pretrained(folder) if folder else StaticModel(*_carried(*files))
     except Exception as error:  # whatever its libraries raise: the files are the operator's
         raise EmbeddingModelError(f"{folder or _PACKAGE} cannot be read: {type(error).__name__}: {error}") from error
+    source.check()
     model.embedding = np.asarray(model.embedding, dtype=np.float32)  # means of narrower numbers would lose digits
     return model
 
