@@ -1,7 +1,7 @@
 """What the processes of the API count: in base units, with labels that have few values.
 
 Within one process the counts are in a registry. Where several processes serve, they are in files that
-`service.cli.metrics` adds up: `prometheus_client` decides when it is imported, by `PROMETHEUS_MULTIPROC_DIR`.
+`service.api.deps.exposition` adds up: `prometheus_client` decides when it is imported, by `PROMETHEUS_MULTIPROC_DIR`.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

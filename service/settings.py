@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 
     metrics_address: Annotated[str, Field(pattern=r"^$|^(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}$")] = Field(
-        default="", description="Host and port on which `gleaner serve` answers `GET /metrics`; empty: nowhere."
+        default="", description="Host and port on which `gleaner serve` answers `GET /metrics` without a key."
     )
 
     s3_endpoint: str = Field(default="", description="URL of a store other than AWS's.")

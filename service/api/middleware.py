@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.actions.keys import Caller
 from service.api.problems import on_database, respond
 from service.api.schemas.base import natural
+from service.api.schemas.openapi import needs_key
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
 from service.metrics import NO_ROUTE, ApiMetrics
@@ -183,7 +184,7 @@ class BodyLimit:
 
 
 class Authentication:
-    """Everything under /v1 needs a key; who calls is known before a byte of the body is read."""
+    """Nearly everything needs a key; who calls is known before a byte of the body is read."""
 
     def __init__(
         self, app: ASGIApp, *, find: Callable[[str], Caller | None], authenticate: Callable[[str], Caller]
@@ -194,7 +195,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not (scope["path"] + "/").startswith("/v1/"):
+        if scope["type"] != "http" or not needs_key(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:

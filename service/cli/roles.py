@@ -49,20 +49,20 @@ def serve(host: str, port: int, workers: int) -> None:
     _check_folder(settings)
     check_catalogue()
     configure_logging(settings.log_level, role="serve")
-    with _measured(settings):
+    with _counted(settings):
         _serve(host, port, workers)
 
 
 @contextmanager
-def _measured(settings: "Settings") -> Iterator[None]:
-    """Answer with metrics, if that is wanted."""
-    if not settings.metrics_address:
-        yield
-        return
+def _counted(settings: "Settings") -> Iterator[None]:
+    """Let the API processes count, and answer with metrics on a listener of their own, if that is wanted."""
     with TemporaryDirectory(prefix="gleaner-metrics-") as folder:
         # here and in each process of the API, before the library is imported
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server raises it again: the folder has to go
+        if not settings.metrics_address:
+            yield
+            return
         from service.cli.metrics import listening
 
         with listening(settings, Path(folder)):

@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from service.actions import figures, jobs
 from service.actions.figures import EndedJobs
+from service.api.deps.exposition import Processes, exposition
 from service.api.deps.runtime import Runtime, utc_now
-from service.cli.metrics import exposition
 from service.queue.messages import MergeMessage
 from tests.observability.watching import Watched
 from tests.support import processes
@@ -128,7 +128,7 @@ def test_requests_of_a_process_that_is_gone_are_not_in_flight(
 
     (tmp_path / "gauge_livesum_1234.db").write_bytes(bytes(8))
     monkeypatch.setattr(os, "kill", kill)
-    assert "gleaner_build_info" in generate_latest(exposition(runtime, tmp_path)).decode()
+    assert "gleaner_build_info" in generate_latest(exposition(runtime, Processes(tmp_path))).decode()
     assert not list(tmp_path.glob("*.db"))
 
 
@@ -168,3 +168,28 @@ def test_several_processes_are_added_up_and_one_that_was_killed_stays_counted(tm
         assert value(scraped(address), "gleaner_http_requests_in_flight") == 0
         assert server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 404")
     assert server.process.returncode == 0
+
+
+def test_who_holds_an_admin_key_is_told_by_the_api_itself(runtime: Runtime) -> None:
+    service = Watched(runtime)
+    service.api.project()
+    answer = service.api.http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert value(answer.text, "gleaner_http_requests_total", route="/v1/projects", status="201") == 1
+    assert value(answer.text, "gleaner_projects") == 1
+    assert service.api.http.get("/metrics", headers=service.api.key("read")).status_code == 403
+    refused = service.api.http.get("/metrics", headers={"Authorization": ""})
+    assert (refused.status_code, refused.headers["Content-Type"]) == (401, "application/problem+json")
+
+
+def test_the_api_tells_what_all_of_its_processes_counted(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as server:
+        headers = {"Authorization": f"Bearer {server.key}"}
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=PATIENCE_SECONDS
+        ) as http:
+            for _ in range(20):
+                http.get("/livez", headers={"Connection": "close"})
+            told = http.get("/metrics", headers=headers).text
+    assert value(told, "gleaner_http_requests_total", route="/livez") >= 20

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.testclient import TestClient
 
+from service.api.deps.exposition import Service
 from service.api.deps.runtime import Runtime
 from service.app import build
-from service.cli.metrics import Service
 from tests.observability.promql import Scrapes
 from tests.support.runtime import Api
 

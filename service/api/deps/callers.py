@@ -1,7 +1,7 @@
 """Who calls, and what the key must allow: the one place that declares the rule of an operation.
 
-Every route under `/v1` takes exactly one of the callers below. Its rule is in the OpenAPI document as `x-access`, from
-which the tests generate the matrix of who may do what. The application does not start with a route that has no rule.
+Every route that needs a key takes exactly one of the callers below. Its rule is in the OpenAPI document as `x-access`,
+from which the tests generate the matrix of who may do what. The application does not start with a route that has none.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from service.actions.keys import Caller
 from service.api.deps.known_parameters import refuse_unknown
 from service.api.deps.recent_callers import RecentCallers
+from service.api.schemas.openapi import needs_key
 from service.errors import (
     ForbiddenError,
     NotFoundError,
@@ -99,14 +100,14 @@ Admin = Annotated[Caller, _needs("admin", bound="refused")]
 
 
 def declare(routes: Sequence[BaseRoute]) -> None:
-    """Put the rule of each route under `/v1` into its part of the OpenAPI document.
+    """Put the rule of each route that needs a key into its part of the OpenAPI document.
 
     Raises:
         RuntimeError: One has no rule, or more than one, or is of a kind that cannot have any.
     """
     if others := [route for route in routes if not isinstance(route, APIRoute)]:
         raise RuntimeError(f"{others} can have no rule of service.api.deps.callers, whatever they serve.")
-    for route in (found for found in routes if isinstance(found, APIRoute) and found.path.startswith("/v1/")):
+    for route in (found for found in routes if isinstance(found, APIRoute) and needs_key(found.path)):
         rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Access)]
         if len(rules) != 1:
             raise RuntimeError(f"{route.path} ({route.name}) needs exactly one rule of service.api.deps.callers.")

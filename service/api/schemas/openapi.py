@@ -28,8 +28,13 @@ TAGS = [
     {"name": "webhooks", "description": "Signed events (Standard Webhooks 1.0) and their deliveries."},
     {"name": "keys", "description": "API keys and their scopes."},
     {"name": "catalogue", "description": "Strategies, estimators, featurizers and stopping rules."},
-    {"name": "service", "description": "Health and what problems mean."},
+    {"name": "service", "description": "Health, metrics and what problems mean."},
 ]
+
+
+def needs_key(path: str) -> bool:
+    """Whether a path is for those with an API key."""
+    return (path + "/").startswith(("/v1/", "/metrics/"))
 
 
 def install(app: FastAPI) -> None:
