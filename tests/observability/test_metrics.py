@@ -166,7 +166,7 @@ def test_several_processes_are_added_up_and_one_that_was_killed_stays_counted(tm
         wait_until(lambda: counted(address) >= 26)
         assert counted(address) == 26
         assert value(scraped(address), "gleaner_http_requests_in_flight") == 0
-        assert server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 404")
+        assert server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 401")
     assert server.process.returncode == 0
 
 
