@@ -1,6 +1,7 @@
 """The part of PromQL that the alerts use, over real scrapes.
 
-Selectors, `rate` of a range, `sum`/`min`/`max` with `by`, `histogram_quantile`, division and comparison with a number.
+Selectors, `rate` of a range, `sum`/`min`/`max` with `by`, `histogram_quantile`, `absent`, division and comparison with a
+number.
 `rate` is the increase of a series between its first and its last scrape of the range over the time between them:
 Prometheus also extrapolates to the ends of the range, and looks for resets. A series needs two scrapes to have a rate.
 """
@@ -93,6 +94,11 @@ class _Parser:
             found = self.rate()
             self.take(")")
             return found
+        if name == "absent":
+            self.take("(")
+            found = self.quotient()
+            self.take(")")
+            return {} if found else {frozenset(): 1.0}
         if name == "histogram_quantile":
             self.take("(")
             share = float(self.take())

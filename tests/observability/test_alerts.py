@@ -232,8 +232,15 @@ def test_a_process_that_cannot_be_scraped_is_down(service: Service) -> None:
     assert service.watched.scrapes.evaluate(RULES["GleanerApiDown"])
 
 
+def test_a_service_that_prometheus_does_not_know_any_more_is_gone(service: Service) -> None:
+    service.watched.scrape()
+    assert not service.watched.scrapes.evaluate(RULES["GleanerApiGone"])
+    service.watched.scrapes.add('up{job="another"} 1\n', at=60.0)
+    assert service.watched.scrapes.evaluate(RULES["GleanerApiGone"])
+
+
 def test_every_alert_has_a_fault() -> None:
-    assert RULES.keys() == FAULTS.keys() | {"GleanerApiDown"}
+    assert RULES.keys() == FAULTS.keys() | {"GleanerApiDown", "GleanerApiGone"}
 
 
 def test_alerts_and_the_dashboard_ask_for_what_is_told(service: Service) -> None:
