@@ -1,6 +1,6 @@
 """The part of PromQL that the alerts use, over real scrapes.
 
-Selectors, `rate` of a range, `sum`/`min`/`max` with `by`, `histogram_quantile`, `absent`, division and comparison with a
+Selectors, `rate` of a range, `sum`/`min`/`max` with `by`, `histogram_quantile`, `absent`, division, comparison with a
 number.
 `rate` is the increase of a series between its first and its last scrape of the range over the time between them:
 Prometheus also extrapolates to the ends of the range, and looks for resets. A series needs two scrapes to have a rate.
