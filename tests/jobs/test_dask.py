@@ -56,7 +56,8 @@ def cluster(folder: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def api(runtime: Runtime, folder: Path) -> Iterator[Api]:
-    made = make_api(replace(runtime, objects=LocalObjects(folder / "objects")))
+    settings = runtime.settings.model_copy(update={"objects_url": ""})  # what the workers of the cluster are told
+    made = make_api(replace(runtime, settings=settings, objects=LocalObjects(folder / "objects")))
     with made.http:
         yield made
 
