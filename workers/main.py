@@ -39,6 +39,7 @@ PRELOADED = ("sklearn.linear_model", "sklearn.ensemble", "sklearn.cluster", "skl
 HEARTBEAT_SECONDS = 5
 WORKER_TTL_SECONDS = 3 * HEARTBEAT_SECONDS
 RECONNECT_SECONDS = 0.5
+AWAY_TOLD_SECONDS = 60.0
 WARM_STOP_SECONDS = 4.0
 COLD_STOP_SECONDS = 5.5
 RUNNER = "workers.jobs.runner"
@@ -238,11 +239,11 @@ def prepare(settings: Settings, functions: Mapping[str, JobFunction] | None = No
 
 def work(settings: Settings, queues: Sequence[str]) -> None:
     """Work on `queues`, in that order, until SIGTERM or SIGINT; wait for Redis whenever it is away."""
-    stop = False
+    stop, seldom = False, _Seldom()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while not stop:
-            stop = _work(settings, queues)
+            stop = _work(settings, queues, seldom)
             if not stop:
                 time.sleep(RECONNECT_SECONDS)
     except (StopRequested, KeyboardInterrupt):
@@ -259,7 +260,20 @@ def preload(settings: Settings) -> Any:
     return workshop
 
 
-def _work(settings: Settings, queues: Sequence[str]) -> bool:
+class _Seldom:
+    """Lets the log say once a minute that Redis is away, which is tried far more often."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def tell(self, error: RedisError) -> None:
+        """Say it, unless it was said a moment ago."""
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + AWAY_TOLD_SECONDS
+            _log().warning("redis_unavailable", error=str(error))
+
+
+def _work(settings: Settings, queues: Sequence[str], seldom: _Seldom) -> bool:
     """Work until told to stop (True) or until something fails (False); RQ logs what."""
     worker: GleanerWorker | None = None
     connection = Redis.from_url(
@@ -285,7 +299,7 @@ def _work(settings: Settings, queues: Sequence[str]) -> bool:
         worker.saddle()
         worker.work(logging_level="WARNING")
     except RedisError as error:
-        _log().warning("redis_unavailable", error=str(error))
+        seldom.tell(error)
     finally:
         if worker is not None:
             worker.abandon()

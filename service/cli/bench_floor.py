@@ -72,4 +72,5 @@ COMMITTEE: Mapping[str, Figure] = {
     "consensus_entropy": lambda members: _entropy(members.mean(axis=0)),
     "max_disagreement": _max_disagreement,
     "bald": _bald,
+    "committee_deviation": lambda members: members[:, :, 0].std(axis=0),
 }

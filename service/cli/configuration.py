@@ -22,6 +22,7 @@ from service.storage.stores import open_objects
 COMMAND_CONNECTIONS = 4
 _HIDDEN = "..."
 _NEARLY = 0.9  # how alike a variable is to a setting that was meant by it
+_OF_KUBERNETES = re.compile(r"GLEANER_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+|PORT=tcp:)[^\n]*")
 _PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*passw[^=&]*=)[^&]+", re.IGNORECASE)
 
 
@@ -69,6 +70,14 @@ def _mistyped() -> Iterator[str]:
             yield f"{name}: there is no such setting.{question}"
 
 
+def warn_of_unknown() -> None:
+    """Say which variables look like settings and are none, but for those of a Kubernetes service of our name."""
+    known = {_variable(name) for name in Settings.model_fields}
+    found = {name for name in os.environ if name.startswith("GLEANER_")} - known
+    if unknown := sorted(name for name in found if not _OF_KUBERNETES.fullmatch(f"{name}={os.environ[name]}")):
+        click.echo(f"Warning: {', '.join(unknown)}: there is no such setting.", err=True)
+
+
 def _weak_secrets(settings: Settings) -> Iterator[str]:
     """What is wrong with the secrets."""
     checks: list[tuple[Callable[..., None], tuple[str, ...]]] = []
@@ -96,6 +105,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 def show(settings: Settings) -> None:
     """Print the settings as the variables that would give them, without secrets and passwords."""
+    warn_of_unknown()
     for name in Settings.model_fields:
         click.echo(f"{_variable(name)}={_shown(getattr(settings, name))}")
 
@@ -147,6 +157,8 @@ def _private(folder: Path, variable: str) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise click.ClickException(f"The folder {folder} of {variable} cannot be made: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.ClickException(f"The folder {folder} of {variable} cannot be written to by this user.")
     if folder.stat().st_mode & 0o007:
         raise click.ClickException(
             f"The folder {folder} is open to every user of this machine. Run `chmod o-rwx {folder}`, or name a "

@@ -1,6 +1,7 @@
 """`gleaner ready`: asks a running API whether requests can be served, for health checks of containers."""
 
 import http.client
+import json
 from urllib.parse import urlsplit
 
 import click
@@ -10,15 +11,21 @@ PATIENCE_SECONDS = 3.0
 
 def answers(url: str, *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Say whether the API at `url` answers that it is ready, within `seconds` for each step."""
+    return readiness(url, seconds=seconds) is not None
+
+
+def readiness(url: str, *, seconds: float = PATIENCE_SECONDS) -> str | None:
+    """The status that the API at `url` tells when it is ready: `ok`, or `degraded` without Redis."""
     address = urlsplit(url)
     secure = address.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     connection = kind(address.hostname or "", address.port, timeout=seconds)
     try:
         connection.request("GET", f"{address.path.rstrip('/')}/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        answer = connection.getresponse()
+        return str(json.load(answer)["status"]) if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
     finally:
         connection.close()
 

@@ -186,7 +186,10 @@ def dispatcher() -> None:
 @print_config
 def migrate() -> None:
     """Bring the database to the present schema, and make the first admin key."""
+    from sqlalchemy.exc import OperationalError
+
     from service.actions.keys import ensure_admin
+    from service.concealing import conceal
     from service.db.session import Database
     from service.db.upgrade import upgrade
     from service.errors import ConflictError
@@ -195,7 +198,10 @@ def migrate() -> None:
     settings = load_settings()
     key_file = open_data_folder(settings) / "admin-key"
     database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
-    upgrade(database.engine)
+    try:
+        upgrade(database.engine)
+    except OperationalError as error:
+        raise click.ClickException(f"The database does not answer: {conceal(str(error.orig)).strip()}") from error
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()
     else:

@@ -13,9 +13,9 @@ import click
 
 from service.catalog.plugins import GROUP
 from service.cli import redis_server
-from service.cli.configuration import load_settings, open_data_folder, print_config
+from service.cli.configuration import load_settings, open_data_folder, print_config, warn_of_unknown
 from service.cli.lock import FolderInUseError, hold
-from service.cli.ready import answers
+from service.cli.ready import readiness
 from service.cli.supervisor import TICK_SECONDS, Child, StopSignals, end, gleaner_command, start
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
 from service.settings import Settings
@@ -40,6 +40,7 @@ def up(data_dir: Path | None, host: str, port: int, workers: int) -> None:
     Started again on the same folder, it goes on where it was.
     """
     settings = load_settings(data_dir=data_dir)
+    warn_of_unknown()
     folder = open_data_folder(settings)
     try:
         with hold(folder):
@@ -98,9 +99,12 @@ class Instance:
                 if self._serve.deaths:
                     click.echo("Error: the API did not start; its messages are above.", err=True)
                     return 1
-                ready = answers(self.url, seconds=1) and (self._redis is None or self._redis.adopted())
+                state = readiness(self.url, seconds=1)
+                ready = state is not None and (self._redis is None or self._redis.adopted())
                 if ready:
                     click.echo(f"Gleaner is ready at {self.url}")
+                    if state == "degraded" and self._redis is None:
+                        click.echo("Warning: GLEANER_REDIS_URL does not answer. Jobs wait until it does.", err=True)
                     self._children += self._later  # not before: on few cores they would hold the API up
             time.sleep(TICK_SECONDS)
         return 0

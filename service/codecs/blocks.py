@@ -7,7 +7,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from service.codecs.rows import ExampleRow, Row
-from service.codecs.vectors import Vectors, decode_vectors, not_finite
+from service.codecs.vectors import NO_VECTOR, Vectors, decode_vectors, not_finite
 from service.errors import FieldError
 
 BLOCK_ROWS = 1000
@@ -92,7 +92,7 @@ class ExampleChecks:
         if self._dimensions is None:
             problem = FieldError("/vector", "unknown_field", "The features of this project are not vectors.")
         else:
-            problem = FieldError("/vector", "missing_field", "The features of this project are vectors.")
+            problem = NO_VECTOR
         wanted = self._dimensions is not None
         return {i: problem for i, (_, row) in enumerate(good) if (row.vector is not UNSET) != wanted}
 

@@ -113,7 +113,9 @@ class _Count:
 
     def finish(self) -> None:
         if not self._rows:
-            raise InvalidRequestError("The body has no rows.")
+            raise InvalidRequestError(
+                "The body has no rows. If curl sends a file: `--data-binary` keeps the ends of lines, `-d` does not."
+            )
 
 
 def _rows(

@@ -14,7 +14,7 @@ from service.codecs.columns import Columns
 from service.codecs.row_errors import named
 from service.codecs.rows import EXAMPLES, PREDICTIONS, RowKind, pointer_to
 from service.codecs.table_frames import MAX_FRAME_BYTES, Place, Rows, Task
-from service.codecs.vectors import hash_vectors, wrong_length
+from service.codecs.vectors import NO_VECTOR, hash_vectors, wrong_length
 from service.errors import FieldError, InvalidRequestError
 
 _MAX_COLUMNS = 100_100  # the longest vector in x0, x1, ..., and some
@@ -143,8 +143,7 @@ def _from_components(columns: list[pa.Array], rows: int, dimensions: int, proble
 
 
 def _missing(rows: NDArray[np.bool_], problems: Problems) -> None:
-    problem = FieldError("/vector", "missing_field", "The features of this project are vectors.")
-    problems.update(dict.fromkeys(np.flatnonzero(rows).tolist(), problem))
+    problems.update(dict.fromkeys(np.flatnonzero(rows).tolist(), NO_VECTOR))
 
 
 def _numbers(column: pa.Array) -> NDArray[np.float32]:

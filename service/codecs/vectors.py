@@ -13,6 +13,11 @@ from service.errors import FieldError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 HASH = np.dtype((np.void, HASH_BYTES))
+NO_VECTOR = FieldError(
+    "/vector",
+    "missing_field",
+    "The features of this project are vectors: send `vector`, or the columns `x0`, `x1` and so on of a table.",
+)
 
 
 @dataclass(frozen=True, slots=True)

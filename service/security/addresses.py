@@ -62,6 +62,10 @@ ADDRESS_NAMES = (
 )
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_REFUSED = (
+    "The host of the URL leads to an address that webhooks may not reach; the operator can allow it with "
+    "GLEANER_WEBHOOK_ALLOW."
+)
 
 
 class AddressRefusedError(Exception):
@@ -119,7 +123,7 @@ class AddressGuard:
         addresses = [_unmapped(address) for address in self._look_up(host, port)]
         permitted = self._is_allowed if _is_local(host) else self.permits
         if not all(map(permitted, addresses)):
-            raise AddressRefusedError("The host of the URL leads to an address that webhooks may not reach.")
+            raise AddressRefusedError(_REFUSED)
         return addresses
 
     def permits(self, address: Address) -> bool:

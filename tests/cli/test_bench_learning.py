@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service.catalog.strategies import STRATEGIES
+from service.cli import bench_floor
 from service.cli.bench_child import ChildError, measured
 from service.cli.bench_scale import Found, table
 
@@ -44,3 +46,15 @@ def test_work_over_a_pool_in_chunks_is_timed_beside_reading_it(tmp_path: Path) -
     assert all(0 < seconds < 10 for seconds in found.seconds.values())
     assert 10 < found.measured.mib < 2_000
     assert table([found]).row_count == 1
+
+
+def test_every_strategy_that_asks_a_committee_has_its_plain_form() -> None:
+    assert bench_floor.COMMITTEE.keys() == {name for name, made in STRATEGIES.items() if "committee" in made.needs}
+
+
+@pytest.mark.parametrize("strategy", list(bench_floor.COMMITTEE))
+def test_a_committee_is_timed_beside_its_plain_form(tmp_path: Path, strategy: str) -> None:
+    folder = tmp_path / "arrays"
+    measured("prepare", folder=folder, rows=ROWS, columns=8, committee=True)
+    found = measured("committee", folder=folder, rows=ROWS, strategy=strategy)
+    assert found.seconds.keys() == {"rank", "numpy"}

@@ -1,4 +1,5 @@
 import gc
+import os
 import socket
 import subprocess
 import sys
@@ -64,6 +65,36 @@ def test_a_mistyped_setting_is_told_with_the_one_that_was_meant(tmp_path: Path) 
     assert not any(name in result.output for name in others)
 
 
+def test_what_looks_like_a_setting_and_is_none_is_told(tmp_path: Path) -> None:
+    others = {
+        "GLEANER_PORT": "tcp://10.0.0.1:8000",
+        "GLEANER_SERVICE_PORT_HTTP": "80",
+        "GLEANER_PORT_80_TCP_PORT": "80",
+    }
+    environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_HOST": "here", **others}
+    told = CliRunner().invoke(main, ["up", "--print-config"], env=environment).stderr
+    assert "GLEANER_HOST" in told
+    assert "there is no such setting" in told
+    assert not any(name in told for name in others)
+    assert "GLEANER_PORT" in CliRunner().invoke(main, ["up", "--print-config"], env={"GLEANER_PORT": "8123"}).stderr
+
+
+def test_a_folder_without_the_right_to_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as root, who may write everywhere
+    result = CliRunner().invoke(main, ["up"], env={"GLEANER_DATA_DIR": str(tmp_path)})
+    assert result.exit_code == 1
+    assert f"The folder {tmp_path} of GLEANER_DATA_DIR cannot be written to by this user." in result.output
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://me:hush@127.0.0.1:1/gleaner"
+    result = CliRunner().invoke(main, ["migrate"], env={"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": url})
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: The database does not answer: ")
+    assert "refused" in result.output
+    assert "hush" not in result.output
+
+
 def test_the_engine_dask_needs_a_scheduler(tmp_path: Path) -> None:
     environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_PARALLEL": "dask"}
     result = CliRunner().invoke(main, ["worker"], env=environment)
@@ -85,7 +116,7 @@ def test_the_settings_in_force_are_shown_without_secrets(role: str, tmp_path: Pa
     }
     result = CliRunner().invoke(main, [role, "--print-config"], env=environment)
     assert result.exit_code == 0
-    shown = dict(line.split("=", 1) for line in result.output.splitlines())
+    shown = dict(line.split("=", 1) for line in result.stdout.splitlines())
     assert shown.keys() == {f"GLEANER_{name.upper()}" for name in Settings.model_fields}
     assert shown["GLEANER_DATA_DIR"] == environment["GLEANER_DATA_DIR"]
     assert shown["GLEANER_DATABASE_URL"] == "postgresql+psycopg://me:...@db/gleaner?sslpassword=...&connect_timeout=3"
