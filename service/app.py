@@ -1,24 +1,20 @@
 """The API process: it answers and never computes."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from threading import Event
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.registry import Collector
 from starlette.middleware.cors import CORSMiddleware
 
 from service.actions import labels
 from service.actions.labels import Submission, Submitted
 from service.api import problems, routes
 from service.api.deps import callers
-from service.api.deps.exposition import Processes, exposition
 from service.api.deps.grouping import Groups
 from service.api.deps.recent_callers import RecentCallers
 from service.api.deps.runtime import Runtime, open_runtime
@@ -43,23 +39,11 @@ def create_app(settings: Settings | None = None, *, lifespan: Lifespan | None = 
     settings = settings or Settings()
     configure_logging(settings.log_level, role="serve")
     start("serve")
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    runtime = open_runtime(settings, connections=settings.api_connections)
-    return build(runtime, lifespan=lifespan, registry=REGISTRY, counted=Processes(Path(folder)) if folder else None)
+    return build(open_runtime(settings, connections=settings.api_connections), lifespan=lifespan, registry=REGISTRY)
 
 
-def build(
-    runtime: Runtime,
-    *,
-    lifespan: Lifespan | None = None,
-    registry: CollectorRegistry | None = None,
-    counted: Collector | None = None,
-) -> FastAPI:
-    """The application over open stores, which counts in `registry`, or in one of its own.
-
-    `counted` is what all processes counted, where there are several.
-    """
-    registry = registry or CollectorRegistry()
+def build(runtime: Runtime, *, lifespan: Lifespan | None = None, registry: CollectorRegistry | None = None) -> FastAPI:
+    """The application over open stores, which counts in `registry`, or in one of its own."""
     app = FastAPI(
         title="Gleaner",
         version=openapi.VERSION,
@@ -74,8 +58,9 @@ def build(
         separate_input_output_schemas=False,
     )
     app.state.runtime = runtime
-    app.state.metrics = ApiMetrics(registry)
-    app.state.exposition = exposition(runtime, counted or registry)
+    app.state.registry = registry or CollectorRegistry()
+    app.state.metrics = ApiMetrics(app.state.registry)
+    app.state.exposition = None  # made when it is first asked for
     app.state.label_groups = Groups(_counted(app.state.metrics), most=64, most_bytes=CHUNK_BYTES)
     app.state.recent_callers = RecentCallers(runtime.authenticate)
     app.state.stopping = Event()  # set when the server is to stop, so that streams and waiting requests end

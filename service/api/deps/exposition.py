@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -32,6 +33,16 @@ def exposition(runtime: Runtime, counted: Collector) -> CollectorRegistry:
     registry.register(counted)
     registry.register(Service(runtime))
     return registry
+
+
+def exposition_of(app: FastAPI) -> CollectorRegistry:
+    """What an application answers: with the counts of all processes, where they count in files."""
+    state = app.state
+    if state.exposition is None:
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        state.exposition = exposition(state.runtime, Processes(Path(folder)) if folder else state.registry)
+    made: CollectorRegistry = state.exposition
+    return made
 
 
 class Processes(Collector):

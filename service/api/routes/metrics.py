@@ -27,4 +27,6 @@ def get_metrics(_: Admin, request: Request) -> Response:
 
     `GLEANER_METRICS_ADDRESS` is a listener that tells the same without a key, also while the database is away.
     """
-    return Response(generate_latest(request.app.state.exposition), media_type=CONTENT_TYPE_LATEST)
+    from service.api.deps.exposition import exposition_of  # noqa: PLC0415 - few processes are asked for it
+
+    return Response(generate_latest(exposition_of(request.app)), media_type=CONTENT_TYPE_LATEST)
