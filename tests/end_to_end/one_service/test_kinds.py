@@ -1,11 +1,11 @@
 """The loop over HTTP with a real set of each kind of data, with real processes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from tests.support.stack import Client
 from workers.learning import datasets
@@ -27,6 +27,7 @@ class Kind:
         answers: Of the annotator, row by row.
         metric: What its models are measured by.
         at_least: What the last of them reaches on rows that nobody picked.
+        query: How batches are asked for, beside their size.
     """
 
     task: dict[str, Any]
@@ -35,6 +36,7 @@ class Kind:
     answers: list[Any]
     metric: str
     at_least: float
+    query: dict[str, Any] = field(default_factory=dict)
 
 
 def _digits() -> Kind:
@@ -87,7 +89,42 @@ def _numbers() -> Kind:
     )
 
 
-@pytest.mark.parametrize("make", [_digits, _several, _texts, _numbers])
+def _tables() -> Kind:
+    """Tumours by some of their measures, of which one in ten is missing."""
+    found = load_breast_cancer()
+    rng = np.random.default_rng(0)
+    sizes = np.array(["small", "middle", "large"])[np.digitize(found.data[:, 2], [75, 100])]
+    numbers = {"texture": 1, "smoothness": 4, "concavity": 6}
+    values = {name: [float(value) for value in found.data[:, column]] for name, column in numbers.items()}
+    rows = [{name: values[name][n] for name in numbers if rng.random() > 0.1} for n in range(len(sizes))]
+    return Kind(
+        task={"type": "classification", "classes": found.target_names.tolist()},
+        features={
+            "type": "tabular",
+            "fields": [{"name": name, "type": "number"} for name in numbers] + [{"name": "size", "type": "category"}],
+        },
+        rows=[{"data": {**row, "size": str(size)}} for row, size in zip(rows, sizes, strict=True)],
+        answers=[str(found.target_names[code]) for code in found.target],
+        metric="accuracy",
+        at_least=0.8,
+    )
+
+
+def _rare() -> Kind:
+    """Eights among digits, one in ten, which are looked for."""
+    X, y = load_digits(return_X_y=True)
+    return Kind(
+        task={"type": "classification", "classes": ["eight", "another"]},
+        features={"type": "vector", "dimensions": 64},
+        rows=[{"vector": row.tolist()} for row in X],
+        answers=["eight" if digit == 8 else "another" for digit in y],
+        metric="macro_f1",
+        at_least=0.7,
+        query={"strategy": "certainty", "params": {"target_class": "eight"}},
+    )
+
+
+@pytest.mark.parametrize("make", [_digits, _several, _texts, _numbers, _tables, _rare])
 def test_the_loop_of_a_kind(client: Client, make: Any) -> None:
     kind = make()
     project_id = client.project(
@@ -100,7 +137,7 @@ def test_the_loop_of_a_kind(client: Client, make: Any) -> None:
     ]
     assert client.http.post(f"{path}/examples", json={"examples": examples}).json()["created"] == len(examples)
     for version in (None, *range(1, _ROUNDS)):
-        query = client.http.post(f"{path}/queries", json={"k": 30}, headers=WAIT).json()
+        query = client.http.post(f"{path}/queries", json={"k": 30, **kind.query}, headers=WAIT).json()
         assert query["state"] == "succeeded"
         batch = client.http.get(query["links"]["batch"]).json()
         assert (batch["model"] and batch["model"]["version"]) == version
