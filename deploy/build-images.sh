@@ -14,7 +14,7 @@ is_podman() { [[ "$(basename "$engine")" == podman* ]]; }
 # of the environment that `make setup` made, where there is one
 python=.venv/bin/python
 [ -x "$python" ] || python=python3
-"$python" -m pip --version >/dev/null
+"$python" -m pip --version >/dev/null || echo "Without pip, its settings of package indexes are not given to the build." >&2
 settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
 flags=(--secret "id=pip,src=$settings")

@@ -49,13 +49,16 @@ def serve(host: str, port: int, workers: int) -> None:
     _check_folder(settings)
     check_catalogue()
     configure_logging(settings.log_level, role="serve")
-    with _counted(settings):
+    with _counted(settings, workers):
         _serve(host, port, workers)
 
 
 @contextmanager
-def _counted(settings: "Settings") -> Iterator[None]:
-    """Let the API processes count, and answer with metrics on a listener of their own, if that is wanted."""
+def _counted(settings: "Settings", workers: int) -> Iterator[None]:
+    """Let several API processes count together, and answer with metrics on a listener, if that is wanted."""
+    if workers == 1 and not settings.metrics_address:
+        yield
+        return
     with TemporaryDirectory(prefix="gleaner-metrics-") as folder:
         # here and in each process of the API, before the library is imported
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -201,7 +204,7 @@ def migrate() -> None:
     try:
         upgrade(database.engine)
     except OperationalError as error:
-        raise click.ClickException(f"The database does not answer: {conceal(str(error.orig)).strip()}") from error
+        raise click.ClickException(f"The database cannot be prepared: {conceal(str(error.orig)).strip()}") from error
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()
     else:

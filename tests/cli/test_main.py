@@ -90,7 +90,7 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -
     url = "postgresql+psycopg://me:hush@127.0.0.1:1/gleaner"
     result = CliRunner().invoke(main, ["migrate"], env={"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": url})
     assert result.exit_code == 1
-    assert result.output.startswith("Error: The database does not answer: ")
+    assert result.output.startswith("Error: The database cannot be prepared: ")
     assert "refused" in result.output
     assert "hush" not in result.output
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.queue.messages import INTERACTIVE, MAINTENANCE, TRAINING
+from tests.support.redis_server import wait_until
 from workers.jobs import horse as horses
 from workers.jobs.horse import Assignment, Horse
 
@@ -74,7 +75,9 @@ def test_the_session_of_a_horse_gives_way_as_well_when_the_kernel_is_asked_by_ma
         return len(text)
 
     monkeypatch.setattr(Path, "write_text", busy)
-    assert not rests(fork(lambda _: True), TRAINING)
+    horse = fork(lambda _: True)
+    wait_until(lambda: asked.exists() and len(asked.read_text().split()) == 3)
+    assert not rests(horse, TRAINING)
     assert asked.read_text().split() == [str(max(5, own))] * 3 + [str(max(15, own))] * 3
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from service.actions import figures, jobs
 from service.actions.figures import EndedJobs
 from service.api.deps.exposition import Processes, exposition
+from service.api.deps.exposition import Service as MetricsOfService
 from service.api.deps.runtime import Runtime, utc_now
 from service.queue.messages import MergeMessage
 from tests.observability.watching import Watched
@@ -128,7 +129,7 @@ def test_requests_of_a_process_that_is_gone_are_not_in_flight(
 
     (tmp_path / "gauge_livesum_1234.db").write_bytes(bytes(8))
     monkeypatch.setattr(os, "kill", kill)
-    assert "gleaner_build_info" in generate_latest(exposition(runtime, Processes(tmp_path))).decode()
+    assert "gleaner_build_info" in generate_latest(exposition(Processes(tmp_path), MetricsOfService(runtime))).decode()
     assert not list(tmp_path.glob("*.db"))
 
 

@@ -10,11 +10,11 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
 from typing import Self
 
 from service.lifeline import die_with_parent
@@ -127,7 +127,7 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     warm()
-    _give_way(_INTERACTIVE_GIVE_WAY, tries=20)  # mostly before there is a job
+    _give_way(_INTERACTIVE_GIVE_WAY, line, tries=20)
     most = private_bytes() + _GROWTH_BYTES
     with line.makefile("rb", buffering=0) as orders:  # no lock is held where a thread forks
         for end in (line, orders):  # a process that the horse leaves behind shall not seem to be the horse
@@ -135,7 +135,7 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
         for ride, told in enumerate(orders, 1):
             assignment = Assignment(*json.loads(told))
             if assignment.queue != INTERACTIVE:
-                _give_way(_OTHERS_GIVE_WAY, tries=5)
+                _give_way(_OTHERS_GIVE_WAY, line, tries=5)
             may_follow = work(assignment)
             gc.collect()
             if not may_follow or assignment.queue != INTERACTIVE or ride == _RIDES or private_bytes() > most:
@@ -143,15 +143,20 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
             line.sendall(_RESTS)
 
 
-def _give_way(nice: int, *, tries: int) -> None:
-    """Take less of the processor than others: by niceness, and by that of the session where the kernel has it."""
+def _give_way(nice: int, line: socket.socket, *, tries: int) -> None:
+    """Take less of the processor than others: by niceness, and by that of the session where the kernel has it.
+
+    No job waits for the latter: it is tried until one comes.
+    """
     nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))  # the whole worker may have been told to give way
     os.setpriority(os.PRIO_PROCESS, 0, nice)
     for _ in range(tries):
         try:
             Path("/proc/self/autogroup").write_text(str(nice))
         except BlockingIOError:  # the kernel takes one in a tenth of a second from all who may not administer it
-            time.sleep(0.1 + os.getpid() % 10 / 100)  # horses that were forked at once shall not ask at once again
+            pause = 0.1 + os.getpid() % 10 / 100  # horses that were forked at once shall not ask at once again
+            if select([line], [], [], pause)[0]:
+                return
         except OSError:  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
             return
         else:

@@ -27,20 +27,24 @@ _KEPT_SECONDS = 3.0
 _log = logger(__name__)
 
 
-def exposition(runtime: Runtime, counted: Collector) -> CollectorRegistry:
+def exposition(counted: Collector, service: "Service") -> CollectorRegistry:
     """What is answered: what was counted, and the state of the service."""
     registry = CollectorRegistry()
     registry.register(counted)
-    registry.register(Service(runtime))
+    registry.register(service)
     return registry
 
 
 def exposition_of(app: FastAPI) -> CollectorRegistry:
-    """What an application answers: with the counts of all processes, where they count in files."""
+    """What an application answers: with the counts of all processes, where they count in files.
+
+    What has ended each process would count from its own beginning, so that one of several does not tell it.
+    """
     state = app.state
     if state.exposition is None:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        state.exposition = exposition(state.runtime, Processes(Path(folder)) if folder else state.registry)
+        counted = Processes(Path(folder)) if folder else state.registry
+        state.exposition = exposition(counted, Service(state.runtime, counts=not folder))
     made: CollectorRegistry = state.exposition
     return made
 
@@ -77,8 +81,9 @@ class Service(Collector):
     Every replica tells the same, so take the maximum over them, not the sum.
     """
 
-    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runtime: Runtime, *, counts: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._runtime = runtime
+        self._with_counts = counts
         self._clock = clock
         self._ended = EndedJobs(utc_now())
         self._attempts = Attempts()
@@ -106,7 +111,8 @@ class Service(Collector):
         yield from self._disk()
         if found is not None:
             yield from _state(found)
-            yield from self._counts()
+            if self._with_counts:
+                yield from self._counts()
 
     def _sql(self) -> Figures | None:
         now = utc_now()

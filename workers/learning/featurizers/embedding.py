@@ -58,8 +58,12 @@ class _Source:
         Raises:
             EmbeddingModelReplacedError: they were replaced.
         """
-        if _Source.of(self.folder) != self:
-            raise EmbeddingModelReplacedError(f"The model in {self.folder or _PACKAGE} was replaced while it was read.")
+        try:
+            if _Source.of(self.folder) == self:
+                return
+        except (EmbeddingModelError, OSError):
+            pass  # others are about to be in their place
+        raise EmbeddingModelReplacedError(f"The model in {self.folder or _PACKAGE} was replaced while it was read.")
 
 
 def embedding(folder: str) -> Featurizer:
@@ -124,6 +128,7 @@ def _model(source: _Source) -> Any:
     try:
         model = StaticModel.from_pretrained(folder) if folder else StaticModel(*_carried(*files))
     except Exception as error:  # whatever its libraries raise: the files are the operator's
+        source.check()
         raise EmbeddingModelError(f"{folder or _PACKAGE} cannot be read: {type(error).__name__}: {error}") from error
     source.check()
     model.embedding = np.asarray(model.embedding, dtype=np.float32)  # means of narrower numbers would lose digits
