@@ -13,8 +13,7 @@ from sqlalchemy import text
 
 from service.actions import figures, jobs
 from service.actions.figures import EndedJobs
-from service.api.deps.exposition import Processes, exposition
-from service.api.deps.exposition import Service as MetricsOfService
+from service.api.deps.exposition import Processes, Service, exposition
 from service.api.deps.runtime import Runtime, utc_now
 from service.queue.messages import MergeMessage
 from tests.observability.watching import Watched
@@ -129,7 +128,7 @@ def test_requests_of_a_process_that_is_gone_are_not_in_flight(
 
     (tmp_path / "gauge_livesum_1234.db").write_bytes(bytes(8))
     monkeypatch.setattr(os, "kill", kill)
-    assert "gleaner_build_info" in generate_latest(exposition(Processes(tmp_path), MetricsOfService(runtime))).decode()
+    assert "gleaner_build_info" in generate_latest(exposition(Processes(tmp_path), Service(runtime))).decode()
     assert not list(tmp_path.glob("*.db"))
 
 
@@ -194,3 +193,5 @@ def test_the_api_tells_what_all_of_its_processes_counted(tmp_path: Path) -> None
                 http.get("/livez", headers={"Connection": "close"})
             told = http.get("/metrics", headers=headers).text
     assert value(told, "gleaner_http_requests_total", route="/livez") >= 20
+    assert value(told, "gleaner_store_up", store="sql") == 1
+    assert "gleaner_jobs_ended_total" not in told  # each process would count from its own beginning

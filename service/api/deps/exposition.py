@@ -119,8 +119,9 @@ class Service(Collector):
         try:
             with self._runtime.database.read() as session:
                 found = figures.read(session, now=now)
-                self._ended.look(session, now=now)
-                self._attempts.look(session)
+                if self._with_counts:
+                    self._ended.look(session, now=now)
+                    self._attempts.look(session)
         except (SQLAlchemyError, UnavailableError) as error:
             _log.warning("figures_not_read", error=str(error))
             return None
