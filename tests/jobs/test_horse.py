@@ -57,28 +57,71 @@ def test_a_worker_that_gives_way_itself_has_horses_that_do_so_no_less(tmp_path: 
     assert int((tmp_path / INTERACTIVE).read_text(encoding="utf-8")) >= own + 10
 
 
-def test_the_session_of_a_horse_gives_way_as_well_when_the_kernel_is_asked_by_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The kernel takes one such wish in a tenth of a second from all processes that may not administer the machine."""
-    asked = tmp_path / "asked"
+Kernel = Callable[[Callable[[int], bool]], Path]
+"""Put a kernel in place that hears the asks of which this is true, by number; what it is asked, a line each."""
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """It takes one such wish in a tenth of a second from all processes that may not administer the machine."""
+    asked, write = tmp_path / "asked", Path.write_text
+
+    def put(hears: Callable[[int], bool]) -> Path:
+        def write_text(path: Path, text: str) -> int:
+            if path != Path("/proc/self/autogroup"):
+                return write(path, text)
+            with asked.open("a") as file:
+                file.write(f"{text}\n")
+            if not hears(len(asked.read_text().split())):
+                raise BlockingIOError
+            return len(text)
+
+        monkeypatch.setattr(Path, "write_text", write_text)
+        return asked
+
+    return put
+
+
+def test_the_session_of_a_horse_gives_way_as_well_when_the_kernel_is_asked_by_many(kernel: Kernel) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    write = Path.write_text
-
-    def busy(path: Path, text: str) -> int:
-        if path != Path("/proc/self/autogroup"):
-            return write(path, text)
-        with asked.open("a") as file:
-            file.write(f"{text}\n")
-        if len(asked.read_text().split()) % 3:
-            raise BlockingIOError
-        return len(text)
-
-    monkeypatch.setattr(Path, "write_text", busy)
+    asked = kernel(lambda number: number % 3 == 0)
     horse = fork(lambda _: True)
     wait_until(lambda: asked.exists() and len(asked.read_text().split()) == 3)
     assert not rests(horse, TRAINING)
     assert asked.read_text().split() == [str(max(5, own))] * 3 + [str(max(15, own))] * 3
+
+
+def test_no_interactive_job_waits_for_a_kernel_that_is_busy(kernel: Kernel) -> None:
+    asked = kernel(lambda _: False)
+    horse = fork(lambda _: True)
+    assert rests(horse)
+    assert len(asked.read_text().split()) < 10  # of 20, between each of which it waits
+    horse.dismiss()
+
+
+def test_a_horse_that_had_no_time_to_ask_does_so_before_each_job_until_it_is_heard(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard"
+    asked = kernel(lambda _: heard.exists())
+    horse = fork(lambda _: True)
+    assert rests(horse)
+    for more in (1, 1, 0):
+        known = len(asked.read_text().split())
+        assert rests(horse)
+        assert len(asked.read_text().split()) == known + more
+        heard.touch()
+    horse.dismiss()
+
+
+def test_a_horse_gives_way_before_it_warms_itself(tmp_path: Path) -> None:
+    told, own = tmp_path / "told", os.getpriority(os.PRIO_PROCESS, 0)
+
+    def warm() -> None:
+        told.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)), encoding="utf-8")
+
+    assert not rests(Horse.fork(warm=warm, work=lambda _: False))
+    assert int(told.read_text(encoding="utf-8")) > own
 
 
 def test_a_horse_rests_after_interactive_jobs_that_allow_it() -> None:

@@ -126,8 +126,9 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gives_way = _give_way(_INTERACTIVE_GIVE_WAY)  # already while it warms itself: requests shall not notice
     warm()
-    _give_way(_INTERACTIVE_GIVE_WAY, line, tries=20)
+    gives_way = gives_way or _give_way(_INTERACTIVE_GIVE_WAY, tries=20, until=line)
     most = private_bytes() + _GROWTH_BYTES
     with line.makefile("rb", buffering=0) as orders:  # no lock is held where a thread forks
         for end in (line, orders):  # a process that the horse leaves behind shall not seem to be the horse
@@ -135,7 +136,9 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
         for ride, told in enumerate(orders, 1):
             assignment = Assignment(*json.loads(told))
             if assignment.queue != INTERACTIVE:
-                _give_way(_OTHERS_GIVE_WAY, line, tries=5)
+                _give_way(_OTHERS_GIVE_WAY, tries=5)
+            else:
+                gives_way = gives_way or _give_way(_INTERACTIVE_GIVE_WAY)
             may_follow = work(assignment)
             gc.collect()
             if not may_follow or assignment.queue != INTERACTIVE or ride == _RIDES or private_bytes() > most:
@@ -143,21 +146,33 @@ def _serve(line: socket.socket, parent: int, warm: Callable[[], None], work: Cal
             line.sendall(_RESTS)
 
 
-def _give_way(nice: int, line: socket.socket, *, tries: int) -> None:
+def _give_way(nice: int, *, tries: int = 1, until: socket.socket | None = None) -> bool:
     """Take less of the processor than others: by niceness, and by that of the session where the kernel has it.
 
-    No job waits for the latter: it is tried until one comes.
+    Args:
+        nice: As of `nice`.
+        tries: How often the kernel is asked for the latter: it hears one in a tenth of a second from all who may not
+            administer the machine.
+        until: There is a job on it, for which no more time is spent on asking.
+
+    Returns:
+        Whether there is nothing more to ask for.
     """
     nice = max(nice, os.getpriority(os.PRIO_PROCESS, 0))  # the whole worker may have been told to give way
     os.setpriority(os.PRIO_PROCESS, 0, nice)
-    for _ in range(tries):
-        try:
-            Path("/proc/self/autogroup").write_text(str(nice))
-        except BlockingIOError:  # the kernel takes one in a tenth of a second from all who may not administer it
-            pause = 0.1 + os.getpid() % 10 / 100  # horses that were forked at once shall not ask at once again
-            if select([line], [], [], pause)[0]:
-                return
-        except OSError:  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
-            return
-        else:
-            return
+    while not _session_gives_way(nice):
+        tries -= 1
+        pause = 0.1 + os.getpid() % 10 / 100  # horses that were forked at once shall not ask at once again
+        if not tries or select([until] if until else [], [], [], pause)[0]:
+            return False
+    return True
+
+
+def _session_gives_way(nice: int) -> bool:
+    try:
+        Path("/proc/self/autogroup").write_text(str(nice))
+    except BlockingIOError:
+        return False
+    except OSError:  # no such kernel, or a sandbox that forbids it: niceness then counts among all processes
+        return True
+    return True
