@@ -1,5 +1,6 @@
 """Projects whose texts become embeddings."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tests.support.pools import ask, batch
 from tests.support.runtime import Api, make_api, make_runtime
 from tests.support.texts import add_texts, label_texts, text_project
 from tests.support.working import drain, run_job
+from workers.jobs import features
 from workers.learning.featurizers import embedding
 from workers.learning.featurizers.embedding import EmbeddingModelError, EmbeddingModelReplacedError
 
@@ -138,6 +140,26 @@ def test_a_job_whose_model_is_replaced_meanwhile_begins_again(api: Api, monkeypa
     monkeypatch.setattr(embedding, "_featurize", replaced_once)
     job_id = ask(api, project_id, k=5)
     assert not run_job(api.runtime, job_id)
+    assert run_job(api.runtime, job_id)
+
+
+def test_a_job_whose_model_is_replaced_between_its_name_and_its_use_begins_again(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = text_project(api, features=EMBEDDING)
+    add_texts(api, project_id, 10)
+    check, left = features._check_weights, [3.0]  # noqa: SLF001  # the last step before rows are made
+
+    def replace_once(*given: Any) -> None:
+        if left:
+            shutil.rmtree(tmp_path / "model")
+            write_model(tmp_path / "model", scale=left.pop())
+        check(*given)
+
+    monkeypatch.setattr(features, "_check_weights", replace_once)
+    job_id = ask(api, project_id, k=5)
+    assert not run_job(api.runtime, job_id)
+    assert api.http.get(f"/v1/jobs/{job_id}").json()["state"] == "queued"
     assert run_job(api.runtime, job_id)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model2vec import StaticModel
 from numpy.typing import NDArray
 
 from tests.support.embeddings import write_model
@@ -68,6 +69,34 @@ def test_a_model_that_was_replaced_is_read_anew_and_never_mixed_with_the_one_bef
         unread.featurize(["up"], PARAMS)
     assert embedding(folder).state() != known
     np.testing.assert_allclose(rows("left", folder=folder), [[0, -1, 0]])
+
+
+def test_a_model_that_vanishes_while_it_is_used_is_one_that_is_replaced(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    unhashed, unread, known = (embedding(folder) for _ in range(3))
+    assert unhashed.columns(PARAMS) == unread.columns(PARAMS) == known.columns(PARAMS) == 3
+    shutil.rmtree(folder)
+    with pytest.raises(EmbeddingModelReplacedError):
+        unhashed.state()
+    np.testing.assert_allclose(known.featurize(["left"], PARAMS), [[0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [(OSError("It is gone."), EmbeddingModelReplacedError), (MemoryError("No more."), MemoryError)],
+)
+def test_a_fault_while_a_model_is_read_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, told: type[Exception]
+) -> None:
+    folder = write_model(tmp_path / "model")
+
+    def vanish(_: str) -> StaticModel:
+        shutil.rmtree(folder)
+        raise fault
+
+    monkeypatch.setattr(StaticModel, "from_pretrained", vanish)
+    with pytest.raises(told):
+        rows("up", folder=folder)
 
 
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:

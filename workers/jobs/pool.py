@@ -56,10 +56,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a model sees: the definition of its features, and the array that holds them."""
+    """What a model sees: the definition of its features, the array that holds them, and what makes it, if known."""
 
     features: dict[str, Any]
     array: str
+    made_by: Featurizer | None = None
 
 
 def seen_next(session: Session, context: JobContext, project: Project, pool: Pool) -> Seen:
@@ -78,7 +79,7 @@ def seen_by(session: Session, context: JobContext, pool: Pool, features: dict[st
     if features["type"] == "none":
         return Seen(features, "features:none")
     if (made_by := featurizer(context, features)) is not None:
-        return Seen(features, array_of(features, made_by))
+        return Seen(features, array_of(features, made_by), made_by)
     definition = {name: features[name] for name in ("fields", "params")}
     doublings = min(pool.next_row, _FITTED).bit_length()
     prefix = f"{FITTED_FEATURES}{_fingerprint(definition)}-{doublings}-"
@@ -174,7 +175,7 @@ def layout(session: Session, context: JobContext, pool: Pool, seen: Seen, others
         rows=pool.next_row,
         array=seen.array,
         features=seen.features,
-        made_by=None if seen.array == VECTORS else featurizer(context, seen.features),
+        made_by=None if seen.array == VECTORS else seen.made_by or featurizer(context, seen.features),
         chunks=chunks,
         loose=loose,
         unpublished=arrays.unpublished_ranges(session, pool.project_id) if pool.upload_id else [],

@@ -84,9 +84,13 @@ def embedding(folder: str) -> Featurizer:
 def _fingerprint(source: _Source) -> str:
     """Of everything that a vector depends on beside the text and the parameters."""
     digest = hashlib.blake2b(digest_size=8)
-    for path, _, _ in source.files:
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    try:
+        for path, _, _ in source.files:
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    except FileNotFoundError:
+        source.check()
+        raise
     source.check()
     return digest.hexdigest()
 
@@ -127,6 +131,8 @@ def _model(source: _Source) -> Any:
     folder, files = source.folder, [path for path, _, _ in source.files]
     try:
         model = StaticModel.from_pretrained(folder) if folder else StaticModel(*_carried(*files))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever its libraries raise: the files are the operator's
         source.check()
         raise EmbeddingModelError(f"{folder or _PACKAGE} cannot be read: {type(error).__name__}: {error}") from error
