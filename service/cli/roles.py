@@ -57,6 +57,8 @@ def serve(host: str, port: int, workers: int) -> None:
 def _counted(settings: "Settings", workers: int) -> Iterator[None]:
     """Let several API processes count together, and answer with metrics on a listener, if that is wanted."""
     if workers == 1 and not settings.metrics_address:
+        for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+            os.environ.pop(name, None)  # that of another program: it would count in its files
         yield
         return
     with TemporaryDirectory(prefix="gleaner-metrics-") as folder:
@@ -189,7 +191,7 @@ def dispatcher() -> None:
 @print_config
 def migrate() -> None:
     """Bring the database to the present schema, and make the first admin key."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError
 
     from service.actions.keys import ensure_admin
     from service.concealing import conceal
@@ -203,7 +205,7 @@ def migrate() -> None:
     database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
         upgrade(database.engine)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise click.ClickException(f"The database cannot be prepared: {conceal(str(error.orig)).strip()}") from error
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()

@@ -95,6 +95,14 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -
     assert "hush" not in result.output
 
 
+def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no database" * 1000)
+    environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": f"sqlite:///{other}"}
+    result = CliRunner().invoke(main, ["migrate"], env=environment)
+    assert (result.exit_code, result.output) == (1, "Error: The database cannot be prepared: file is not a database\n")
+
+
 def test_the_engine_dask_needs_a_scheduler(tmp_path: Path) -> None:
     environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_PARALLEL": "dask"}
     result = CliRunner().invoke(main, ["worker"], env=environment)
