@@ -5,6 +5,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
+from ipaddress import ip_address
 
 import structlog
 from fastapi import Request
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.actions.keys import Caller
 from service.api.problems import on_database, respond
 from service.api.schemas.base import natural
-from service.api.schemas.openapi import needs_key
+from service.api.schemas.openapi import METRICS, needs_key
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
 from service.metrics import NO_ROUTE, ApiMetrics
@@ -195,7 +196,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not needs_key(scope["path"]):
+        if scope["type"] != "http" or not needs_key(scope["path"]) or _is_free(scope):
             await self.app(scope, receive, send)
             return
         try:
@@ -211,6 +212,23 @@ class Authentication:
             await on_database(Request(scope), error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+def _is_free(scope: Scope) -> bool:
+    """Whether somebody on this machine asks for metrics, and sends no key; who comes through a proxy may be anybody."""
+    headers = Headers(scope=scope)
+    return (
+        scope["path"] == METRICS
+        and _is_loopback(scope["client"])
+        and not any(name in headers for name in ("authorization", "forwarded", "x-forwarded-for"))
+    )
+
+
+def _is_loopback(peer: tuple[str, int] | None) -> bool:
+    try:
+        return peer is not None and ip_address(peer[0]).is_loopback
+    except ValueError:  # no address but a name
+        return False
 
 
 def _bearer(header: str) -> str:

@@ -58,15 +58,20 @@ class Access:
     Attributes:
         scopes: The key has one of them, or `admin`; empty: any key.
         bound: What a key of one project may reach: what is its `own` project's, or nothing (`refused`).
+        free_here: Who asks from this machine needs no key, and is nobody.
     """
 
     scopes: tuple[str, ...]
     bound: Literal["own", "refused"]
+    free_here: bool = False
 
-    async def __call__(self, request: Request, _: Annotated[object, Depends(_api_key)]) -> Caller:
+    async def __call__(self, request: Request, _: Annotated[object, Depends(_api_key)]) -> Caller | None:
         """The caller, if the rule allows the call, which has no parameters but those of the operation."""
         if "\0" in request.scope["path"]:
             raise NotFoundError("There is nothing at this path.")  # no store could look for it
+        if self.free_here and not hasattr(request.state, "caller"):
+            await refuse_unknown(request)
+            return None
         who = caller_of(request)
         project_id = request.path_params.get("project_id")
         if who.project_id is not None and project_id not in {None, who.project_id}:
@@ -79,8 +84,8 @@ class Access:
         return who
 
 
-def _needs(*scopes: str, bound: Literal["own", "refused"] = "own") -> Any:
-    return Security(Access(scopes, bound), scopes=list(scopes))
+def _needs(*scopes: str, bound: Literal["own", "refused"] = "own", free_here: bool = False) -> Any:
+    return Security(Access(scopes, bound, free_here), scopes=list(scopes))
 
 
 Recent = Annotated[RecentCallers, Depends(recent_callers)]
@@ -97,6 +102,7 @@ LabelWriter = Annotated[Caller, _needs("label:write")]
 QueryRunner = Annotated[Caller, _needs("query:run")]
 Operator = Annotated[Caller, _needs("query:run", "project:write")]
 Admin = Annotated[Caller, _needs("admin", bound="refused")]
+AdminOrHere = Annotated[Caller | None, _needs("admin", bound="refused", free_here=True)]
 
 
 def declare(routes: Sequence[BaseRoute]) -> None:
@@ -111,5 +117,9 @@ def declare(routes: Sequence[BaseRoute]) -> None:
         rules = [needed.call for needed in route.dependant.dependencies if isinstance(needed.call, Access)]
         if len(rules) != 1:
             raise RuntimeError(f"{route.path} ({route.name}) needs exactly one rule of service.api.deps.callers.")
-        rule = {"scopes": list(rules[0].scopes), "bound_keys": rules[0].bound}
+        rule = {
+            "scopes": list(rules[0].scopes),
+            "bound_keys": rules[0].bound,
+            **({"free_here": True} if rules[0].free_here else {}),
+        }
         route.openapi_extra = {**(route.openapi_extra or {}), "x-access": rule}

@@ -1,9 +1,9 @@
-"""Metrics, for those who hold an admin key."""
+"""Metrics, for who holds an admin key or is on this machine."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from service.api.deps.callers import Admin
+from service.api.deps.callers import AdminOrHere
 from service.api.problems import responses
 
 router = APIRouter(tags=["service"])
@@ -22,10 +22,14 @@ router = APIRouter(tags=["service"])
         **responses(),
     },
 )
-def get_metrics(_: Admin, request: Request) -> Response:
+def get_metrics(_: AdminOrHere, request: Request) -> Response:
     """What the API processes of this host counted, and the state of the whole service, kept for three seconds.
 
-    `GLEANER_METRICS_ADDRESS` is a listener that tells the same without a key, also while the database is away.
+    Who asks from this machine, and not through a proxy, needs no key. `GLEANER_METRICS_ADDRESS` is a listener that
+    never asks for one, and answers while the database is away, too. Jobs and deliveries that have ended
+    (`gleaner_jobs_ended_total`, `gleaner_job_duration_seconds`, `gleaner_job_wait_seconds`,
+    `gleaner_webhook_attempt_duration_seconds`) are told by that listener, or here by an API that is one process and has
+    none.
     """
     from service.api.deps.exposition import exposition_of  # noqa: PLC0415 - few processes are asked for it
 

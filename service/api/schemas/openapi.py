@@ -9,6 +9,7 @@ from service.api.schemas import events, links
 from service.api.schemas.base import FieldProblem, Problem
 
 VERSION = version("gleaner")
+METRICS = "/metrics"
 DESCRIPTION = """\
 Upload a pool of unlabelled examples, send labels as people make them, and get the ranked batch to label next.
 
@@ -34,7 +35,7 @@ TAGS = [
 
 def needs_key(path: str) -> bool:
     """Whether a path is for those with an API key."""
-    return (path + "/").startswith(("/v1/", "/metrics/"))
+    return (path + "/").startswith(("/v1/", f"{METRICS}/"))
 
 
 def install(app: FastAPI) -> None:
@@ -63,7 +64,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     document["servers"] = [{"url": "/"}]
     for methods in document["paths"].values():
         for operation in methods.values():
-            operation["security"] = _any_of(operation.get("security", []))
+            here: list[dict[str, list[str]]] = [{}] if operation.get("x-access", {}).get("free_here") else []
+            operation["security"] = [*here, *_any_of(operation.get("security", []))]
     links.add(document)
     return document
 
