@@ -18,12 +18,15 @@ from service.actions import candidates, projects
 from service.actions.backups import object_keys, spare_keys
 from service.actions.candidates import is_candidate
 from service.actions.predictions import chunk_of, is_record
+from service.actions.webhooks import signing_secrets
 from service.db.queries import arrays, upkeep
 from service.db.queries import candidates as candidate_queries
 from service.db.queries import digests as digest_queries
+from service.db.queries import webhooks as webhook_queries
 from service.db.queries.upkeep import Named
 from service.db.tables import Pool, Project
 from service.errors import DamagedObjectError, NotFoundError
+from service.security.sealing import Sealer
 from service.storage.bitmaps import Change, apply_changes, unpack
 from service.storage.chunks import open_csr, open_dense
 from service.storage.objects import RESTORE_MARKER, ObjectNotFoundError, ObjectStore
@@ -72,7 +75,7 @@ class _Files:
             return False
 
 
-def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -> list[Finding]:
+def look(*, snapshot: Transaction, objects: ObjectStore, sealer: Sealer, grace_seconds: float) -> list[Finding]:
     """Everything that is wrong; objects younger than the grace time may belong to work under way."""
     if objects.exists(RESTORE_MARKER):
         detail = "A restore was cut off: repeat it before anything else."
@@ -81,7 +84,7 @@ def look(*, snapshot: Transaction, objects: ObjectStore, grace_seconds: float) -
     with snapshot() as session:
         names, files = list(upkeep.named(session)), _Files(objects, digest_queries.of_all(session))
         leaving = upkeep.deleting(session)
-        found = [*_rows(session), *_counters(session, objects)]
+        found = [*_rows(session), *_secrets(session, sealer), *_counters(session, objects)]
     suspects = [one for one in names if _fault(one, files) is not None]
     if suspects:
         with snapshot() as session:
@@ -206,6 +209,14 @@ def _rows(session: Session) -> Iterator[Finding]:
         yield Finding("unrung-job", job.project_id, job.id, "Nobody would ring it.", post)
     for table, count in upkeep.broken_references(session):
         yield Finding("broken-reference", "", table, f"{count} rows refer to rows that are not there.")
+
+
+def _secrets(session: Session, sealer: Sealer) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    for webhook in webhook_queries.every(session):
+        if not all(map(sealer.opens, signing_secrets(webhook, now=now))):
+            remedy = "Nothing is sent to it: bring back the secret key that sealed its secret, or rotate that."
+            yield Finding("sealed-secret", webhook.project_id or "", webhook.id, remedy)
 
 
 def _does(change: Callable[[Session], None]) -> Repair:

@@ -136,9 +136,11 @@ def rotate_secret(
 
 
 def renew_secret(session: Session, webhook: Webhook, *, sealer: Sealer, now: datetime) -> str:
-    """A new secret of an endpoint; the old one signs along for a day."""
+    """A new secret of an endpoint; the old one signs along for a day, unless the key that sealed it is lost."""
     secret = signatures.new_secret()
-    webhook.previous_secret, webhook.previous_until = webhook.secret, now + OLD_SECRET_SIGNS_FOR
+    webhook.previous_secret, webhook.previous_until = None, None
+    if sealer.opens(webhook.secret):
+        webhook.previous_secret, webhook.previous_until = webhook.secret, now + OLD_SECRET_SIGNS_FOR
     webhook.secret = sealer.seal(secret)
     webhook.updated_at = now
     session.flush()

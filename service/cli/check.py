@@ -12,6 +12,8 @@ from service.actions.checks import Finding
 from service.cli.configuration import COMMAND_CONNECTIONS, load_settings
 from service.db.session import Database
 from service.errors import UnavailableError
+from service.security.sealing import Sealer, load_or_create, random_secret
+from service.settings import Settings
 from service.storage.stores import open_objects
 
 FOUND, UNABLE = 1, 2
@@ -40,15 +42,27 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
     try:
         objects = open_objects(settings.model_copy(update={"cache_mib": 0}))  # copies of a host prove nothing
         seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
-        found = checks.look(snapshot=database.snapshot, objects=objects, grace_seconds=seconds)
+        found = checks.look(
+            snapshot=database.snapshot, objects=objects, sealer=_sealer(settings), grace_seconds=seconds
+        )
         left = checks.repair(found, write=database.write) if repair else found
-    except (DBAPIError, OSError, UnavailableError) as error:
+    except (DBAPIError, OSError, ValueError, UnavailableError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
     finally:
         database.close()
     _tell(found, left, as_json=as_json)
     sys.exit(FOUND if left else 0)
+
+
+def _sealer(settings: Settings) -> Sealer:
+    """What opens the secrets of the service; a key that is missing is not made here, and nothing is opened then."""
+    path = settings.data_dir / "secret-key"
+    if settings.secret_key is not None:
+        secret = settings.secret_key.get_secret_value()
+    else:
+        secret = load_or_create(path) if path.exists() else random_secret()
+    return Sealer(secret, settings.earlier_secrets)
 
 
 def _tell(found: list[Finding], left: list[Finding], *, as_json: bool) -> None:

@@ -60,6 +60,14 @@ class Sealer:
         except InvalidToken as error:
             raise SealError("A stored secret cannot be opened: GLEANER_SECRET_KEY or the key file changed.") from error
 
+    def opens(self, sealed: str) -> bool:
+        """Whether `open` would."""
+        try:
+            self.open(sealed)
+        except SealError:
+            return False
+        return True
+
 
 def random_secret() -> str:
     """Return 256 random bits as text."""

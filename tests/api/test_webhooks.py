@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from service.actions.keys import Caller
 from service.api.deps.runtime import utc_now
 from service.db.queries import webhooks as queries
 from service.db.tables import Delivery, Job, Webhook
+from service.security.sealing import Sealer
 from tests.support.runtime import Api, make_api, make_runtime
 
 URL = "https://93.184.215.14/hook"
@@ -74,6 +76,16 @@ def test_rotation_keeps_the_old_secret_signing_for_a_day(api: Api) -> None:
         later = [open_secret(sealed) for sealed in webhooks.signing_secrets(row, now=now + timedelta(hours=25))]
     assert signing == [rotated["secret"], made["secret"]]
     assert later == [rotated["secret"]]
+
+
+def test_a_secret_that_the_service_cannot_open_any_more_does_not_sign_along(api: Api) -> None:
+    made = create(api)
+    sealer = Sealer("another secret of the tests")
+    restored = make_api(replace(api.runtime, sealer=sealer))
+    rotated = restored.http.post(f"/v1/webhooks/{made['id']}/rotate-secret").json()
+    with api.runtime.database.read() as session:
+        signing = webhooks.signing_secrets(session.get_one(Webhook, made["id"]), now=utc_now())
+    assert [sealer.open(sealed) for sealed in signing] == [rotated["secret"]]
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 from service.actions import checks, large_uploads
 from service.cli.main import main
 from service.db.tables import Example, Label, Lease, Model, Outbox, Pool
+from service.security.sealing import Sealer
 from service.storage.artifacts import onnx_key
 from tests.support.bodies import points, upload
 from tests.support.own_models import own_model, said
 from tests.support.places import Place, Service
 from tests.support.pools import add_examples, add_labels, ask, batch
 from tests.support.redis_server import PATIENCE_SECONDS
-from tests.support.runtime import Api
+from tests.support.runtime import SEALED_WITH, Api
 from tests.support.tables import add_rows, tabular, train
 from tests.support.working import drain
 
@@ -143,6 +144,20 @@ def test_what_cannot_be_made_again_is_told(api: Api, project_id: str, place: Pla
     assert api.http.get(f"/v1/projects/{project_id}").status_code == 200
 
 
+def test_secrets_that_the_key_of_the_service_does_not_open_are_told(api: Api, project_id: str, place: Place) -> None:
+    hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"], "project_id": project_id}
+    webhook = api.http.post("/v1/webhooks", json=hook).json()
+    code, found = check(place, "--repair")  # there is no key
+    assert (code, [(one["kind"], one["name"]) for one in found]) == (1, [("sealed-secret", webhook["id"])])
+    key = place.folder / "secret-key"
+    assert not key.exists()
+    key.write_text(SEALED_WITH, encoding="utf-8")
+    key.chmod(0o600)
+    assert check(place) == (0, [])
+    key.write_text("", encoding="utf-8")
+    assert place.invoke("check").exit_code == 2
+
+
 def test_a_change_that_cannot_be_read_is_found_and_repaired(api: Api, project_id: str, place: Place) -> None:
     before = batch(api, project_id, **ASKED)["items"]
     with api.runtime.database.write() as session:
@@ -157,7 +172,9 @@ def test_a_change_that_cannot_be_read_is_found_and_repaired(api: Api, project_id
 def look_then_repair(place: Place, happens: Callable[[], object]) -> tuple[set[str], set[str]]:
     """The kinds of what is found, and of what is left though it is repaired after something has happened."""
     with place.database() as database:
-        found = checks.look(snapshot=database.snapshot, objects=place.objects, grace_seconds=7200)
+        found = checks.look(
+            snapshot=database.snapshot, objects=place.objects, sealer=Sealer(SEALED_WITH), grace_seconds=7200
+        )
         happens()
         left = checks.repair(found, write=database.write)
     return {finding.kind for finding in found}, {finding.kind for finding in left}

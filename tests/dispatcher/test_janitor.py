@@ -49,7 +49,9 @@ def forget(api: Api, days: float) -> dict[str, int]:
 
 
 def look(runtime: Runtime) -> list[Finding]:
-    return checks.look(snapshot=runtime.database.snapshot, objects=runtime.objects, grace_seconds=-1)
+    return checks.look(
+        snapshot=runtime.database.snapshot, objects=runtime.objects, sealer=runtime.sealer, grace_seconds=-1
+    )
 
 
 def trained(api: Api, versions: int) -> str:

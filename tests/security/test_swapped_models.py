@@ -213,7 +213,9 @@ def test_a_file_that_was_made_again_before_the_repair_is_kept(service: Service) 
     ended(service, artifact(service, project_id, "onnx").json()["id"])
     plant(service, key, b"another")
     runtime = service.runtime
-    found = checks.look(snapshot=runtime.database.snapshot, objects=runtime.objects, grace_seconds=0)
+    found = checks.look(
+        snapshot=runtime.database.snapshot, objects=runtime.objects, sealer=runtime.sealer, grace_seconds=0
+    )
     (damaged,) = (one for one in found if one.name == key)
     with runtime.database.write() as session:
         digests.record(session, project_id, {key: digests.sha256_of(b"made again")})

@@ -18,6 +18,8 @@ from service.storage.memory import MemoryObjects
 from service.storage.stores import open_objects
 from tests.support.databases import SQLITE_NAME, empty_sqlite
 
+SEALED_WITH = "a secret of the tests"
+
 
 def make_runtime(folder: Path, **settings: Any) -> Runtime:
     """A runtime on its own folder, on a database that has the present schema: a new one in SQLite has it."""
@@ -27,8 +29,7 @@ def make_runtime(folder: Path, **settings: Any) -> Runtime:
         file.write_bytes(empty_sqlite())
     guard = AddressGuard(chosen.webhook_allow)
     objects = open_objects(chosen) if chosen.objects_url else MemoryObjects()
-    sealer = Sealer("a secret of the tests")
-    return Runtime(chosen, Database(chosen.sql_url), MemoryQueue(), objects, sealer, guard)
+    return Runtime(chosen, Database(chosen.sql_url), MemoryQueue(), objects, Sealer(SEALED_WITH), guard)
 
 
 @dataclass

@@ -28,6 +28,11 @@ def enabled(session: Session, project_id: str | None) -> Sequence[Webhook]:
     return session.scalars(query.order_by(Webhook.id)).all()
 
 
+def every(session: Session) -> Sequence[Webhook]:
+    """All of them."""
+    return session.scalars(select(Webhook).order_by(Webhook.id)).all()
+
+
 def _hear_of(project_id: str | None) -> ColumnElement[bool]:
     return or_(Webhook.project_id == project_id, Webhook.project_id.is_(None))
 
