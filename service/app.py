@@ -89,7 +89,12 @@ def _wrap(app: FastAPI, runtime: Runtime) -> None:
     """Add the middleware, the innermost first."""
     settings = runtime.settings
     recent: RecentCallers = app.state.recent_callers
-    app.add_middleware(Authentication, find=recent.find, authenticate=recent.authenticate)
+    app.add_middleware(
+        Authentication,
+        find=recent.find,
+        authenticate=recent.authenticate,
+        has_neighbours=not settings.public_url,  # a proxy in front may be on this machine
+    )
     app.add_middleware(
         BodyLimit,
         ordinary=settings.max_body_bytes,

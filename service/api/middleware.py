@@ -5,7 +5,6 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
-from ipaddress import ip_address
 
 import structlog
 from fastapi import Request
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.actions.keys import Caller
+from service.api.neighbours import is_neighbour
 from service.api.problems import on_database, respond
 from service.api.schemas.base import natural
 from service.api.schemas.openapi import METRICS, needs_key
@@ -188,15 +188,25 @@ class Authentication:
     """Nearly everything needs a key; who calls is known before a byte of the body is read."""
 
     def __init__(
-        self, app: ASGIApp, *, find: Callable[[str], Caller | None], authenticate: Callable[[str], Caller]
+        self,
+        app: ASGIApp,
+        *,
+        find: Callable[[str], Caller | None],
+        authenticate: Callable[[str], Caller],
+        has_neighbours: bool,
     ) -> None:
         self.app = app
+        self.has_neighbours = has_neighbours  # who asks over a loopback address is on this machine
         self.find = find  # at once, or not at all
         self.authenticate = authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or not needs_key(scope["path"]) or _is_free(scope):
+        if scope["type"] != "http" or not needs_key(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        if self.has_neighbours and scope["path"] == METRICS and is_neighbour(scope):
+            scope["state"]["is_neighbour"] = True
             await self.app(scope, receive, send)
             return
         try:
@@ -212,23 +222,6 @@ class Authentication:
             await on_database(Request(scope), error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-
-def _is_free(scope: Scope) -> bool:
-    """Whether somebody on this machine asks for metrics, and sends no key; who comes through a proxy may be anybody."""
-    headers = Headers(scope=scope)
-    return (
-        scope["path"] == METRICS
-        and _is_loopback(scope["client"])
-        and not any(name in headers for name in ("authorization", "forwarded", "x-forwarded-for"))
-    )
-
-
-def _is_loopback(peer: tuple[str, int] | None) -> bool:
-    try:
-        return peer is not None and ip_address(peer[0]).is_loopback
-    except ValueError:  # no address but a name
-        return False
 
 
 def _bearer(header: str) -> str:

@@ -1,5 +1,6 @@
 """The command `gleaner`. A command's module is imported only when that command runs."""
 
+import os
 from importlib import import_module, metadata
 
 import click
@@ -61,6 +62,8 @@ def main() -> None:
     `gleaner up` starts all of it on one machine. With servers of your own, run `gleaner migrate` once and then any
     number of `gleaner serve`, `gleaner worker` and `gleaner dispatcher`.
     """
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(name, None)  # of another program, in whose files a process of ours would count
     step_aside()
 
 

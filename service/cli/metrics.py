@@ -17,7 +17,8 @@ from service.settings import Settings
 def listening(settings: Settings, folder: Path) -> Iterator[None]:
     """Answer on `GLEANER_METRICS_ADDRESS` during the block, in which the API processes count in files in `folder`.
 
-    Without a key, which cannot be looked up while SQL is away: so not on the API's own address, where it takes one.
+    Without a key, which cannot be looked up while SQL is away: so not on the API's own address, where strangers need
+    one.
 
     Raises:
         click.ClickException: The address cannot be listened on.

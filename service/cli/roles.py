@@ -57,8 +57,6 @@ def serve(host: str, port: int, workers: int) -> None:
 def _counted(settings: "Settings", workers: int) -> Iterator[None]:
     """Let several API processes count together, and answer with metrics on a listener, if that is wanted."""
     if workers == 1 and not settings.metrics_address:
-        for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
-            os.environ.pop(name, None)  # that of another program: it would count in its files
         yield
         return
     with TemporaryDirectory(prefix="gleaner-metrics-") as folder:
@@ -191,10 +189,7 @@ def dispatcher() -> None:
 @print_config
 def migrate() -> None:
     """Bring the database to the present schema, and make the first admin key."""
-    from sqlalchemy.exc import DBAPIError
-
     from service.actions.keys import ensure_admin
-    from service.concealing import conceal
     from service.db.session import Database
     from service.db.upgrade import upgrade
     from service.errors import ConflictError
@@ -203,10 +198,8 @@ def migrate() -> None:
     settings = load_settings()
     key_file = open_data_folder(settings) / "admin-key"
     database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
-    try:
+    with _preparing():
         upgrade(database.engine)
-    except DBAPIError as error:
-        raise click.ClickException(f"The database cannot be prepared: {conceal(str(error.orig)).strip()}") from error
     if settings.admin_key is not None:
         secret = settings.admin_key.get_secret_value()
     else:
@@ -215,13 +208,28 @@ def migrate() -> None:
         if new:
             click.echo(f"Admin key, shown this once and kept in {key_file}: {secret}")
     try:
-        with database.write() as session:
+        with _preparing(), database.write() as session:
             ensure_admin(session, secret, now=datetime.now(UTC))
     except ConflictError as error:
         remedy = "Choose another GLEANER_ADMIN_KEY." if settings.admin_key else f"Remove {key_file} for a new one."
         raise click.ClickException(f"{error.detail} {remedy}") from error
     finally:
         database.close()
+
+
+@contextmanager
+def _preparing() -> Iterator[None]:
+    """Tell in a sentence what a database answers that cannot be prepared, and to which statement."""
+    from sqlalchemy.exc import DBAPIError
+
+    from service.concealing import conceal
+
+    try:
+        yield
+    except DBAPIError as error:
+        told = conceal(str(error.orig)).strip()
+        to = f" (to `{' '.join(error.statement.split())[:200]}`)" if error.statement else ""
+        raise click.ClickException(f"The database cannot be prepared: {told}{to}") from error
 
 
 def _check_folder(settings: "Settings") -> None:

@@ -123,7 +123,8 @@ class Crowd:
         with database.write() as session:
             project_queries.lock_pool(session, rng.choice(self.projects)).labels_human += 1
             session.flush()
-        found = look(snapshot=database.snapshot, objects=self.api.runtime.objects, grace_seconds=60)
+        held = self.api.runtime
+        found = look(snapshot=database.snapshot, objects=held.objects, sealer=held.sealer, grace_seconds=60)
         return len(repair(found, write=database.write)) < len(found)
 
     def ask(self, rng: random.Random) -> bool:

@@ -95,7 +95,7 @@ def test_no_interactive_job_waits_for_a_kernel_that_is_busy(kernel: Kernel) -> N
     asked = kernel(lambda _: False)
     horse = fork(lambda _: True)
     assert rests(horse)
-    assert len(asked.read_text().split()) < 10  # of 20, between each of which it waits
+    assert len(asked.read_text().split()) < 20  # all that it asks for when nothing comes
     horse.dismiss()
 
 
@@ -121,7 +121,7 @@ def test_a_horse_gives_way_before_it_warms_itself(tmp_path: Path) -> None:
         told.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)), encoding="utf-8")
 
     assert not rests(Horse.fork(warm=warm, work=lambda _: False))
-    assert int(told.read_text(encoding="utf-8")) > own
+    assert int(told.read_text(encoding="utf-8")) == max(5, own)
 
 
 def test_a_horse_rests_after_interactive_jobs_that_allow_it() -> None:

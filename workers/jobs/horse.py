@@ -153,7 +153,7 @@ def _give_way(nice: int, *, tries: int = 1, until: socket.socket | None = None) 
         nice: As of `nice`.
         tries: How often the kernel is asked for the latter: it hears one in a tenth of a second from all who may not
             administer the machine.
-        until: There is a job on it, for which no more time is spent on asking.
+        until: Once a job comes on it, no more time is spent on asking.
 
     Returns:
         Whether there is nothing more to ask for.

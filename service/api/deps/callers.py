@@ -58,7 +58,7 @@ class Access:
     Attributes:
         scopes: The key has one of them, or `admin`; empty: any key.
         bound: What a key of one project may reach: what is its `own` project's, or nothing (`refused`).
-        free_here: Who asks from this machine needs no key, and is nobody.
+        free_here: A neighbour (`service.api.neighbours`) needs no key, and is nobody.
     """
 
     scopes: tuple[str, ...]
@@ -69,7 +69,7 @@ class Access:
         """The caller, if the rule allows the call, which has no parameters but those of the operation."""
         if "\0" in request.scope["path"]:
             raise NotFoundError("There is nothing at this path.")  # no store could look for it
-        if self.free_here and not hasattr(request.state, "caller"):
+        if self.free_here and getattr(request.state, "is_neighbour", False):
             await refuse_unknown(request)
             return None
         who = caller_of(request)

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -22,7 +21,6 @@ from service.actions.figures import Attempts, Buckets, EndedJobs, Figures
 from service.api.deps.runtime import Runtime, utc_now
 from service.errors import UnavailableError
 from service.queue.messages import QUEUE_OF_KIND, QUEUES, QueueUnavailableError
-from service.storage.stores import open_objects
 from service.telemetry import logger
 
 _KEPT_SECONDS = 3.0
@@ -40,15 +38,13 @@ def exposition(counted: Collector, service: "Service") -> CollectorRegistry:
 def exposition_of(app: FastAPI) -> CollectorRegistry:
     """What an application answers: with the counts of all processes, where they count in files.
 
-    What has ended each process would count from its own beginning, so that one of several does not tell it.
+    What has ended each process would count from its own beginning, so that one that counts in files does not tell it.
     """
     state = app.state
     if state.exposition is None:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         counted = Processes(Path(folder)) if folder else state.registry
-        settings = state.runtime.settings.model_copy(update={"s3_attempts": 1})  # who scrapes does not wait for long
-        runtime = replace(state.runtime, objects=open_objects(settings))
-        state.exposition = exposition(counted, Service(runtime, counts=not folder))
+        state.exposition = exposition(counted, Service(state.runtime, counts=not folder))
     made: CollectorRegistry = state.exposition
     return made
 

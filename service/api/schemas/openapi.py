@@ -35,7 +35,7 @@ TAGS = [
 
 def needs_key(path: str) -> bool:
     """Whether a path is for those with an API key."""
-    return (path + "/").startswith(("/v1/", f"{METRICS}/"))
+    return path == "/v1" or path.startswith(("/v1/", METRICS))  # "/metrics\n" reaches that route, too
 
 
 def install(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ Such a model is a table of vectors and a tokenizer, distilled from a sentence tr
 Model2Vec) or taken from a language model (WordLlama): thousands of texts a second on one core.
 """
 
+import errno
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
@@ -88,7 +89,7 @@ def _fingerprint(source: _Source) -> str:
         for path, _, _ in source.files:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
-    except FileNotFoundError:
+    except OSError:
         source.check()
         raise
     source.check()
@@ -131,9 +132,9 @@ def _model(source: _Source) -> Any:
     folder, files = source.folder, [path for path, _, _ in source.files]
     try:
         model = StaticModel.from_pretrained(folder) if folder else StaticModel(*_carried(*files))
-    except MemoryError:
-        raise
     except Exception as error:  # whatever its libraries raise: the files are the operator's
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            raise
         source.check()
         raise EmbeddingModelError(f"{folder or _PACKAGE} cannot be read: {type(error).__name__}: {error}") from error
     source.check()

@@ -1,0 +1,37 @@
+"""Who asks from the same machine, and for nobody else."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+# Of proxies, which bring strangers, and of browsers, in which pages of strangers run.
+_FOR_OTHERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin")
+
+
+def is_neighbour(scope: Scope) -> bool:
+    """Whether a request without a key came over a loopback address, for a loopback name, and nothing tells of others.
+
+    A page whose own name leads to this machine (DNS rebinding) sends that name.
+    """
+    headers = Headers(scope=scope)
+    if any(name in headers for name in ("authorization", *_FOR_OTHERS)):
+        return False
+    peer, name = scope.get("client"), _name(headers.get("host", ""))
+    return peer is not None and _is_loopback(peer[0]) and (name == "localhost" or _is_loopback(name))
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:  # no address but a name
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
