@@ -16,13 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.actions.keys import Caller
-from service.api.neighbours import is_neighbour
 from service.api.problems import on_database, respond
 from service.api.schemas.base import natural
 from service.api.schemas.openapi import METRICS, needs_key
 from service.db.types import new_id
 from service.errors import GleanerError, PayloadTooLargeError, UnauthenticatedError
 from service.metrics import NO_ROUTE, ApiMetrics
+from service.security.neighbours import is_neighbour
 from service.telemetry import logger
 from service.tracing.context import HEADER, Span, span, taken_up
 
@@ -205,7 +205,7 @@ class Authentication:
         if scope["type"] != "http" or not needs_key(scope["path"]):
             await self.app(scope, receive, send)
             return
-        if self.has_neighbours and scope["path"] == METRICS and is_neighbour(scope):
+        if self.has_neighbours and scope["path"] == METRICS and is_neighbour(scope.get("client"), Headers(scope=scope)):
             scope["state"]["is_neighbour"] = True
             await self.app(scope, receive, send)
             return

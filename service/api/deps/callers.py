@@ -58,7 +58,7 @@ class Access:
     Attributes:
         scopes: The key has one of them, or `admin`; empty: any key.
         bound: What a key of one project may reach: what is its `own` project's, or nothing (`refused`).
-        free_here: A neighbour (`service.api.neighbours`) needs no key, and is nobody.
+        free_here: A neighbour (`service.security.neighbours`) needs no key, and is nobody.
     """
 
     scopes: tuple[str, ...]

@@ -1,24 +1,25 @@
 """Who asks from the same machine, and for nobody else."""
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-
-from starlette.datastructures import Headers
-from starlette.types import Scope
 
 # Of proxies, which bring strangers, and of browsers, in which pages of strangers run.
 _FOR_OTHERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin")
 
 
-def is_neighbour(scope: Scope) -> bool:
+def is_neighbour(peer: tuple[str, int] | None, headers: Mapping[str, str]) -> bool:
     """Whether a request without a key came over a loopback address, for a loopback name, and nothing tells of others.
 
     A page whose own name leads to this machine (DNS rebinding) sends that name.
+
+    Args:
+        peer: The address and port that the connection is from.
+        headers: Of the request, by names in small letters.
     """
-    headers = Headers(scope=scope)
     if any(name in headers for name in ("authorization", *_FOR_OTHERS)):
         return False
-    peer, name = scope.get("client"), _name(headers.get("host", ""))
+    name = _name(headers.get("host", ""))
     return peer is not None and _is_loopback(peer[0]) and (name == "localhost" or _is_loopback(name))
 
 
