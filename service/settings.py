@@ -54,7 +54,9 @@ class Settings(BaseSettings):
         default="", description="Redis URL; empty: a private server in the data folder."
     )
     admin_key: SecretStr | None = Field(default=None, description="The first admin key; else one is generated.")
-    secret_key: SecretStr | None = Field(default=None, description="Seals webhook secrets at rest; else generated.")
+    secret_key: SecretStr | None = Field(
+        default=None, description="Seals secrets of webhooks and programs at rest; else generated."
+    )
     old_secret_keys: SecretStr | None = Field(
         default=None, description="Earlier secret keys, comma separated: they open what they sealed, and seal no more."
     )
@@ -62,7 +64,10 @@ class Settings(BaseSettings):
         default=None,
         description="Folder with a file for each secret setting, e.g. `gleaner_redis_url`; variables go first.",
     )
-    public_url: str = Field(default="", description="How clients reach the API, when a proxy is in front.")
+    public_url: str = Field(
+        default="",
+        description="How clients reach the API, when a proxy is in front; metrics then need a key everywhere.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Origins, comma separated.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
 

@@ -75,8 +75,11 @@ class _Files:
             return False
 
 
-def look(*, snapshot: Transaction, objects: ObjectStore, sealer: Sealer, grace_seconds: float) -> list[Finding]:
-    """Everything that is wrong; objects younger than the grace time may belong to work under way."""
+def look(*, snapshot: Transaction, objects: ObjectStore, sealer: Sealer | None, grace_seconds: float) -> list[Finding]:
+    """Everything that is wrong; objects younger than the grace time may belong to work under way.
+
+    Secrets are looked at with a sealer only.
+    """
     if objects.exists(RESTORE_MARKER):
         detail = "A restore was cut off: repeat it before anything else."
         return [Finding("unfinished-restore", "", RESTORE_MARKER, detail)]
@@ -84,7 +87,8 @@ def look(*, snapshot: Transaction, objects: ObjectStore, sealer: Sealer, grace_s
     with snapshot() as session:
         names, files = list(upkeep.named(session)), _Files(objects, digest_queries.of_all(session))
         leaving = upkeep.deleting(session)
-        found = [*_rows(session), *_secrets(session, sealer), *_counters(session, objects)]
+        found = [*_rows(session), *_counters(session, objects)]
+        found += _secrets(session, sealer) if sealer else []
     suspects = [one for one in names if _fault(one, files) is not None]
     if suspects:
         with snapshot() as session:
@@ -213,10 +217,13 @@ def _rows(session: Session) -> Iterator[Finding]:
 
 def _secrets(session: Session, sealer: Sealer) -> Iterator[Finding]:
     now = datetime.now(UTC)
-    for webhook in webhook_queries.every(session):
+    for webhook, annotator_id in webhook_queries.every(session):
         if not all(map(sealer.opens, signing_secrets(webhook, now=now))):
-            remedy = "Nothing is sent to it: bring back the secret key that sealed its secret, or rotate that."
-            yield Finding("sealed-secret", webhook.project_id or "", webhook.id, remedy)
+            remedy = (
+                "Nothing is sent to it: bring back the secret key that sealed its secret, or rotate that; then make it "
+                "active again if it was stopped."
+            )
+            yield Finding("sealed-secret", webhook.project_id or "", annotator_id or webhook.id, remedy)
 
 
 def _does(change: Callable[[Session], None]) -> Repair:

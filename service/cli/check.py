@@ -12,7 +12,7 @@ from service.actions.checks import Finding
 from service.cli.configuration import COMMAND_CONNECTIONS, load_settings
 from service.db.session import Database
 from service.errors import UnavailableError
-from service.security.sealing import Sealer, load_or_create, random_secret
+from service.security.sealing import Sealer, load_or_create
 from service.settings import Settings
 from service.storage.stores import open_objects
 
@@ -38,15 +38,14 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
     if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
         click.echo(f"Error: There is no service in {settings.data_dir}.", err=True)
         sys.exit(UNABLE)
+    sealer = _sealer(settings)
     database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
         objects = open_objects(settings.model_copy(update={"cache_mib": 0}))  # copies of a host prove nothing
         seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
-        found = checks.look(
-            snapshot=database.snapshot, objects=objects, sealer=_sealer(settings), grace_seconds=seconds
-        )
+        found = checks.look(snapshot=database.snapshot, objects=objects, sealer=sealer, grace_seconds=seconds)
         left = checks.repair(found, write=database.write) if repair else found
-    except (DBAPIError, OSError, ValueError, UnavailableError) as error:
+    except (DBAPIError, OSError, UnavailableError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
     finally:
@@ -55,14 +54,19 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
     sys.exit(FOUND if left else 0)
 
 
-def _sealer(settings: Settings) -> Sealer:
-    """What opens the secrets of the service; a key that is missing is not made here, and nothing is opened then."""
+def _sealer(settings: Settings) -> Sealer | None:
+    """What opens the secrets of the service; a key that is not here is told, and not made."""
     path = settings.data_dir / "secret-key"
     if settings.secret_key is not None:
-        secret = settings.secret_key.get_secret_value()
-    else:
-        secret = load_or_create(path) if path.exists() else random_secret()
-    return Sealer(secret, settings.earlier_secrets)
+        return Sealer(settings.secret_key.get_secret_value(), settings.earlier_secrets)
+    if not path.exists():
+        click.echo(f"Secrets are not looked at: there is no GLEANER_SECRET_KEY and no {path}.", err=True)
+        return None
+    try:
+        return Sealer(load_or_create(path), settings.earlier_secrets)
+    except ValueError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNABLE)
 
 
 def _tell(found: list[Finding], left: list[Finding], *, as_json: bool) -> None:

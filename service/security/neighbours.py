@@ -5,11 +5,11 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 # Of proxies, which bring strangers, and of browsers, in which pages of strangers run.
-_FOR_OTHERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin")
+_OF_OTHERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin")
 
 
 def is_neighbour(peer: tuple[str, int] | None, headers: Mapping[str, str]) -> bool:
-    """Whether a request without a key came over a loopback address, for a loopback name, and nothing tells of others.
+    """Whether a request came over a loopback address, for a loopback name, and nothing tells of others.
 
     A page whose own name leads to this machine (DNS rebinding) sends that name.
 
@@ -17,7 +17,7 @@ def is_neighbour(peer: tuple[str, int] | None, headers: Mapping[str, str]) -> bo
         peer: The address and port that the connection is from.
         headers: Of the request, by names in small letters.
     """
-    if any(name in headers for name in ("authorization", *_FOR_OTHERS)):
+    if any(name in headers for name in _OF_OTHERS):
         return False
     name = _name(headers.get("host", ""))
     return peer is not None and _is_loopback(peer[0]) and (name == "localhost" or _is_loopback(name))

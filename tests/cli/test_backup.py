@@ -57,7 +57,7 @@ def test_a_restored_service_answers_as_before(
             add_labels(new.api, project_id, range(20, 30))
             add_examples(new.api, project_id, 5, first=1000)
             assert not new_place.objects.exists(RESTORE_MARKER)
-        assert new_place.invoke("check").output == "Nothing is wrong.\n"
+        assert new_place.invoke("check").stdout == "Nothing is wrong.\n"
 
 
 @pytest.mark.parametrize("derived", [True, False])
@@ -74,7 +74,7 @@ def test_uploaded_predictions_are_in_every_backup(
     with service_at(place, moved_from=service) as new:
         after = batch(new.api, project_id, **ASKED)
         assert (after["items"], after["model"], after["pool"]) == (before["items"], before["model"], before["pool"])
-    assert place.invoke("check").output == "Nothing is wrong.\n"
+    assert place.invoke("check").stdout == "Nothing is wrong.\n"
 
 
 @pytest.mark.parametrize("derived", [True, False])
@@ -92,7 +92,7 @@ def test_what_tables_mean_is_in_every_backup(
         after = batch(new.api, project_id, **ASKED)
         assert (after["items"], after["model"], after["pool"]) == (before["items"], before["model"], before["pool"])
         assert train(new.api, project_id, 5, first=20)["version"] == 2
-    assert place.invoke("check").output == "Nothing is wrong.\n"
+    assert place.invoke("check").stdout == "Nothing is wrong.\n"
 
 
 def test_unfinished_jobs_go_on_after_a_restore(service: Service, make_place: MakePlace, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def project_id(service: Service) -> str:
 def check(place: Place, *options: str) -> tuple[int, list[dict[str, Any]]]:
     result = place.invoke("check", "--json", *options)
     assert result.exit_code in {0, 1}, result.output
-    return result.exit_code, json.loads(result.output)["findings"]
+    return result.exit_code, json.loads(result.stdout)["findings"]
 
 
 def predictions(place: Place) -> Path:
@@ -147,15 +147,26 @@ def test_what_cannot_be_made_again_is_told(api: Api, project_id: str, place: Pla
 def test_secrets_that_the_key_of_the_service_does_not_open_are_told(api: Api, project_id: str, place: Place) -> None:
     hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"], "project_id": project_id}
     webhook = api.http.post("/v1/webhooks", json=hook).json()
-    code, found = check(place, "--repair")  # there is no key
-    assert (code, [(one["kind"], one["name"]) for one in found]) == (1, [("sealed-secret", webhook["id"])])
+    program = {"name": "program", "url": "https://receiver.example/label"}
+    annotator = api.http.post(f"/v1/projects/{project_id}/annotators", json=program).json()
     key = place.folder / "secret-key"
+    for secret, found in ((SEALED_WITH, set()), ("another", {webhook["id"], annotator["id"]})):
+        key.write_text(secret, encoding="utf-8")
+        key.chmod(0o600)
+        code, told = check(place, "--repair")
+        assert (code, {one["name"] for one in told}) == (len(found) > 0, found)
+        assert {one["kind"] for one in told} <= {"sealed-secret"}
+
+
+def test_secrets_are_looked_at_with_the_key_only(place: Place, project_id: str) -> None:  # noqa: ARG001  # there is one
+    key = place.folder / "secret-key"
+    result = place.invoke("check")
+    assert (result.exit_code, result.stdout) == (0, "Nothing is wrong.\n")
+    assert f"there is no GLEANER_SECRET_KEY and no {key}." in result.stderr
     assert not key.exists()
-    key.write_text(SEALED_WITH, encoding="utf-8")
-    key.chmod(0o600)
-    assert check(place) == (0, [])
-    key.write_text("", encoding="utf-8")
-    assert place.invoke("check").exit_code == 2
+    key.touch(0o600)
+    result = place.invoke("check")
+    assert (result.exit_code, "is empty" in result.stderr) == (2, True)
 
 
 def test_a_change_that_cannot_be_read_is_found_and_repaired(api: Api, project_id: str, place: Place) -> None:

@@ -64,7 +64,7 @@ def restore_again(place: Place, source: Path, service: Service, path: str, body:
     """The same command completes it."""
     result = place.invoke("restore", source)
     assert result.exit_code == 0, result.output
-    assert place.invoke("check", "--grace", "0").output == "Nothing is wrong.\n"
+    assert place.invoke("check", "--grace", "0").stdout == "Nothing is wrong.\n"
     with service_at(place, moved_from=service) as new:
         assert new.api.http.get(path).content == body
     assert place.invoke("migrate").exit_code == 0
@@ -94,7 +94,7 @@ def test_no_service_starts_on_half_a_restore(
         assert "Repeat `gleaner restore` with the same backup" in result.output
     assert not target.exists()
     checked = place.invoke("check", "--json")
-    assert (checked.exit_code, found_by(checked.output)) == (1, ["unfinished-restore"])
+    assert (checked.exit_code, found_by(checked.stdout)) == (1, ["unfinished-restore"])
     restore_again(place, backup[0], unchanged, *backup[1:])
 
 

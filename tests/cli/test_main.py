@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.exc import ProgrammingError
 
+from service.actions import keys
 from service.cli.configuration import load_settings
 from service.cli.lock import hold
 from service.cli.main import COMMANDS, main
@@ -101,6 +103,16 @@ def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) -> Non
     environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_DATABASE_URL": f"sqlite:///{other}"}
     result = CliRunner().invoke(main, ["migrate"], env=environment)
     assert (result.exit_code, result.output) == (1, "Error: The database cannot be prepared: file is not a database\n")
+
+
+def test_what_a_database_refuses_is_told_with_the_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ProgrammingError("INSERT INTO\n  api_keys", {}, Exception("permission denied for table api_keys"))
+
+    monkeypatch.setattr(keys, "ensure_admin", refuse)
+    result = CliRunner().invoke(main, ["migrate"], env={"GLEANER_DATA_DIR": str(tmp_path)})
+    told = "The database cannot be prepared: permission denied for table api_keys (to `INSERT INTO api_keys`)"
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, f"Error: {told}")
 
 
 def test_the_engine_dask_needs_a_scheduler(tmp_path: Path) -> None:

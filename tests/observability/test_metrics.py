@@ -15,7 +15,10 @@ from service.actions import figures, jobs
 from service.actions.figures import EndedJobs
 from service.api.deps.exposition import Processes, Service, exposition
 from service.api.deps.runtime import Runtime, utc_now
+from service.errors import UnavailableError
 from service.queue.messages import MergeMessage
+from service.settings import Settings
+from service.storage.memory import MemoryObjects
 from tests.observability.watching import Watched
 from tests.support import processes
 from tests.support.ports import HeldPort
@@ -78,6 +81,26 @@ def test_labels_have_few_values_whatever_clients_send(runtime: Runtime) -> None:
     assert not re.search(r"/nothing|METHOD|prj_|e29", told)
     assert value(told, "gleaner_http_requests_total") == 151
     assert told.count("gleaner_http_requests_total{") <= 8
+
+
+def test_who_scrapes_the_api_does_not_wait_for_attempts_at_an_object_store(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    class Away(MemoryObjects):
+        def __init__(self, settings: Settings) -> None:
+            super().__init__()
+            attempts.append(settings.s3_attempts)
+
+        def exists(self, _: str) -> bool:
+            raise UnavailableError("It does not answer.")
+
+    monkeypatch.setattr("service.storage.s3.S3Objects", Away)
+    settings = runtime.settings.model_copy(update={"objects_url": "s3://bucket"})
+    told = Watched(replace(runtime, settings=settings)).api.http.get("/metrics").text
+    assert value(told, "gleaner_store_up", store="objects") == 0
+    assert attempts == [1]
 
 
 def test_what_sql_does_not_tell_is_left_out(runtime: Runtime) -> None:
@@ -186,6 +209,8 @@ def test_who_holds_an_admin_key_is_told_by_the_api_itself(runtime: Runtime) -> N
 def test_one_process_tells_what_has_ended_and_counts_in_no_files_of_others(tmp_path: Path, name: str) -> None:
     with serving(tmp_path, **{name: str(tmp_path)}) as server:
         told = scraped(f"127.0.0.1:{server.port}")  # on this machine, and so without a key
+        head = f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n"
+        assert server.ask(f"{head}X-Forwarded-For: 127.0.0.1\r\n\r\n".encode()).startswith(b"HTTP/1.1 401")
     assert "gleaner_jobs_ended_total" in told
     assert "gleaner_webhook_attempt_duration_seconds" in told
     assert not list(tmp_path.glob("*.db"))

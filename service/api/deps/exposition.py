@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -21,6 +22,7 @@ from service.actions.figures import Attempts, Buckets, EndedJobs, Figures
 from service.api.deps.runtime import Runtime, utc_now
 from service.errors import UnavailableError
 from service.queue.messages import QUEUE_OF_KIND, QUEUES, QueueUnavailableError
+from service.storage.stores import open_objects
 from service.telemetry import logger
 
 _KEPT_SECONDS = 3.0
@@ -44,9 +46,16 @@ def exposition_of(app: FastAPI) -> CollectorRegistry:
     if state.exposition is None:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         counted = Processes(Path(folder)) if folder else state.registry
-        state.exposition = exposition(counted, Service(state.runtime, counts=not folder))
+        state.exposition = exposition(counted, Service(_hasty(state.runtime), counts=not folder))
     made: CollectorRegistry = state.exposition
     return made
+
+
+def _hasty(runtime: Runtime) -> Runtime:
+    """With an object store that is asked once: who scrapes does not wait for long."""
+    if not runtime.settings.objects_url:
+        return runtime
+    return replace(runtime, objects=open_objects(runtime.settings.model_copy(update={"s3_attempts": 1})))
 
 
 class Processes(Collector):

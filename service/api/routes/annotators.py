@@ -133,7 +133,10 @@ def delete_annotator(project_id: ProjectId, annotator_id: AnnotatorId, _: Projec
 def rotate_annotator_secret(
     project_id: ProjectId, annotator_id: AnnotatorId, _: ProjectWriter, writing: Writing, held: Held
 ) -> Response:
-    """For 24 hours what it is sent is signed with the new and the old secret."""
+    """For 24 hours what it is sent is signed with the new and the old secret.
+
+    An old one that the service cannot open any more, as its secret key was lost, signs no more.
+    """
     return writing.answer(
         lambda session: annotators.rotate_secret(
             session, project_id, annotator_id, sealer=held.sealer, now=writing.now

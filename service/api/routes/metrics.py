@@ -25,9 +25,9 @@ router = APIRouter(tags=["service"])
 def get_metrics(_: AdminOrHere, request: Request) -> Response:
     """What the API processes of this host counted, and the state of the whole service, kept for three seconds.
 
-    Who asks `127.0.0.1`, `[::1]` or `localhost` on this machine, and not through a proxy that says so, needs no key;
-    one that is sent is judged. `GLEANER_METRICS_ADDRESS` is a listener that never asks for one, and answers while the
-    database is away, too. Jobs and deliveries that have ended (`gleaner_jobs_ended_total`,
+    Who asks `127.0.0.1`, `[::1]` or `localhost` on this machine, and not through a proxy that says so, needs no key
+    while `GLEANER_PUBLIC_URL` is empty. `GLEANER_METRICS_ADDRESS` is a listener that never asks for one, and answers
+    while the database is away, too. Jobs and deliveries that have ended (`gleaner_jobs_ended_total`,
     `gleaner_job_duration_seconds`, `gleaner_job_wait_seconds`, `gleaner_webhook_attempt_duration_seconds`) are told by
     that listener, or here where the API is one process without it.
     """

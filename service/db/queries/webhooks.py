@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.results import changed
-from service.db.tables import Webhook
+from service.db.tables import Annotator, Webhook
 
 
 def get(session: Session, webhook_id: str) -> Webhook | None:
@@ -28,9 +28,10 @@ def enabled(session: Session, project_id: str | None) -> Sequence[Webhook]:
     return session.scalars(query.order_by(Webhook.id)).all()
 
 
-def every(session: Session) -> Sequence[Webhook]:
-    """All of them."""
-    return session.scalars(select(Webhook).order_by(Webhook.id)).all()
+def every(session: Session) -> list[tuple[Webhook, str | None]]:
+    """All of them, those of programs with the program's id."""
+    query = select(Webhook, Annotator.id).outerjoin(Annotator, Annotator.webhook_id == Webhook.id)
+    return [(webhook, annotator_id) for webhook, annotator_id in session.execute(query.order_by(Webhook.id))]
 
 
 def _hear_of(project_id: str | None) -> ColumnElement[bool]:
