@@ -40,7 +40,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GLEANER_", frozen=True, extra="ignore")
 
-    data_dir: Path = Field(default=Path("gleaner-data"), description="Folder of the embedded form's files.")
+    data_dir: Path = Field(
+        default=Path("gleaner-data"),
+        description="Folder of all files: bodies on their way, keys and the cache; without servers named, all data.",
+    )
     database_url: Annotated[str, Field(pattern=r"^$|^(sqlite|postgresql)(\+\w+)?://")] = Field(
         default="", description="SQLAlchemy URL; empty: SQLite in the data folder."
     )
@@ -66,7 +69,8 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         default="",
-        description="How clients reach the API, when a proxy is in front; metrics then need a key everywhere.",
+        description="How clients reach the API, when a proxy is in front; the API's metrics then need a key on this "
+        "machine, too.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="Origins, comma separated.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")

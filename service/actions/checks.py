@@ -220,8 +220,8 @@ def _secrets(session: Session, sealer: Sealer) -> Iterator[Finding]:
     for webhook, annotator_id in webhook_queries.every(session):
         if not all(map(sealer.opens, signing_secrets(webhook, now=now))):
             remedy = (
-                "Nothing is sent to it: bring back the secret key that sealed its secret, or rotate that; then make it "
-                "active again if it was stopped."
+                "Nothing is sent to it: bring back the secret key that sealed its secret, or rotate that; then switch "
+                "it on again if failures switched it off."
             )
             yield Finding("sealed-secret", webhook.project_id or "", annotator_id or webhook.id, remedy)
 

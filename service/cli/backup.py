@@ -22,7 +22,8 @@ _TELL_SECONDS = 2.0
 _KEYS = """Not in the backup, as they open what is in it:
   the key that seals the secrets of webhooks and programs: GLEANER_SECRET_KEY, or the file {secret}
   the admin key: GLEANER_ADMIN_KEY, or the file {admin}
-Keep the first apart from the backup: without it every webhook and program needs a new secret (rotate-secret)."""
+Keep the first apart from the backup: without it every webhook and program needs a new secret (rotate-secret),
+and to be switched on again if failures switched it off."""
 
 
 @click.command()

@@ -34,7 +34,11 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
 
     The exit code is 0 when nothing is wrong, or all of it was repaired; 1 when something is; 2 when it cannot be told.
     """
-    settings = load_settings(data_dir=data_dir)
+    try:
+        settings = load_settings(data_dir=data_dir)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UNABLE)
     if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
         click.echo(f"Error: There is no service in {settings.data_dir}.", err=True)
         sys.exit(UNABLE)
@@ -50,7 +54,7 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
         sys.exit(UNABLE)
     finally:
         database.close()
-    _tell(found, left, as_json=as_json)
+    _tell(found, left, with_secrets=sealer is not None, as_json=as_json)
     sys.exit(FOUND if left else 0)
 
 
@@ -64,12 +68,12 @@ def _sealer(settings: Settings) -> Sealer | None:
         return None
     try:
         return Sealer(load_or_create(path), settings.earlier_secrets)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
 
 
-def _tell(found: list[Finding], left: list[Finding], *, as_json: bool) -> None:
+def _tell(found: list[Finding], left: list[Finding], *, with_secrets: bool, as_json: bool) -> None:
     rows = [
         {
             "kind": finding.kind,
@@ -81,7 +85,8 @@ def _tell(found: list[Finding], left: list[Finding], *, as_json: bool) -> None:
         for finding in found
     ]
     if as_json:
-        click.echo(json.dumps({"findings": rows, "found": len(found), "left": len(left)}, indent=2))
+        told = {"findings": rows, "found": len(found), "left": len(left), "secrets_looked_at": with_secrets}
+        click.echo(json.dumps(told, indent=2))
         return
     for row in rows:
         click.echo(

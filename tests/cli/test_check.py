@@ -158,15 +158,27 @@ def test_secrets_that_the_key_of_the_service_does_not_open_are_told(api: Api, pr
         assert {one["kind"] for one in told} <= {"sealed-secret"}
 
 
-def test_secrets_are_looked_at_with_the_key_only(place: Place, project_id: str) -> None:  # noqa: ARG001  # there is one
+def test_secrets_are_looked_at_with_the_key_only(api: Api, place: Place) -> None:
+    hook = {"url": "https://receiver.example/hook", "events": ["training.succeeded"]}
+    assert api.http.post("/v1/webhooks", json=hook).status_code == 201
     key = place.folder / "secret-key"
-    result = place.invoke("check")
-    assert (result.exit_code, result.stdout) == (0, "Nothing is wrong.\n")
+    result = place.invoke("check", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["found"], told["secrets_looked_at"]) == (0, 0, False)
     assert f"there is no GLEANER_SECRET_KEY and no {key}." in result.stderr
     assert not key.exists()
+
+
+def test_who_cannot_look_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = place.folder / "secret-key"
     key.touch(0o600)
-    result = place.invoke("check")
-    assert (result.exit_code, "is empty" in result.stderr) == (2, True)
+    assert place.invoke("check").exit_code == 2
+    key.unlink()
+    key.mkdir()
+    assert place.invoke("check").exit_code == 2
+    key.rmdir()
+    monkeypatch.setenv("GLEANER_MAX_CONNECTIONS", "many")
+    assert place.invoke("check").exit_code == 2
 
 
 def test_a_change_that_cannot_be_read_is_found_and_repaired(api: Api, project_id: str, place: Place) -> None:

@@ -26,6 +26,7 @@ from service.storage.stores import open_objects
 from service.telemetry import logger
 
 _KEPT_SECONDS = 3.0
+HASTE = {"s3_attempts": 1, "s3_read_timeout_seconds": 3.0}  # who scrapes gives up soon: after 10 s by default
 _log = logger(__name__)
 
 
@@ -52,10 +53,10 @@ def exposition_of(app: FastAPI) -> CollectorRegistry:
 
 
 def _hasty(runtime: Runtime) -> Runtime:
-    """With an object store that is asked once: who scrapes does not wait for long."""
+    """With an object store that is asked once, and not for long."""
     if not runtime.settings.objects_url:
         return runtime
-    return replace(runtime, objects=open_objects(runtime.settings.model_copy(update={"s3_attempts": 1})))
+    return replace(runtime, objects=open_objects(runtime.settings.model_copy(update=HASTE)))
 
 
 class Processes(Collector):

@@ -135,7 +135,8 @@ def rotate_annotator_secret(
 ) -> Response:
     """For 24 hours what it is sent is signed with the new and the old secret.
 
-    An old one that the service cannot open any more, as its secret key was lost, signs no more.
+    An old one that the service cannot open any more, as its secret key was lost, signs no more; what failures
+    have switched off stays off.
     """
     return writing.answer(
         lambda session: annotators.rotate_secret(

@@ -119,7 +119,8 @@ def delete_webhook(webhook_id: WebhookId, who: ProjectWriter, writing: Writing) 
 def rotate_webhook_secret(webhook_id: WebhookId, who: ProjectWriter, writing: Writing, held: Held) -> Response:
     """For 24 hours deliveries are signed with the new and the old secret.
 
-    An old one that the service cannot open any more, as its secret key was lost, signs no more.
+    An old one that the service cannot open any more, as its secret key was lost, signs no more; what failures
+    have switched off stays off.
     """
     return writing.answer(
         lambda session: webhooks.rotate_secret(session, who, webhook_id, sealer=held.sealer, now=writing.now),
