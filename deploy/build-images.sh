@@ -45,5 +45,9 @@ for target in "${targets[@]}"; do
   # shellcheck disable=SC2086 # the flags are several words
   "$engine" build "${flags[@]}" ${CONTAINER_FLAGS:-} --build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.12-slim}" \
     --label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.revision=$revision" \
-    --file "$file" --target "$target" --tag "gleaner-$target:${TAG:-latest}" .
+    --file "$file" --target "$target" --tag "gleaner-$target:${TAG:-latest}" . || {
+    [ -n "${BASE_IMAGE:-}" ] ||
+      echo "Where no image registry can be reached, BASE_IMAGE names another base: README.md, Containers." >&2
+    exit 1
+  }
 done

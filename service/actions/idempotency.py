@@ -1,5 +1,6 @@
 """Idempotency-Key: the same request twice has one effect and one answer."""
 
+import math
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,7 +58,11 @@ def reserve(
     if row.lease_until is None:
         return Answer(row.status or 200, dict(row.headers or {}), row.body or b"")
     if row.lease_until > now:
-        raise IdempotencyInProgressError("The first request with this key is running.", headers={"Retry-After": "1"})
+        left = math.ceil((row.lease_until - now).total_seconds())
+        raise IdempotencyInProgressError(
+            f"The first request with this key is running. If its process was lost, the key is free again in {left} s.",
+            headers={"Retry-After": "1"},
+        )
     if not queries.take_over(session, owner, key, row.token, token, until=now + lease, now=now):
         raise IdempotencyInProgressError("The first request with this key just ended.", headers={"Retry-After": "1"})
     return Reservation(owner, key, token)

@@ -1,5 +1,6 @@
 """Idempotency keys as a state machine, and fifty requests at once."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -61,10 +62,12 @@ class OneKey(RuleBasedStateMachine):
         except IdempotencyMismatchError:
             assert self.body not in {None, body}
             return multiple()
-        except IdempotencyInProgressError:
+        except IdempotencyInProgressError as error:
             assert self.body == body
             assert self.answer is None
             assert self.until > self.clock.now
+            told, left = error.detail, math.ceil((self.until - self.clock.now).total_seconds())
+            assert f"the key is free again in {left} s." in told
             return multiple()
         assert self.body in {None, body}
         if isinstance(got, Answer):
