@@ -117,7 +117,7 @@ stand-ins:
 	deploy/build-images.sh postgres redis
 
 compose-up: images
-	deploy/compose.sh version >/dev/null 2>&1 || $(MAKE) setup # brings podman-compose
+	deploy/compose.sh version >/dev/null 2>&1 || [ $$? -ne 127 ] || $(MAKE) setup # brings podman-compose
 	deploy/up.sh
 
 # Keeps all data.

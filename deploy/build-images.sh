@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-engine=${ENGINE:-$(command -v podman || command -v docker)}
+source deploy/engine.sh
 targets=("$@")
 [ "${#targets[@]}" -gt 0 ] || targets=(api worker proxy)
 is_podman() { [[ "$(basename "$engine")" == podman* ]]; }

@@ -16,12 +16,13 @@ wait_for() {
   exit 1
 }
 
-engine=${ENGINE:-$(command -v podman || command -v docker)}
+source ./engine.sh
 project=${COMPOSE_PROJECT_NAME:-gleaner}
 if [ ! -e "$secrets/complete" ] && "$engine" volume inspect "${project}_postgres" >/dev/null 2>&1; then
   cat >&2 <<-END
 	There are volumes of an earlier stack $project, and $secrets does not hold its secrets. Bring them back (GLEANER_SECRETS names
-	their folder), start a stack of another name (COMPOSE_PROJECT_NAME), or remove the earlier one with all of its data:
+	their folder), start another stack (COMPOSE_PROJECT_NAME, GLEANER_SECRETS and GLEANER_PORT), or remove the earlier one with all
+	of its data:
 	deploy/compose.sh --project-name $project down --volumes
 	END
   exit 1

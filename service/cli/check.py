@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.actions import checks
 from service.actions.checks import Finding
@@ -35,13 +35,22 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
     The exit code is 0 when nothing is wrong, or all of it was repaired; 1 when something is; 2 when it cannot be told.
     """
     try:
-        settings = load_settings(data_dir=data_dir)
+        found, left, with_secrets = _look(data_dir, repair=repair, grace=grace)
     except click.ClickException as error:
         error.show()
         sys.exit(UNABLE)
-    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
-        click.echo(f"Error: There is no service in {settings.data_dir}.", err=True)
+    except (SQLAlchemyError, ImportError, OSError, UnavailableError) as error:
+        click.echo(f"Error: {error}", err=True)
         sys.exit(UNABLE)
+    _tell(found, left, with_secrets=with_secrets, as_json=as_json)
+    sys.exit(FOUND if left else 0)
+
+
+def _look(data_dir: Path | None, *, repair: bool, grace: float | None) -> tuple[list[Finding], list[Finding], bool]:
+    """What is found, what is left of it, and whether secrets were looked at."""
+    settings = load_settings(data_dir=data_dir)
+    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
+        raise click.ClickException(f"There is no service in {settings.data_dir}.")
     sealer = _sealer(settings)
     database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
@@ -49,13 +58,9 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
         seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
         found = checks.look(snapshot=database.snapshot, objects=objects, sealer=sealer, grace_seconds=seconds)
         left = checks.repair(found, write=database.write) if repair else found
-    except (DBAPIError, OSError, UnavailableError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNABLE)
     finally:
         database.close()
-    _tell(found, left, with_secrets=sealer is not None, as_json=as_json)
-    sys.exit(FOUND if left else 0)
+    return found, left, sealer is not None
 
 
 def _sealer(settings: Settings) -> Sealer | None:
@@ -68,9 +73,8 @@ def _sealer(settings: Settings) -> Sealer | None:
         return None
     try:
         return Sealer(load_or_create(path), settings.earlier_secrets)
-    except (OSError, ValueError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNABLE)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _tell(found: list[Finding], left: list[Finding], *, with_secrets: bool, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from prometheus_client import start_http_server
 
-from service.api.deps.exposition import HASTE, Processes, Service, exposition
+from service.api.deps.exposition import Processes, Service, exposition, hasty
 from service.api.deps.runtime import open_runtime
 from service.settings import Settings
 
@@ -24,8 +24,9 @@ def listening(settings: Settings, folder: Path) -> Iterator[None]:
         click.ClickException: The address cannot be listened on.
     """
     host, _, port = settings.metrics_address.rpartition(":")
-    told = settings.model_copy(update=HASTE)
-    registry = exposition(Processes(folder), Service(open_runtime(told, connections=1)))  # scrapes take turns
+    registry = exposition(
+        Processes(folder), Service(open_runtime(hasty(settings), connections=1))
+    )  # scrapes take turns
     try:
         server, _ = start_http_server(int(port), host.strip("[]"), registry)
     except OSError as error:

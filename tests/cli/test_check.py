@@ -177,7 +177,19 @@ def test_who_cannot_look_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) 
     key.mkdir()
     assert place.invoke("check").exit_code == 2
     key.rmdir()
-    monkeypatch.setenv("GLEANER_MAX_CONNECTIONS", "many")
+    for name, value in (("DATABASE_URL", "postgresql+nothing://x/y"), ("MAX_CONNECTIONS", "many")):
+        with monkeypatch.context() as changed:
+            changed.setenv(f"GLEANER_{name}", value)
+            result = CliRunner().invoke(main, ["check", "--data-dir", str(place.folder)])
+        assert (result.exit_code, result.stderr.count("Error: ")) == (2, 1)
+    exists = Path.exists
+
+    def forbidden(path: Path) -> bool:
+        if path.name == "gleaner.sqlite3":
+            raise PermissionError(f"{path}: permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", forbidden)  # as root, who may enter every folder
     assert place.invoke("check").exit_code == 2
 
 

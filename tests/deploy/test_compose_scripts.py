@@ -1,53 +1,132 @@
-"""The scripts that start the stack of containers, with an engine and a tool that only say what they were asked."""
+"""The scripts that start the stack of containers, with engines and tools that only note what they were asked."""
 
-import os
+import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+_NEEDED = (
+    "bash",
+    "base64",
+    "basename",
+    "cat",
+    "chmod",
+    "dirname",
+    "env",
+    "head",
+    "mkdir",
+    "rm",
+    "sleep",
+    "touch",
+    "tr",
+)
 
 
-def script(path: Path, body: str) -> str:
-    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-    path.chmod(0o700)
-    return str(path)
+@dataclass(frozen=True)
+class Machine:
+    """What is installed, and what was asked of it.
+
+    Attributes:
+        folder: Of its programs, and of what they note.
+    """
+
+    folder: Path
+
+    def install(self, name: str, *, knows_volumes: bool = False) -> None:
+        """An engine or a tool."""
+        program = self.folder / "bin" / name
+        knows = "true" if knows_volumes else '[ "$1" != volume ]'
+        program.write_text(
+            f'#!/usr/bin/env bash\necho "{name} $*" >>"{self.folder}/asked"\n{knows}\n', encoding="utf-8"
+        )
+        program.chmod(0o700)
+
+    @property
+    def secrets(self) -> Path:
+        """Of the stack."""
+        return self.folder / "secrets"
+
+    def asked(self) -> list[str]:
+        """What the programs were asked, in order."""
+        file = self.folder / "asked"
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of `deploy`, a copy of which is beside no environment."""
+        environment = {"PATH": str(self.folder / "bin"), "GLEANER_SECRETS": str(self.secrets), **variables}
+        command = [self.folder / "deploy" / script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-def run(name: str, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {"PATH": os.environ["PATH"], "GLEANER_SECRETS": str(tmp_path / "secrets"), **variables}
-    return subprocess.run([ROOT / "deploy" / name], env=kept, capture_output=True, text=True, check=False, timeout=60)
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    (tmp_path / "bin").mkdir()
+    for name in _NEEDED:
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    (tmp_path / "deploy").mkdir()
+    for script in ("engine.sh", "compose.sh", "up.sh", "secrets.sh", "build-images.sh"):
+        shutil.copy(ROOT / "deploy" / script, tmp_path / "deploy")
+    return Machine(tmp_path)
 
 
-def test_volumes_of_other_secrets_are_refused_before_anything_starts(tmp_path: Path) -> None:
-    asked = tmp_path / "asked"
-    engine = script(tmp_path / "engine", f'echo "$@" >>{asked}')  # knows every volume
-    compose = script(tmp_path / "compose", f'echo compose "$@" >>{asked}')
-    done = run("up.sh", tmp_path, ENGINE=engine, COMPOSE=compose, COMPOSE_PROJECT_NAME="mine")
+@pytest.mark.parametrize(
+    ("installed", "variables", "engine", "tool"),
+    [
+        (("podman", "podman-compose"), {}, "podman", "podman-compose"),
+        (("docker",), {}, "docker", "docker compose"),
+        (("podman", "podman-compose", "docker"), {}, "podman", "podman-compose"),
+        (("podman", "podman-compose", "docker"), {"ENGINE": "docker"}, "docker", "docker compose"),
+        (("nerdctl",), {"ENGINE": "nerdctl", "COMPOSE": "nerdctl compose"}, "nerdctl", "nerdctl compose"),
+    ],
+)
+def test_one_engine_has_the_volumes_and_starts_the_stack(
+    machine: Machine, installed: tuple[str, ...], variables: dict[str, str], engine: str, tool: str
+) -> None:
+    for name in installed:
+        machine.install(name)
+    done = machine.run("up.sh", **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Gleaner is ready at http://127.0.0.1:8080" in done.stdout
+    first, *others = machine.asked()
+    assert first == f"{engine} volume inspect gleaner_postgres"
+    assert others
+    assert all(other.startswith(f"{tool} --file compose.yaml ") for other in others)
+    assert (machine.secrets / "complete").exists()
+
+
+def test_volumes_without_their_secrets_are_refused_before_anything_starts(machine: Machine) -> None:
+    machine.install("podman", knows_volumes=True)
+    machine.install("podman-compose")
+    done = machine.run("up.sh", COMPOSE_PROJECT_NAME="mine")
     assert done.returncode == 1
     assert "There are volumes of an earlier stack mine" in done.stderr
     assert "deploy/compose.sh --project-name mine down --volumes" in done.stderr
-    assert asked.read_text() == "volume inspect mine_postgres\n"
-    assert not (tmp_path / "secrets").exists()
+    assert machine.asked() == ["podman volume inspect mine_postgres"]
+    assert not machine.secrets.exists()
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_stack_starts_with_its_secrets_or_without_volumes(tmp_path: Path, *, known: bool) -> None:
-    asked = tmp_path / "asked"
-    engine = script(tmp_path / "engine", "true" if known else "false")
-    compose = script(tmp_path / "compose", f'echo "$@" >>{asked}')
-    if known:
-        (tmp_path / "secrets").mkdir()
-        (tmp_path / "secrets/complete").touch()
-    done = run("up.sh", tmp_path, ENGINE=engine, COMPOSE=compose)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Gleaner is ready at http://127.0.0.1:8080" in done.stdout
-    assert "run --rm --no-deps -T migrate" in asked.read_text()
-    assert (tmp_path / "secrets/complete").exists()
+def test_a_stack_with_its_secrets_starts_again(machine: Machine) -> None:
+    machine.install("podman", knows_volumes=True)
+    machine.install("podman-compose")
+    machine.secrets.mkdir()
+    (machine.secrets / "complete").touch()
+    assert machine.run("up.sh").returncode == 0
+    assert "podman-compose --file compose.yaml run --rm --no-deps -T migrate" in machine.asked()
+    assert not (machine.secrets / "gleaner_admin_key").exists()
 
 
-def test_a_tool_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = run("compose.sh", tmp_path, COMPOSE="no-such-compose")
+@pytest.mark.parametrize("script", ["up.sh", "compose.sh", "build-images.sh"])
+def test_a_machine_without_an_engine_is_told(machine: Machine, script: str) -> None:
+    done = machine.run(script)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "There is no no-such-compose: `make setup` brings it" in done.stderr
+    assert "Neither podman nor docker is installed." in done.stderr
+
+
+def test_a_tool_that_is_to_be_installed_is_named(machine: Machine) -> None:
+    machine.install("podman")
+    done = machine.run("compose.sh", COMPOSE="")
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "There is no podman-compose: `make setup` brings it." in done.stderr

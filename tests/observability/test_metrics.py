@@ -86,21 +86,23 @@ def test_labels_have_few_values_whatever_clients_send(runtime: Runtime) -> None:
 def test_who_scrapes_the_api_does_not_wait_for_attempts_at_an_object_store(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts: list[int] = []
+    patience: list[tuple[float, ...]] = []
 
     class Away(MemoryObjects):
         def __init__(self, settings: Settings) -> None:
             super().__init__()
-            attempts.append(settings.s3_attempts)
+            told = (settings.s3_attempts, settings.s3_connect_timeout_seconds, settings.s3_read_timeout_seconds)
+            patience.append(told)
 
         def exists(self, _: str) -> bool:
             raise UnavailableError("It does not answer.")
 
     monkeypatch.setattr("service.storage.s3.S3Objects", Away)
-    settings = runtime.settings.model_copy(update={"objects_url": "s3://bucket"})
+    changes = {"objects_url": "s3://bucket", "s3_connect_timeout_seconds": 15.0, "s3_read_timeout_seconds": 1.0}
+    settings = runtime.settings.model_copy(update=changes)
     told = Watched(replace(runtime, settings=settings)).api.http.get("/metrics").text
     assert value(told, "gleaner_store_up", store="objects") == 0
-    assert attempts == [1]
+    assert patience == [(1, 3.0, 1.0)]
 
 
 def test_what_sql_does_not_tell_is_left_out(runtime: Runtime) -> None:

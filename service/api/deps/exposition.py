@@ -22,11 +22,12 @@ from service.actions.figures import Attempts, Buckets, EndedJobs, Figures
 from service.api.deps.runtime import Runtime, utc_now
 from service.errors import UnavailableError
 from service.queue.messages import QUEUE_OF_KIND, QUEUES, QueueUnavailableError
+from service.settings import Settings
 from service.storage.stores import open_objects
 from service.telemetry import logger
 
 _KEPT_SECONDS = 3.0
-HASTE = {"s3_attempts": 1, "s3_read_timeout_seconds": 3.0}  # who scrapes gives up soon: after 10 s by default
+_PATIENCE_SECONDS = 3.0  # who scrapes gives up soon: after 10 s by default
 _log = logger(__name__)
 
 
@@ -52,11 +53,17 @@ def exposition_of(app: FastAPI) -> CollectorRegistry:
     return made
 
 
-def _hasty(runtime: Runtime) -> Runtime:
+def hasty(settings: Settings) -> Settings:
     """With an object store that is asked once, and not for long."""
+    names = ("s3_connect_timeout_seconds", "s3_read_timeout_seconds")
+    patience = {name: min(_PATIENCE_SECONDS, getattr(settings, name)) for name in names}
+    return settings.model_copy(update={"s3_attempts": 1, **patience})
+
+
+def _hasty(runtime: Runtime) -> Runtime:
     if not runtime.settings.objects_url:
         return runtime
-    return replace(runtime, objects=open_objects(runtime.settings.model_copy(update=HASTE)))
+    return replace(runtime, objects=open_objects(hasty(runtime.settings)))
 
 
 class Processes(Collector):
