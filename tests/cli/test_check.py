@@ -185,7 +185,7 @@ def test_who_cannot_look_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) 
     exists = Path.exists
 
     def forbidden(path: Path) -> bool:
-        if path.name == "gleaner.sqlite3":
+        if path.name == "secret-key":
             raise PermissionError(f"{path}: permission denied")
         return exists(path)
 
