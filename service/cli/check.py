@@ -9,10 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.actions import checks
 from service.actions.checks import Finding
-from service.cli.configuration import COMMAND_CONNECTIONS, load_settings
+from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, read_key_file
 from service.db.session import Database
 from service.errors import UnavailableError
-from service.security.sealing import Sealer, load_or_create
+from service.security.sealing import Sealer
 from service.settings import Settings
 from service.storage.stores import open_objects
 
@@ -66,15 +66,11 @@ def _look(data_dir: Path | None, *, repair: bool, grace: float | None) -> tuple[
 def _sealer(settings: Settings) -> Sealer | None:
     """What opens the secrets of the service; a key that is not here is told, and not made."""
     path = settings.data_dir / "secret-key"
-    if settings.secret_key is not None:
-        return Sealer(settings.secret_key.get_secret_value(), settings.earlier_secrets)
-    if not path.exists():
+    if settings.secret_key is None and not path.exists():
         click.echo(f"Secrets are not looked at: there is no GLEANER_SECRET_KEY and no {path}.", err=True)
         return None
-    try:
-        return Sealer(load_or_create(path), settings.earlier_secrets)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else read_key_file(path)
+    return Sealer(secret, settings.earlier_secrets)
 
 
 def _tell(found: list[Finding], left: list[Finding], *, with_secrets: bool, as_json: bool) -> None:

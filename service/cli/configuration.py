@@ -15,6 +15,7 @@ from service.catalog.names import meant
 from service.concealing import conceal
 from service.errors import UnavailableError
 from service.security.keys import check_admin_key, check_secret_key
+from service.security.sealing import load_or_create
 from service.settings import Settings
 from service.storage.objects import RESTORE_MARKER
 from service.storage.stores import open_objects
@@ -128,6 +129,18 @@ def make_data_folder(settings: Settings) -> Path:
         click.ClickException: It cannot be made, or every user of the machine can look into it.
     """
     return _private(settings.data_dir.absolute(), "GLEANER_DATA_DIR")
+
+
+def read_key_file(path: Path, *make: Callable[[], str]) -> str:
+    """The secret in a file, which is made when there is none.
+
+    Raises:
+        click.ClickException: It is empty, or others can read it.
+    """
+    try:
+        return load_or_create(path, *make)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def open_data_folder(settings: Settings) -> Path:

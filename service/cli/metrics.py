@@ -24,9 +24,8 @@ def listening(settings: Settings, folder: Path) -> Iterator[None]:
         click.ClickException: The address cannot be listened on.
     """
     host, _, port = settings.metrics_address.rpartition(":")
-    registry = exposition(
-        Processes(folder), Service(open_runtime(hasty(settings), connections=1))
-    )  # scrapes take turns
+    runtime = open_runtime(hasty(settings), connections=1)  # scrapes take turns
+    registry = exposition(Processes(folder), Service(runtime))
     try:
         server, _ = start_http_server(int(port), host.strip("[]"), registry)
     except OSError as error:

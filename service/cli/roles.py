@@ -21,7 +21,7 @@ import click
 
 from service import imports
 from service.cli import crew
-from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, open_data_folder, print_config
+from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, open_data_folder, print_config, read_key_file
 from service.cli.plugins import check_catalogue, explained
 from service.queue.messages import QUEUES
 from service.telemetry import configure_logging
@@ -204,7 +204,7 @@ def migrate() -> None:
         secret = settings.admin_key.get_secret_value()
     else:
         new = not key_file.exists()
-        secret = _read_key_file(key_file, generate)
+        secret = read_key_file(key_file, generate)
         if new:
             click.echo(f"Admin key, shown this once and kept in {key_file}: {secret}")
     try:
@@ -236,16 +236,7 @@ def _check_folder(settings: "Settings") -> None:
     """Refuse a data folder that cannot be used, or a key in it that others can read: before the role starts."""
     folder = open_data_folder(settings)
     if settings.secret_key is None:
-        _read_key_file(folder / "secret-key")
-
-
-def _read_key_file(path: Path, *make: "Callable[[], str]") -> str:
-    from service.security.sealing import load_or_create
-
-    try:
-        return load_or_create(path, *make)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+        read_key_file(folder / "secret-key")
 
 
 @click.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import alive
 from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 from tests.support.stopwatch import assert_within
 
@@ -48,13 +49,6 @@ def pid(folder: Path, name: str) -> int:
     return int(path.read_text() or 0) if path.exists() else 0
 
 
-def has_ended(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subprocess.Popen[str], tmp_path: Path) -> None:
     first, second, faulty = (pid(tmp_path, name) for name in ("first", "second", "faulty"))
     os.kill(first, signal.SIGKILL)
@@ -65,7 +59,7 @@ def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subproc
     _, told = crew.communicate(timeout=PATIENCE_SECONDS)
     assert crew.returncode == 0
     assert all((tmp_path / f"{name} was asked").exists() for name in ("first", "second"))
-    assert has_ended(second)
+    assert not alive(second)
     assert "A worker ended (signal 9)." in told
     assert "A worker ended (exit code 1)." in told
     assert "RuntimeError: as the test wants" in told
@@ -75,4 +69,4 @@ def test_a_worker_that_ends_is_forked_anew_and_all_stop_when_asked(crew: subproc
 def test_workers_die_with_the_process_that_they_come_from(crew: subprocess.Popen[str], tmp_path: Path) -> None:
     pids = [pid(tmp_path, name) for name in ("first", "second")]
     crew.kill()
-    assert_within(2, lambda: all(map(has_ended, pids)))
+    assert_within(2, lambda: not any(map(alive, pids)))

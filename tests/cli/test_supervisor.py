@@ -9,6 +9,7 @@ import pytest
 
 from service.cli import supervisor
 from service.cli.supervisor import Child, end, start
+from tests.support.processes import alive
 from tests.support.redis_server import wait_until
 from tests.support.stopwatch import Stopwatch, assert_within
 
@@ -28,13 +29,6 @@ time.sleep(3600)
 
 def child(*command: str) -> Child:
     return Child("a child", partial(start, command, dict(os.environ)))
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def group_exists(group: int) -> bool:

@@ -17,6 +17,7 @@ from service.codecs.children import Child, Children
 from service.codecs.exports import Column
 from service.codecs.table_exports import ExportError, write_parquet
 from tests.codecs.tables import table_process
+from tests.support.processes import alive
 from tests.support.redis_server import PATIENCE_SECONDS, wait_until
 
 # With so few files that none may be left open.
@@ -82,13 +83,6 @@ def warm(children: Children) -> int:
 def said(child: Child) -> list[int]:
     """The pids of a child and its parent."""
     return [int(pid) for pid in child.output.readline().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def open_files() -> int:

@@ -12,18 +12,12 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from service.queue.messages import INTERACTIVE, TRAINING
+from tests.support.processes import alive
 from tests.support.redis_server import PATIENCE_SECONDS, RedisServer, running_redis, wait_until
 from tests.support.stopwatch import Stopwatch, assert_within
 from tests.support.worker_process import WorkerProcess, ring
 
 pytestmark = pytest.mark.processes
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture

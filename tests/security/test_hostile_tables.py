@@ -32,6 +32,7 @@ from service.settings import MIB
 from tests.codecs.bodies import ARROW, LIMITS, PARQUET, examples
 from tests.codecs.tables import decoder, table_body, table_process, vectors
 from tests.security.test_mutated_bodies import mutated, outcome
+from tests.support.processes import alive
 from tests.support.redis_server import wait_until
 from tests.support.stopwatch import Stopwatch
 
@@ -185,14 +186,6 @@ def read_all(body: bytes, media_type: str) -> None:
         assert np.isfinite(block.vectors.numbers).all()
 
 
-def has_ended(pid: int) -> bool:
-    """Whether a process runs no more, be its end waited for or not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
 def half_read() -> Iterator[Block[ExampleRow]]:
     """The blocks of a body that is too long for the pipe of its process, after the first."""
     rows = 4000
@@ -222,7 +215,7 @@ def test_a_body_whose_process_is_killed_is_too_large() -> None:
 def test_a_body_may_be_sent_again_when_the_process_that_makes_decoders_is_lost() -> None:
     blocks, pid = half_read(), decoder()
     os.kill(table_process(), signal.SIGKILL)
-    wait_until(lambda: has_ended(pid))  # which waits for a reader; else it may have said everything before it is killed
+    wait_until(lambda: not alive(pid))  # which waits for a reader; else it may have said everything before it is killed
     with pytest.raises(UnavailableError):
         list(blocks)
     assert sum(len(block.rows) for block in half_read()) == 3000

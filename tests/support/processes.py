@@ -35,6 +35,14 @@ def of_folder(folder: Path) -> list[Process]:
     return found
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, and does not merely wait for its parent to learn of its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def role(folder: Path, name: str) -> list[int]:
     """The pids that run `gleaner <name>`, without their children."""
     same = {process.pid: process for process in of_folder(folder) if name in process.words}

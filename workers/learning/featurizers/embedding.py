@@ -89,10 +89,8 @@ def _fingerprint(source: _Source) -> str:
         for path, _, _ in source.files:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
-    except OSError:
+    finally:
         source.check()
-        raise
-    source.check()
     return digest.hexdigest()
 
 
