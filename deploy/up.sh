@@ -23,7 +23,7 @@ if [ ! -e "$secrets/complete" ] && "$engine" volume inspect "${project}_postgres
 	There are volumes of an earlier stack $project, and $secrets does not hold its secrets. Bring them back (GLEANER_SECRETS names
 	their folder), start another stack (COMPOSE_PROJECT_NAME, GLEANER_SECRETS and GLEANER_PORT), or remove the earlier one with all
 	of its data:
-	deploy/compose.sh --project-name $project down --volumes
+	ENGINE=$engine deploy/compose.sh --project-name $project down --volumes
 	END
   exit 1
 fi
