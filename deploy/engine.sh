@@ -8,7 +8,7 @@ if [ -z "$engine" ]; then
   exit 1
 fi
 case "$(basename "$engine")" in
-podman*) compose=(podman-compose) ;;
+podman*) compose=(podman-compose --podman-path "$engine") ;;
 *) compose=(docker compose) ;;
 esac
 [ -z "${COMPOSE:-}" ] || read -r -a compose <<<"$COMPOSE"

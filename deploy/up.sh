@@ -18,7 +18,8 @@ wait_for() {
 
 source ./engine.sh
 project=${COMPOSE_PROJECT_NAME:-gleaner}
-if [ ! -e "$secrets/complete" ] && "$engine" volume inspect "${project}_postgres" >/dev/null 2>&1; then
+volumes=$("$engine" volume ls --quiet) # which ends this where the engine does not answer
+if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"; then
   cat >&2 <<-END
 	There are volumes of an earlier stack $project, and $secrets does not hold its secrets. Bring them back (GLEANER_SECRETS names
 	their folder), start another stack (COMPOSE_PROJECT_NAME, GLEANER_SECRETS and GLEANER_PORT), or remove the earlier one with all

@@ -16,6 +16,7 @@ _NEEDED = (
     "chmod",
     "dirname",
     "env",
+    "grep",
     "head",
     "mkdir",
     "rm",
@@ -35,12 +36,12 @@ class Machine:
 
     folder: Path
 
-    def install(self, name: str, *, knows_volumes: bool = False) -> None:
+    def install(self, name: str, *, folder: str = "bin", answer: str = "true") -> None:
         """An engine or a tool."""
-        program = self.folder / "bin" / name
-        knows = "true" if knows_volumes else '[ "$1" != volume ]'
+        program = self.folder / folder / name
+        program.parent.mkdir(exist_ok=True)
         program.write_text(
-            f'#!/usr/bin/env bash\necho "{name} $*" >>"{self.folder}/asked"\n{knows}\n', encoding="utf-8"
+            f'#!/usr/bin/env bash\necho "{name} $*" >>"{self.folder}/asked"\n{answer}\n', encoding="utf-8"
         )
         program.chmod(0o700)
 
@@ -75,9 +76,9 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.mark.parametrize(
     ("installed", "variables", "engine", "tool"),
     [
-        (("podman", "podman-compose"), {}, "podman", "podman-compose"),
+        (("podman", "podman-compose"), {}, "podman", "podman-compose --podman-path {bin}/podman"),
         (("docker",), {}, "docker", "docker compose"),
-        (("podman", "podman-compose", "docker"), {}, "podman", "podman-compose"),
+        (("podman", "podman-compose", "docker"), {}, "podman", "podman-compose --podman-path {bin}/podman"),
         (("podman", "podman-compose", "docker"), {"ENGINE": "docker"}, "docker", "docker compose"),
         (("nerdctl",), {"ENGINE": "nerdctl", "COMPOSE": "nerdctl compose"}, "nerdctl", "nerdctl compose"),
     ],
@@ -91,30 +92,47 @@ def test_one_engine_has_the_volumes_and_starts_the_stack(
     assert (done.returncode, done.stderr) == (0, "")
     assert "Gleaner is ready at http://127.0.0.1:8080" in done.stdout
     first, *others = machine.asked()
-    assert first == f"{engine} volume inspect gleaner_postgres"
+    assert first == f"{engine} volume ls --quiet"
     assert others
-    assert all(other.startswith(f"{tool} --file compose.yaml ") for other in others)
+    words = tool.format(bin=machine.folder / "bin")
+    assert all(other.startswith(f"{words} --file compose.yaml ") for other in others)
     assert (machine.secrets / "complete").exists()
 
 
 def test_volumes_without_their_secrets_are_refused_before_anything_starts(machine: Machine) -> None:
-    machine.install("podman", knows_volumes=True)
+    machine.install("podman", answer="echo other; echo mine_postgres")
     machine.install("podman-compose")
     done = machine.run("up.sh", COMPOSE_PROJECT_NAME="mine")
     assert done.returncode == 1
     assert "There are volumes of an earlier stack mine" in done.stderr
     assert "deploy/compose.sh --project-name mine down --volumes" in done.stderr
-    assert machine.asked() == ["podman volume inspect mine_postgres"]
+    assert machine.asked() == ["podman volume ls --quiet"]
     assert not machine.secrets.exists()
 
 
+def test_an_engine_that_does_not_answer_is_told_before_anything_is_made(machine: Machine) -> None:
+    machine.install("podman", answer="echo cannot connect >&2; exit 125")
+    machine.install("podman-compose")
+    done = machine.run("up.sh")
+    assert (done.returncode, done.stdout, done.stderr) == (125, "", "cannot connect\n")
+    assert not machine.secrets.exists()
+
+
+def test_an_engine_that_is_named_by_its_path_starts_the_stack(machine: Machine) -> None:
+    machine.install("podman", folder="elsewhere")
+    machine.install("podman-compose")
+    path = str(machine.folder / "elsewhere" / "podman")
+    assert machine.run("up.sh", ENGINE=path).returncode == 0
+    assert f"podman-compose --podman-path {path} --file compose.yaml run --rm --no-deps -T migrate" in machine.asked()
+
+
 def test_a_stack_with_its_secrets_starts_again(machine: Machine) -> None:
-    machine.install("podman", knows_volumes=True)
+    machine.install("podman", answer="echo gleaner_postgres")
     machine.install("podman-compose")
     machine.secrets.mkdir()
     (machine.secrets / "complete").touch()
     assert machine.run("up.sh").returncode == 0
-    assert "podman-compose --file compose.yaml run --rm --no-deps -T migrate" in machine.asked()
+    assert machine.asked()[-1].endswith("gleaner ready --url http://proxy:8080")
     assert not (machine.secrets / "gleaner_admin_key").exists()
 
 
