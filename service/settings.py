@@ -28,6 +28,8 @@ _OBJECTS_URL = re.compile(
 )
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _LAST_PORT = 65_535
+# An address up to its port. Nothing is tried again, else a user and a password would pass for a host and a port.
+_TO_PORT = re.compile(r"(?:[\w+]+://)?+(?:[^:/@]*(?::[^@]*)?@)?+(?>\[[^/?]+\]|[^:/?]*):([^/?]+)")
 _LEAST_DELIVERY_DAYS = 10  # attempts go on for nine, and what was delivered meanwhile tells whether a receiver lives
 _TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -217,12 +219,12 @@ class Settings(BaseSettings):
             raise ValueError(f"0, or at least {_LEAST_DELIVERY_DAYS}: a delivery may be attempted for nine days")
         return value
 
-    @field_validator("s3_endpoint", "metrics_address", "dask_scheduler")
+    @field_validator("database_url", "redis_url", "s3_endpoint", "metrics_address", "dask_scheduler")
     @classmethod
     def _check_port(cls, value: str) -> str:
-        port = re.search(r":([0-9]+)/?$", value)
-        if port and int(port[1]) > _LAST_PORT:
-            raise ValueError(f"no port is above {_LAST_PORT}")
+        port = _TO_PORT.match(value)
+        if port and not (re.fullmatch("[0-9]{1,5}", port[1]) and int(port[1]) <= _LAST_PORT):
+            raise ValueError(f"the port is no number up to {_LAST_PORT}")
         return value
 
     @cached_property

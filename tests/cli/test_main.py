@@ -58,6 +58,26 @@ def test_every_bad_setting_is_named_at_once_and_no_value_is_shown() -> None:
     assert not any(value in result.output for value in environment.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "is_good"),
+    [
+        ("DATABASE_URL", "postgresql+psycopg://me:hush@db:5432/gleaner", True),
+        ("DATABASE_URL", "postgresql://me:hu/sh@[::1]/gleaner", True),
+        ("DATABASE_URL", "postgresql:///gleaner?host=/tmp/a:b", True),
+        ("DATABASE_URL", "sqlite:////tmp/a:b/gleaner.sqlite3", True),
+        ("DATABASE_URL", "postgresql://me:hush@db:many/gleaner", False),
+        ("DATABASE_URL", "postgresql://db:70000/gleaner", False),
+        ("REDIS_URL", "redis://:hush@redis:6379/0", True),
+        ("REDIS_URL", "unix:///tmp/a:b", True),
+        ("REDIS_URL", "redis://redis:many", False),
+    ],
+)
+def test_a_port_that_is_none_is_told(name: str, url: str, *, is_good: bool) -> None:
+    result = CliRunner().invoke(main, ["migrate", "--print-config"], env={f"GLEANER_{name}": url})
+    assert (result.exit_code == 0) is is_good
+    assert (f"GLEANER_{name}: Value error, the port is no number" in result.output) is not is_good
+
+
 def test_a_mistyped_setting_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
     others = {"GLEANER_PORT": "tcp://10.0.0.1:8000", "GLEANER_API_SERVICE_HOST": "10.0.0.1"}
     environment = {"GLEANER_DATA_DIR": str(tmp_path), "GLEANER_KEEP_JOB_DAYS": "0", **others}
