@@ -24,7 +24,7 @@ if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"
 	There are volumes of an earlier stack $project, and $secrets does not hold its secrets. Bring them back (GLEANER_SECRETS names
 	their folder), start another stack (COMPOSE_PROJECT_NAME, GLEANER_SECRETS and GLEANER_PORT), or remove the earlier one with all
 	of its data:
-	ENGINE=$engine deploy/compose.sh --project-name $project down --volumes
+	ENGINE=$engine COMPOSE="${compose[*]}" deploy/compose.sh --project-name $project down --volumes
 	END
   exit 1
 fi

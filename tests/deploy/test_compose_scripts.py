@@ -80,7 +80,14 @@ def machine(tmp_path: Path) -> Machine:
         (("docker",), {}, "docker", "docker compose"),
         (("podman", "podman-compose", "docker"), {}, "podman", "podman-compose --podman-path {bin}/podman"),
         (("podman", "podman-compose", "docker"), {"ENGINE": "docker"}, "docker", "docker compose"),
-        (("nerdctl",), {"ENGINE": "nerdctl", "COMPOSE": "nerdctl compose"}, "nerdctl", "nerdctl compose"),
+        (
+            ("podman-remote", "podman-compose"),
+            {"ENGINE": "podman-remote"},
+            "podman-remote",
+            "podman-compose --podman-path {bin}/podman-remote",
+        ),
+        (("nerdctl",), {"ENGINE": "nerdctl"}, "nerdctl", "nerdctl compose"),
+        (("podman", "docker"), {"ENGINE": "podman", "COMPOSE": "docker compose"}, "podman", "docker compose"),
     ],
 )
 def test_one_engine_has_the_volumes_and_starts_the_stack(
@@ -105,7 +112,9 @@ def test_volumes_without_their_secrets_are_refused_before_anything_starts(machin
     done = machine.run("up.sh", COMPOSE_PROJECT_NAME="mine")
     assert done.returncode == 1
     assert "There are volumes of an earlier stack mine" in done.stderr
-    assert "deploy/compose.sh --project-name mine down --volumes" in done.stderr
+    engine = machine.folder / "bin" / "podman"
+    tool = f'ENGINE={engine} COMPOSE="podman-compose --podman-path {engine}"'
+    assert f"{tool} deploy/compose.sh --project-name mine down --volumes" in done.stderr.splitlines()
     assert machine.asked() == ["podman volume ls --quiet"]
     assert not machine.secrets.exists()
 
@@ -137,10 +146,20 @@ def test_a_stack_with_its_secrets_starts_again(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("script", ["up.sh", "compose.sh", "build-images.sh"])
-def test_a_machine_without_an_engine_is_told(machine: Machine, script: str) -> None:
-    done = machine.run(script)
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "There is no podman and no docker here."),
+        ({"ENGINE": "nerdctl"}, "There is no nerdctl here."),
+        ({"COMPOSE": "docker compose"}, "COMPOSE goes with ENGINE"),
+    ],
+)
+def test_a_machine_without_an_engine_is_told(
+    machine: Machine, script: str, variables: dict[str, str], told: str
+) -> None:
+    done = machine.run(script, **variables)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Neither podman nor docker is installed." in done.stderr
+    assert told in done.stderr
 
 
 def test_a_tool_that_is_to_be_installed_is_named(machine: Machine) -> None:
