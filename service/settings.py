@@ -28,8 +28,11 @@ _OBJECTS_URL = re.compile(
 )
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _LAST_PORT = 65_535
-# An address up to its port. Nothing is tried again, else a user and a password would pass for a host and a port.
-_TO_PORT = re.compile(r"(?:[\w+]+://)?+(?:[^:/@]*(?::[^@]*)?@)?+(?>\[[^/?]+\]|[^:/?]*):([^/?]+)")
+# An address up to its port. Nothing is tried again, else a user and a password would pass for a host and a port; a
+# password may have an `@`.
+_TO_PORT = re.compile(
+    r"(?:[\w+]+://)?+(?:[^:/@]*@|[^:/@]*:[^@]*@(?:[^/?@]*@)*)?+(?>\[[^/?]+\]|[^:/?]*):(?P<port>[^/?]+)"
+)
 _LEAST_DELIVERY_DAYS = 10  # attempts go on for nine, and what was delivered meanwhile tells whether a receiver lives
 _TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -222,8 +225,8 @@ class Settings(BaseSettings):
     @field_validator("database_url", "redis_url", "s3_endpoint", "metrics_address", "dask_scheduler")
     @classmethod
     def _check_port(cls, value: str) -> str:
-        port = _TO_PORT.match(value)
-        if port and not (re.fullmatch("[0-9]{1,5}", port[1]) and int(port[1]) <= _LAST_PORT):
+        found = _TO_PORT.match(value)
+        if found and not (re.fullmatch("[0-9]{1,5}", found["port"]) and int(found["port"]) <= _LAST_PORT):
             raise ValueError(f"the port is no number up to {_LAST_PORT}")
         return value
 
