@@ -1,6 +1,7 @@
 """Texts as embeddings, with the real library and the weights that a package carries."""
 
 import errno
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_a_model_that_vanishes_while_it_is_used_is_one_that_is_replaced(tmp_path
     np.testing.assert_allclose(known.featurize(["left"], PARAMS), [[0, 1, 0]])
 
 
-@pytest.mark.parametrize(
+FAULTS = pytest.mark.parametrize(
     ("fault", "told"),
     [
         (OSError("It is gone."), EmbeddingModelReplacedError),
@@ -90,6 +91,40 @@ def test_a_model_that_vanishes_while_it_is_used_is_one_that_is_replaced(tmp_path
         (OSError(errno.ENOMEM, "No more."), OSError),
     ],
 )
+
+
+@FAULTS
+def test_a_fault_while_a_model_is_hashed_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, told: type[Exception]
+) -> None:
+    folder = write_model(tmp_path / "model")
+
+    def vanish(*_: object) -> None:
+        shutil.rmtree(folder)
+        raise fault
+
+    monkeypatch.setattr(hashlib, "file_digest", vanish)
+    with pytest.raises(told):
+        embedding(folder).state()
+
+
+def test_a_model_that_is_replaced_while_it_is_hashed_has_no_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, hashed = write_model(tmp_path / "model"), hashlib.file_digest
+
+    def replace(file: Any, name: str) -> Any:
+        done = hashed(file, name)
+        shutil.rmtree(folder)
+        write_model(tmp_path / "model", scale=-2.0)
+        return done
+
+    monkeypatch.setattr(hashlib, "file_digest", replace)
+    with pytest.raises(EmbeddingModelReplacedError):
+        embedding(folder).state()
+
+
+@FAULTS
 def test_a_fault_while_a_model_is_read_is_told_as_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, told: type[Exception]
 ) -> None:

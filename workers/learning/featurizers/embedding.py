@@ -89,8 +89,11 @@ def _fingerprint(source: _Source) -> str:
         for path, _, _ in source.files:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
-    finally:
-        source.check()
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            source.check()
+        raise
+    source.check()
     return digest.hexdigest()
 
 
