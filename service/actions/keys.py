@@ -146,7 +146,18 @@ def _is_admin(key: Key, now: datetime) -> bool:
 
 
 def get(session: Session, key_id: str) -> Key:
-    """The key."""
+    """The key, unless it was revoked.
+
+    Raises:
+        NotFoundError: it was revoked, or there is no such key.
+    """
+    key = _known(session, key_id)
+    if key.revoked_at is not None:
+        raise NotFoundError("The key was revoked. The list of keys still tells of it.")
+    return key
+
+
+def _known(session: Session, key_id: str) -> Key:
     key = queries.get(session, key_id)
     if key is None:
         raise NotFoundError("There is no such key.")
@@ -164,7 +175,7 @@ def revoke(session: Session, key_id: str, *, now: datetime) -> None:
     Raises:
         ConflictError: no other admin key lives as long as this one would have.
     """
-    key = get(session, key_id)
+    key = _known(session, key_id)
     if _is_admin(key, now) and not any(
         _is_admin(other, now) and _outlives(other, key) for other in queries.unbound(session) if other.id != key_id
     ):
@@ -180,11 +191,14 @@ def _outlives(key: Key, other: Key) -> bool:
 
 
 def rotate(session: Session, key_id: str, *, overlap_seconds: int, now: datetime) -> tuple[Key, str]:
-    """A successor with the same rights; the old key lives on for `overlap_seconds`."""
+    """A successor with the same rights; the old key lives on for `overlap_seconds`.
+
+    Raises:
+        NotFoundError: it was revoked or has expired, or there is no such key.
+    """
     old = get(session, key_id)
-    expired = old.expires_at is not None and old.expires_at <= now
-    if old.revoked_at is not None or expired:
-        raise NotFoundError("The key is revoked or expired.")
+    if old.expires_at is not None and old.expires_at <= now:
+        raise NotFoundError("The key has expired.")
     successor = create(
         session,
         name=old.name,

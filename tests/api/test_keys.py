@@ -48,7 +48,11 @@ def test_a_key_is_shown_once_and_works_until_it_is_revoked(api: Api) -> None:
     for _ in range(2):
         assert api.http.delete(f"/v1/keys/{made['id']}").status_code == 204
     assert status(api, secret) == 401
-    assert api.http.get(f"/v1/keys/{made['id']}").json()["revoked_at"] is not None
+    for gone in (api.http.get(f"/v1/keys/{made['id']}"), api.http.post(f"/v1/keys/{made['id']}/rotate")):
+        assert gone.status_code == 404
+        assert gone.json()["detail"].startswith("The key was revoked.")
+    listed = {key["id"]: key for key in api.http.get("/v1/keys").json()["items"]}
+    assert listed[made["id"]]["revoked_at"] is not None
 
 
 def test_a_key_may_read_though_nothing_can_be_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 import schemathesis
+from schemathesis.generation.meta import TestPhase
 
 # The keys that the run calls with and the project that it works on.
 KEPT = frozenset(os.environ["FUZZ_KEPT"].split())
@@ -23,12 +24,23 @@ def filter_case(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
 
 
 @schemathesis.hook
+def map_headers(_context: schemathesis.HookContext, headers: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Number the Idempotency-Key as it is drawn; one that is changed later passes for one that a link has named."""
+    return headers and {name: _numbered(name, value) for name, value in headers.items()}
+
+
+@schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """Number a good Idempotency-Key: by contract, the same one with another body is 422, however good the body is."""
-    for name, key in list((case.headers or {}).items()):
-        good = isinstance(key, str) and 1 <= len(key) <= 255 and all("!" <= letter <= "~" for letter in key)
-        if name.lower() == "idempotency-key" and good:
-            case.headers[name] = f"{next(_numbers)}-{key}"[:255]
+    """Number the Idempotency-Key of a case that is listed and not drawn."""
+    if case.meta is not None and case.meta.phase.name in {TestPhase.EXAMPLES, TestPhase.COVERAGE}:
+        for name, value in list((case.headers or {}).items()):
+            case.headers[name] = _numbered(name, value)
+
+
+def _numbered(name: str, value: Any) -> Any:
+    """The header's value, where a good key has a number: the same one with another body is 422 by contract."""
+    good = isinstance(value, str) and 1 <= len(value) <= 255 and all("!" <= letter <= "~" for letter in value)
+    return f"{next(_numbers)}-{value}"[:255] if good and name.lower() == "idempotency-key" else value
 
 
 @schemathesis.serializer("application/x-ndjson", "text/csv")

@@ -1,4 +1,4 @@
-"""The processes of one data folder, as the kernel knows them. Linux only."""
+"""Processes as the kernel knows them: those of one data folder, and single ones. Linux only."""
 
 import os
 import signal

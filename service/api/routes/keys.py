@@ -65,7 +65,7 @@ def list_keys(_: Admin, session: Reading, page_size: PageSize = 100, page_token:
 
 @router.get("/{key_id}", operation_id="getKey", summary="Get a key", responses=responses(NotFoundError))
 def get_key(key_id: KeyId, _: Admin, session: Reading) -> KeyOut:
-    """Without the key itself."""
+    """Without the key itself. One that was revoked is told in the list alone."""
     return KeyOut.model_validate(keys.get(session, key_id))
 
 
