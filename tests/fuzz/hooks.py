@@ -1,5 +1,6 @@
 """What the tool cannot know: which calls would end the run itself, and what the bulk media types look like."""
 
+import json
 import os
 from itertools import count
 from typing import Any
@@ -10,6 +11,7 @@ from schemathesis.generation.meta import TestPhase
 # The keys that the run calls with and the project that it works on.
 KEPT = frozenset(os.environ["FUZZ_KEPT"].split())
 _ENDING = {"revokeKey", "rotateKey", "deleteProject"}
+_TEXTS = ("application/x-ndjson", "text/csv")
 _numbers = count()
 
 
@@ -31,10 +33,13 @@ def map_headers(_context: schemathesis.HookContext, headers: dict[str, Any] | No
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """Number the Idempotency-Key of a case that is listed and not drawn."""
-    if case.meta is not None and case.meta.phase.name in {TestPhase.EXAMPLES, TestPhase.COVERAGE}:
+    """Number the Idempotency-Key of a case that is listed and not drawn; write what a link puts into a text as text."""
+    phase = case.meta and case.meta.phase.name
+    if phase in {TestPhase.EXAMPLES, TestPhase.COVERAGE}:
         for name, value in list((case.headers or {}).items()):
             case.headers[name] = _numbered(name, value)
+    elif phase is TestPhase.STATEFUL and case.media_type in _TEXTS and isinstance(case.body, dict):
+        case.body = json.dumps(case.body)
 
 
 def _numbered(name: str, value: Any) -> Any:
@@ -43,7 +48,7 @@ def _numbered(name: str, value: Any) -> Any:
     return f"{next(_numbers)}-{value}"[:255] if good and name.lower() == "idempotency-key" else value
 
 
-@schemathesis.serializer("application/x-ndjson", "text/csv")
+@schemathesis.serializer(*_TEXTS)
 def text_body(_context: schemathesis.SerializationContext, value: object) -> bytes:
     """A body that the document describes as a text."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else str(value).encode()
