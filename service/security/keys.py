@@ -14,7 +14,7 @@ MIN_DISTINCT_CHARS = 6
 MIN_SECRET_KEY_CHARS = 24
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_WELL_FORMED = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARS + CHECKSUM_CHARS},80}}")
+_GENERATED = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_CHARS + CHECKSUM_CHARS}}}")
 _BEARER_TOKEN = re.compile(r"[0-9A-Za-z._~+/=-]+")
 _DEFAULTS = ("changeme", "changethis", "replaceme", "placeholder", "yourkey", "youradminkey", "insertkey")
 
@@ -29,8 +29,17 @@ def generate() -> str:
 
 
 def is_well_formed(key: str) -> bool:
-    """Say whether `key` has the form and checksum of `generate`; an operator's own admin key need not."""
-    return _WELL_FORMED.fullmatch(key) is not None and _checksum(key[:-CHECKSUM_CHARS]) == key[-CHECKSUM_CHARS:]
+    """Say whether `key` may be one: by the checksum of `generate`, or, of another length, as operators may choose it.
+
+    An operator's key is a key until it is revoked, also when the settings name another one.
+    """
+    if _GENERATED.fullmatch(key):
+        return _checksum(key[:-CHECKSUM_CHARS]) == key[-CHECKSUM_CHARS:]
+    try:
+        check_admin_key(key)
+    except ValueError:
+        return False
+    return True
 
 
 def fingerprint(key: str) -> str:

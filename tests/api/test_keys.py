@@ -138,6 +138,17 @@ def test_the_last_admin_key_is_rotated_and_never_revoked(api: Api) -> None:
     assert status(api, successor["key"]) == 200
 
 
+def test_an_operators_key_is_one_until_it_is_revoked_though_the_settings_name_another(api: Api) -> None:
+    before = "gln_of-the-operator-0123456789"
+    assert status(api, before) == 401
+    with api.runtime.database.write() as session:
+        keys.ensure_admin(session, before, now=utc_now())
+    assert status(api, before) == 200
+    (listed,) = [key for key in api.http.get("/v1/keys").json()["items"] if key["hint"] == before[-4:]]
+    assert api.http.delete(f"/v1/keys/{listed['id']}").status_code == 204
+    assert status(api, before) == 401
+
+
 def test_a_revoked_first_key_stays_revoked_at_the_next_start(api: Api) -> None:
     with api.runtime.database.write() as session:
         _, secret = keys.create(

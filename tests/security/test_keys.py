@@ -28,10 +28,16 @@ def test_any_changed_character_breaks_the_checksum() -> None:
         "sk_" + "a" * 29,
         pytest.param(keys.generate() + "\n", id="line break"),
         "gln_" + "é" * 28,
+        "gln_" + "changeme" * 4,
     ],
 )
 def test_other_texts_are_not_well_formed(text: str) -> None:
     assert not keys.is_well_formed(text)
+
+
+@pytest.mark.parametrize("text", ["gln_test_admin_key_0123456789", "gln_" + "0aZ7b1Yd" * 5])
+def test_an_operators_key_is_well_formed(text: str) -> None:
+    assert keys.is_well_formed(text)
 
 
 def test_fingerprint_is_sha256_and_shows_nothing_of_the_key() -> None:
