@@ -30,7 +30,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _BULK_PATH = re.compile(r"/v1/projects/[^/]+/(examples|labels|predictions)/?")
 _NAMED = re.compile(r"/v1/(?:projects/(?P<project_id>[^/]+)|jobs/(?P<job_id>[^/]+))")
 _JOB = "/v1/jobs/"
-_ACCEPTED = 202
+_WELL, _ACCEPTED = 200, 202
+_PROBES = ("/livez", "/readyz")  # asked every few seconds, by each proxy and orchestrator
 _PREDICT_PATH = re.compile(r"/v1/projects/[^/]+/models/[^/]+/predict/?")
 _NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_HOST = "https://cdn.jsdelivr.net"
@@ -109,7 +110,8 @@ class RequestContext:
             }
             serving.tell(f"{method} {route}", **told, **accepted)
             milliseconds = round(seconds * 1000, 1)
-            _log.info("request", method=method, path=scope["path"], status=status, ms=milliseconds, **accepted)
+            tell = _log.debug if route in _PROBES and status == _WELL else _log.info
+            tell("request", method=method, path=scope["path"], status=status, ms=milliseconds, **accepted)
 
 
 def _named(path: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import update
@@ -56,12 +57,23 @@ def test_the_line_of_a_request_names_its_project_its_job_and_the_trace_of_the_cl
     assert line["trace_id"] not in {TRACE, ""}
 
 
+def test_probes_are_for_debugging_while_they_are_well(
+    api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [api.http.get(path).status_code for path in ("/livez", "/readyz")] == [200, 200]
+    assert [line["level"] for line in lines(capsys, "request")] == ["debug", "debug"]
+    monkeypatch.setattr(api.runtime.objects, "exists", Mock(side_effect=OSError))
+    assert api.http.get("/readyz").status_code == 503
+    (line,) = lines(capsys, "request")
+    assert (line["path"], line["status"], line["level"]) == ("/readyz", 503, "info")
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "00-1-2-01", SENT.upper(), f"ff{SENT[2:]}", f"00-{'0' * 32}-00f067aa0ba902b7-01", SENT + "-x", SENT + "\n"],
 )
 def test_what_is_no_traceparent_begins_a_trace(api: Api, capsys: pytest.CaptureFixture[str], header: str) -> None:
-    api.http.get("/livez", headers=[(b"traceparent", header.encode())])
+    api.http.get("/v1/projects", headers=[(b"traceparent", header.encode())])
     (line,) = lines(capsys, "request")
     assert len(line["trace_id"]) == 32
     assert line["trace_id"] not in {TRACE, "0" * 32}
