@@ -20,8 +20,8 @@ from service.storage.stores import open_objects
 
 _TELL_SECONDS = 2.0
 _KEYS = """Not in the backup, as they open what is in it:
-  the key that seals the secrets of webhooks and programs: GLEANER_SECRET_KEY, or the file {secret}
-  the admin key: GLEANER_ADMIN_KEY, or the file {admin}
+  the key that seals the secrets of webhooks and programs: {secret}
+  the admin key: {admin}
 Keep the first apart from the backup: without it every webhook and program needs a new secret (rotate-secret),
 and to be switched on again if failures switched it off."""
 
@@ -52,8 +52,7 @@ def backup(folder: Path, data_dir: Path | None, *, without_derived: bool) -> Non
     finally:
         database.close()
     _sum_up(f"Backed up into {folder}", manifest, time.monotonic() - began)
-    secret, admin = (settings.data_dir / name for name in ("secret-key", "admin-key"))
-    click.echo(_KEYS.format(secret=secret, admin=admin))
+    click.echo(_KEYS.format(secret=_place(settings, "secret_key"), admin=_place(settings, "admin_key")))
 
 
 @click.command()
@@ -70,10 +69,18 @@ def restore(folder: Path, data_dir: Path | None) -> None:
     except (FolderInUseError, BackupError, GleanerError, OSError, DBAPIError) as error:
         raise click.ClickException(_reason(error)) from error
     _sum_up(f"Restored {folder}", manifest, time.monotonic() - began)
+    given = " (one is given: see that it is that one)" if settings.secret_key else ""
     click.echo(
-        "Next: put the sealing key of the old service into GLEANER_SECRET_KEY or "
-        f"{settings.data_dir / 'secret-key'}, then start the service. API keys go on working."
+        f"Next: see that the sealing key of the old service is in {_place(settings, 'secret_key')}{given}, "
+        "then start the service. API keys go on working."
     )
+
+
+def _place(settings: Settings, name: str) -> str:
+    """Where a secret is given to the service."""
+    folder = settings.secrets_dir
+    file = folder / f"gleaner_{name}" if folder else settings.data_dir / name.replace("_", "-")
+    return f"GLEANER_{name.upper()}, or the file {file}"
 
 
 def _restore(settings: Settings, folder: Path) -> Manifest:
