@@ -4,12 +4,25 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-export GLEANER_SECRETS=${GLEANER_SECRETS:-$PWD/secrets} GLEANER_PORT=${GLEANER_PORT:-8080}
 source ./engine.sh
-if [ "${compose[0]}" = podman-compose ] && ! command -v podman-compose >/dev/null; then
-  echo "There is no podman-compose: \`make setup\` brings it." >&2
-  exit 127
+export GLEANER_PORT=${GLEANER_PORT:-8080}
+if ! command -v "${compose[0]}" >/dev/null; then
+  echo "There is no ${compose[0]} here. \`make setup\` brings podman-compose; ENGINE and COMPOSE name other programs." >&2
+  [ "${compose[0]}" != podman-compose ] || exit 127
+  exit 1
+elif [ "${compose[1]:-}" = compose ] && ! "${compose[@]}" version >/dev/null 2>&1; then
+  echo "\`${compose[*]}\` does not work here: it needs the plugin compose, and builds need buildx." >&2
+  exit 1
 fi
+
+# Containers with a label of before are made anew: not every tool sees that an image or a file was changed.
+id() { "$engine" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true; }
+GLEANER_API_ID=$(id "${GLEANER_API_IMAGE:-gleaner-api:latest}")
+GLEANER_WORKER_ID=$(id "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}")
+GLEANER_PROXY_ID=$(id "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}")
+GLEANER_SETTINGS_SUM=$(cksum 2>/dev/null <"$secrets/settings.env" || true)
+export GLEANER_API_ID GLEANER_WORKER_ID GLEANER_PROXY_ID GLEANER_SETTINGS_SUM
+
 files=(--file compose.yaml)
 [ -z "${GLEANER_OBJECTS_URL:-}" ] || files+=(--file compose.s3.yaml)
 exec "${compose[@]}" "${files[@]}" "$@"

@@ -1,7 +1,21 @@
-# Sourced by the scripts: `engine` builds images and has the volumes, and the words of `compose` start them. ENGINE and COMPOSE
-# choose others than podman with podman-compose, or, without podman, docker with docker compose.
+# Sourced by the scripts: `secrets` is the folder of the stack's secrets, `engine` builds images and has the volumes, and the
+# words of `compose` start them. ENGINE and COMPOSE choose others than podman with podman-compose, or, without podman, docker
+# with docker compose. What was given at the last start holds where a variable is not given.
 # shellcheck shell=bash disable=SC2034 # for who sources it
-PATH=$PATH:$(dirname "${BASH_SOURCE[0]}")/../.venv/bin
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PATH=$PATH:$here/../.venv/bin
+export GLEANER_SECRETS=${GLEANER_SECRETS:-$here/secrets}
+secrets=$GLEANER_SECRETS
+if [[ "$secrets" != /* ]]; then
+  echo "GLEANER_SECRETS has to be a full path, and $secrets is none." >&2
+  exit 1
+fi
+if [ -e "$secrets/variables" ]; then
+  while read -r line; do
+    name=${line%%=*}
+    [ -n "${!name+given}" ] || export "$name=${line#*=}"
+  done <"$secrets/variables"
+fi
 if [ -n "${COMPOSE:-}" ] && [ -z "${ENGINE:-}" ]; then
   echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
   exit 1

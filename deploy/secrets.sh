@@ -20,6 +20,10 @@ keep_given() { if [ -n "$2" ] || [ ! -e "$folder/$1" ]; then keep "$1" "$2"; fi;
 # Of S3, if it is used and the machine has no role of its own: given in variables, at the first start or when they change.
 keep_given gleaner_s3_access_key "${GLEANER_S3_ACCESS_KEY:-}"
 keep_given gleaner_s3_secret_key "${GLEANER_S3_SECRET_KEY:-}"
+if [ ! -e "$folder/settings.env" ]; then
+  echo "# More settings of Gleaner's containers, NAME=value a line, e.g. GLEANER_KEEP_JOBS_DAYS=0. deploy/up.sh applies them." \
+    >"$folder/settings.env"
+fi
 [ -e "$folder/complete" ] && exit
 
 database=$(random)

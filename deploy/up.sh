@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Starts deploy/compose.yaml and waits until requests are served. Step by step, as not every tool that reads the file
-# waits for health checks.
+# waits for health checks. The variables of a start are kept beside the secrets, for the next one.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-secrets=${GLEANER_SECRETS:-$PWD/secrets}
+source ./engine.sh
 wait_for() {
   local what=$1 until=$((SECONDS + 60))
   shift
@@ -15,8 +15,16 @@ wait_for() {
   echo "$what did not become ready." >&2
   exit 1
 }
+keep_variables() { # those that the files name, and those that choose the programs
+  local name names
+  names=$(grep -oh '\${[A-Z0-9_]*' compose.yaml compose.s3.yaml | tr -d '${' | sort -u)
+  for name in ENGINE COMPOSE COMPOSE_PROJECT_NAME CONTAINERS_CONF $names; do
+    case $name in GLEANER_SECRETS | *_ID | *_SUM) continue ;; esac
+    [ -z "${!name:-}" ] || printf '%s=%s\n' "$name" "${!name}"
+  done >"$secrets/variables.new"
+  mv "$secrets/variables.new" "$secrets/variables"
+}
 
-source ./engine.sh
 project=${COMPOSE_PROJECT_NAME:-gleaner}
 volumes=$("$engine" volume ls --quiet) # which ends this where the engine does not answer
 if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"; then
@@ -28,11 +36,22 @@ if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"
 	END
   exit 1
 fi
+for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEANER_API_IMAGE:-gleaner-api:latest}" \
+  "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}" "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}"; do
+  if ! "$engine" image inspect "$image" >/dev/null 2>&1 && ! "$engine" pull "$image"; then
+    echo "There is no image $image. \`make images\` builds Gleaner's; POSTGRES_IMAGE and REDIS_IMAGE name others." >&2
+    exit 1
+  fi
+done
 ./secrets.sh "$secrets"
+keep_variables
 ./compose.sh up --detach --no-deps postgres redis
 wait_for PostgreSQL postgres pg_isready --host 127.0.0.1 --username gleaner
 wait_for Redis redis redis-cli ping
 ./compose.sh run --rm --no-deps -T migrate
-./compose.sh up --detach --no-deps api dispatcher worker-interactive worker proxy
+if ! ./compose.sh up --detach --no-deps api dispatcher worker-interactive worker proxy; then
+  echo "Not everything started: the messages above say why. GLEANER_PORT chooses another port, GLEANER_ADDRESS another address." >&2
+  exit 1
+fi
 wait_for "The API" api gleaner ready --url http://proxy:8080
 echo "Gleaner is ready at http://${GLEANER_ADDRESS:-127.0.0.1}:${GLEANER_PORT:-8080}; the admin key is in $secrets/gleaner_admin_key"

@@ -45,9 +45,24 @@ class Containers:
         """A client of the API behind the proxy, with the admin key that was made."""
         return Client(self._url, (self._secrets / "gleaner_admin_key").read_text().strip())
 
-    def start(self) -> None:
-        """Start it and wait until it serves requests."""
+    def start(self, **variables: str) -> None:
+        """Start it and wait until it serves requests. The variables hold for later starts, too."""
+        self._environment.update(variables)
         self._run(str(DEPLOY / "up.sh"))
+
+    def configure(self, line: str) -> None:
+        """Add a line to the settings that a start applies."""
+        with (self._secrets / "settings.env").open("a") as file:
+            file.write(f"{line}\n")
+
+    def name_image(self, name: str, of: str) -> str:
+        """Name the image of a container as it is now, with another id than any before; return the id."""
+        self._run(self._engine, "commit", of, name)
+        return self._run(self._engine, "image", "inspect", "--format", "{{.Id}}", name).strip()
+
+    def forget_image(self, name: str) -> None:
+        """Remove an image that was named."""
+        self._run(self._engine, "image", "rm", "--force", name)
 
     def remove(self) -> None:
         """Remove it with all of its data."""

@@ -165,3 +165,22 @@ def test_the_proxy_refuses_a_body_that_is_too_large_before_it_comes(containers: 
     assert (answer.status, answer.getheader("Content-Type")) == (413, "application/problem+json")
     assert json.load(answer)["status"] == 413
     connection.close()
+
+
+def test_a_start_applies_images_and_settings_that_were_changed(containers: Containers) -> None:
+    name = "localhost/gleaner-test-proxy"
+    made = [containers.name_image(name, of=containers.of("proxy")[0])]
+    try:
+        containers.start(GLEANER_PROXY_IMAGE=name)
+        databases = containers.of("postgres")
+        made.append(containers.name_image(name, of=containers.of("proxy")[0]))
+        assert made[0] != made[1]
+        containers.configure("GLEANER_MAX_BATCH=7")
+        containers.start()
+        assert containers.inspect(containers.of("proxy")[0])["Image"].endswith(made[1].removeprefix("sha256:"))
+        assert containers.of("postgres") == databases
+        for service in ("api", "worker"):
+            assert "GLEANER_MAX_BATCH=7" in containers.inspect(containers.of(service)[0])["Config"]["Env"]
+    finally:
+        containers.start(GLEANER_PROXY_IMAGE="")
+        containers.forget_image(name)

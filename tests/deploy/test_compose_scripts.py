@@ -14,16 +14,21 @@ _NEEDED = (
     "basename",
     "cat",
     "chmod",
+    "cksum",
     "dirname",
     "env",
     "grep",
     "head",
     "mkdir",
+    "mv",
     "rm",
     "sleep",
+    "sort",
     "touch",
     "tr",
 )
+
+_SCRIPTS = ("engine.sh", "compose.sh", "up.sh", "secrets.sh", "build-images.sh")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Machine:
         file = self.folder / "asked"
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
+    def starts(self) -> list[str]:
+        """What of it has started containers."""
+        return [line for line in self.asked() if " up --detach " in line]
+
     def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a script of `deploy`, a copy of which is beside no environment."""
         environment = {"PATH": str(self.folder / "bin"), "GLEANER_SECRETS": str(self.secrets), **variables}
@@ -68,8 +77,8 @@ def machine(tmp_path: Path) -> Machine:
     for name in _NEEDED:
         (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
     (tmp_path / "deploy").mkdir()
-    for script in ("engine.sh", "compose.sh", "up.sh", "secrets.sh", "build-images.sh"):
-        shutil.copy(ROOT / "deploy" / script, tmp_path / "deploy")
+    for name in (*_SCRIPTS, "compose.yaml", "compose.s3.yaml"):
+        shutil.copy(ROOT / "deploy" / name, tmp_path / "deploy")
     return Machine(tmp_path)
 
 
@@ -98,11 +107,10 @@ def test_one_engine_has_the_volumes_and_starts_the_stack(
     done = machine.run("up.sh", **variables)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Gleaner is ready at http://127.0.0.1:8080" in done.stdout
-    first, *others = machine.asked()
-    assert first == f"{engine} volume ls --quiet"
-    assert others
+    assert machine.asked()[0] == f"{engine} volume ls --quiet"
     words = tool.format(bin=machine.folder / "bin")
-    assert all(other.startswith(f"{words} --file compose.yaml ") for other in others)
+    assert machine.starts()
+    assert all(line.startswith(f"{words} --file compose.yaml ") for line in machine.starts())
     assert (machine.secrets / "complete").exists()
 
 
@@ -166,4 +174,61 @@ def test_a_tool_that_is_to_be_installed_is_named(machine: Machine) -> None:
     machine.install("podman")
     done = machine.run("compose.sh", COMPOSE="")
     assert (done.returncode, done.stdout) == (127, "")
-    assert "There is no podman-compose: `make setup` brings it." in done.stderr
+    assert "There is no podman-compose here. `make setup` brings" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"ENGINE": "podman", "COMPOSE": "nothing"}, "There is no nothing here."),
+        ({"ENGINE": "docker"}, "/bin/docker compose` does not work here: it needs the plugin compose"),
+    ],
+)
+def test_a_tool_that_cannot_start_the_stack_is_told(machine: Machine, variables: dict[str, str], told: str) -> None:
+    machine.install("podman")
+    machine.install("docker", answer='[ "$1" != compose ]')
+    done = machine.run("compose.sh", **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("script", ["up.sh", "compose.sh"])
+def test_a_folder_of_secrets_that_is_named_from_here_is_refused(machine: Machine, script: str) -> None:
+    machine.install("podman")
+    done = machine.run(script, GLEANER_SECRETS="secrets")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "GLEANER_SECRETS has to be a full path" in done.stderr
+    assert machine.asked() == []
+
+
+def test_the_variables_of_a_start_hold_for_the_next(machine: Machine) -> None:
+    machine.install("podman")
+    machine.install("podman-compose")
+    machine.run("up.sh", GLEANER_PORT="1234", GLEANER_OBJECTS_URL="s3://a=b/c=")
+    kept = machine.secrets / "variables"
+    assert sorted(kept.read_text().splitlines()) == ["GLEANER_OBJECTS_URL=s3://a=b/c=", "GLEANER_PORT=1234"]
+    again = machine.run("up.sh")
+    assert "Gleaner is ready at http://127.0.0.1:1234;" in again.stdout
+    assert all("--file compose.s3.yaml" in line for line in machine.starts())
+    other = machine.run("up.sh", GLEANER_PORT="4321", GLEANER_OBJECTS_URL="")
+    assert "Gleaner is ready at http://127.0.0.1:4321;" in other.stdout
+    assert "--file compose.s3.yaml" not in machine.starts()[-1]
+    assert kept.read_text().splitlines() == ["GLEANER_PORT=4321"]
+    assert (machine.secrets / "settings.env").exists()
+
+
+def test_an_image_that_is_missing_is_told_before_anything_starts(machine: Machine) -> None:
+    machine.install("podman", answer='[ "$1" = volume ] || [ "$3" = redis:7 ]')
+    machine.install("podman-compose")
+    done = machine.run("up.sh", POSTGRES_IMAGE="here/postgres")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "There is no image here/postgres." in done.stderr
+    assert machine.asked()[1:] == ["podman image inspect here/postgres", "podman pull here/postgres"]
+
+
+def test_a_start_that_fails_says_so_at_its_end(machine: Machine) -> None:
+    machine.install("podman")
+    machine.install("podman-compose", answer='[[ "$*" != *proxy ]]')
+    done = machine.run("up.sh")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Not everything started")
