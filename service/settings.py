@@ -8,9 +8,9 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import DirectoryPath, Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -28,16 +28,32 @@ _OBJECTS_URL = re.compile(
 )
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _LAST_PORT = 65_535
-# An address up to its port. Nothing is tried again, else a user and a password would pass for a host and a port; a
-# password may have an `@`.
-_TO_PORT = re.compile(
-    r"(?:[\w+]+://)?+(?:[^:/@]*@|[^:/@]*:[^@]*@(?:[^/?@]*@)*)?+(?>\[[^/?]+\]|[^:/?]*):(?P<port>[^/?]+)"
-)
 _LEAST_DELIVERY_DAYS = 10  # attempts go on for nine, and what was delivered meanwhile tells whether a receiver lives
 _TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+def _has_port(address: str) -> bool:
+    """Whether the port of an address, if it names one, can be one."""
+    try:
+        urlsplit(address if "//" in address else f"//{address}").port  # noqa: B018 - which raises
+    except ValueError:
+        return False
+    return True
+
+
+def _has_port_of_database(url: str) -> bool:
+    """The same as SQLAlchemy reads it, to which an `@` and a `/` in a password mean something else."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not every process has a database
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - same
+
+    try:
+        port = make_url(url).port
+    except (ArgumentError, ValueError):
+        return False
+    return port is None or port <= _LAST_PORT
 
 
 class Settings(BaseSettings):
@@ -224,10 +240,10 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "redis_url", "s3_endpoint", "metrics_address", "dask_scheduler")
     @classmethod
-    def _check_port(cls, value: str) -> str:
-        found = _TO_PORT.match(value)
-        if found and not (re.fullmatch("[0-9]{1,5}", found["port"]) and int(found["port"]) <= _LAST_PORT):
-            raise ValueError(f"the port is no number up to {_LAST_PORT}")
+    def _check_port(cls, value: str, field: ValidationInfo) -> str:
+        has_port = _has_port_of_database if field.field_name == "database_url" else _has_port
+        if value and not has_port(value):
+            raise ValueError(f"the port is no number up to {_LAST_PORT}, or nothing can read the address")
         return value
 
     @cached_property

@@ -63,6 +63,7 @@ def test_every_bad_setting_is_named_at_once_and_no_value_is_shown() -> None:
     [
         ("DATABASE_URL", "postgresql+psycopg://me:hush@db:5432/gleaner", True),
         ("DATABASE_URL", "postgresql://me:hu/sh@[::1]/gleaner", True),
+        ("DATABASE_URL", "postgresql+psycopg://me@there:hush@db:5432/gleaner", True),
         ("DATABASE_URL", "postgresql:///gleaner?host=/tmp/a:b", True),
         ("DATABASE_URL", "sqlite:////tmp/a:b/gleaner.sqlite3", True),
         ("DATABASE_URL", "postgresql://me:hush@db:many/gleaner", False),
@@ -71,7 +72,11 @@ def test_every_bad_setting_is_named_at_once_and_no_value_is_shown() -> None:
         ("REDIS_URL", "redis://:hu@sh:hush@redis:6379/0", True),
         ("REDIS_URL", "unix:///tmp/a:b", True),
         ("REDIS_URL", "unix://me:hu@sh:hush@/tmp/a", True),
+        ("REDIS_URL", "redis://me@there:hush@redis:6379/0", True),
+        ("REDIS_URL", "redis://redis:6379/0?client_name=a@b:c", True),
         ("REDIS_URL", "redis://redis:many", False),
+        ("METRICS_ADDRESS", "[::1]:9464", True),
+        ("METRICS_ADDRESS", "127.0.0.1:94640", False),
     ],
 )
 def test_a_port_that_is_none_is_told(name: str, url: str, *, is_good: bool) -> None:
