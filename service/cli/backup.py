@@ -78,8 +78,8 @@ def restore(folder: Path, data_dir: Path | None) -> None:
 
 def _place(settings: Settings, name: str) -> str:
     """Where a secret is given to the service."""
-    folder = settings.secrets_dir
-    file = folder / f"gleaner_{name}" if folder else settings.data_dir / name.replace("_", "-")
+    given = settings.secrets_dir and settings.secrets_dir / f"gleaner_{name}"
+    file = given if given and given.is_file() else settings.data_dir / name.replace("_", "-")
     return f"GLEANER_{name.upper()}, or the file {file}"
 
 

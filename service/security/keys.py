@@ -29,10 +29,7 @@ def generate() -> str:
 
 
 def is_well_formed(key: str) -> bool:
-    """Say whether `key` may be one: by the checksum of `generate`, or, of another length, as operators may choose it.
-
-    An operator's key is a key until it is revoked, also when the settings name another one.
-    """
+    """Say whether `key` may be one: with the checksum of `generate`, or of another length, as operators choose it."""
     if _GENERATED.fullmatch(key):
         return _checksum(key[:-CHECKSUM_CHARS]) == key[-CHECKSUM_CHARS:]
     try:
