@@ -15,12 +15,15 @@ elif [ "${compose[1]:-}" = compose ] && ! "${compose[@]}" version >/dev/null 2>&
   exit 1
 fi
 
+export GLEANER_SETTINGS_FILE=$secrets/settings.env
+[ -e "$GLEANER_SETTINGS_FILE" ] || GLEANER_SETTINGS_FILE=/dev/null # before the first start
+
 # Containers with a label of before are made anew: not every tool sees that an image or a file was changed.
-id() { "$engine" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true; }
-GLEANER_API_ID=$(id "${GLEANER_API_IMAGE:-gleaner-api:latest}")
-GLEANER_WORKER_ID=$(id "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}")
-GLEANER_PROXY_ID=$(id "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}")
-GLEANER_SETTINGS_SUM=$(cksum 2>/dev/null <"$secrets/settings.env" || true)
+image_id() { "$engine" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true; }
+GLEANER_API_ID=$(image_id "${GLEANER_API_IMAGE:-gleaner-api:latest}")
+GLEANER_WORKER_ID=$(image_id "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}")
+GLEANER_PROXY_ID=$(image_id "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}")
+GLEANER_SETTINGS_SUM=$(cat "$secrets"/{settings.env,gleaner_s3_access_key,gleaner_s3_secret_key} 2>/dev/null | cksum || true)
 export GLEANER_API_ID GLEANER_WORKER_ID GLEANER_PROXY_ID GLEANER_SETTINGS_SUM
 
 files=(--file compose.yaml)

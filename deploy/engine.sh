@@ -10,8 +10,10 @@ if [[ "$secrets" != /* ]]; then
   echo "GLEANER_SECRETS has to be a full path, and $secrets is none." >&2
   exit 1
 fi
+[ -z "${ENGINE:-}" ] || COMPOSE=${COMPOSE:-} # a tool that was kept is of the engine that was
 if [ -e "$secrets/variables" ]; then
-  while read -r line; do
+  while read -r line || [ -n "$line" ]; do
+    [[ "$line" =~ ^[A-Z][A-Z0-9_]*= ]] || continue
     name=${line%%=*}
     [ -n "${!name+given}" ] || export "$name=${line#*=}"
   done <"$secrets/variables"
@@ -20,10 +22,7 @@ if [ -n "${COMPOSE:-}" ] && [ -z "${ENGINE:-}" ]; then
   echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
   exit 1
 fi
-engine=
-for name in ${ENGINE:-podman docker}; do
-  [ -n "$engine" ] || engine=$(command -v "$name" || true)
-done
+engine=$(command -v "${ENGINE:-podman}" || { [ -z "${ENGINE:-}" ] && command -v docker; } || true)
 if [ -z "$engine" ]; then
   echo "There is no ${ENGINE:-podman and no docker} here. ENGINE and COMPOSE name other programs." >&2
   exit 1

@@ -21,8 +21,11 @@ keep_given() { if [ -n "$2" ] || [ ! -e "$folder/$1" ]; then keep "$1" "$2"; fi;
 keep_given gleaner_s3_access_key "${GLEANER_S3_ACCESS_KEY:-}"
 keep_given gleaner_s3_secret_key "${GLEANER_S3_SECRET_KEY:-}"
 if [ ! -e "$folder/settings.env" ]; then
-  echo "# More settings of Gleaner's containers, NAME=value a line, e.g. GLEANER_KEEP_JOBS_DAYS=0. deploy/up.sh applies them." \
-    >"$folder/settings.env"
+  cat >"$folder/settings.env" <<-'END'
+	# Settings of Gleaner's containers that are no variables of deploy/compose.yaml, NAME=value a line; deploy/up.sh applies
+	# them. A value with spaces or $ is in single quotes. For example:
+	# GLEANER_KEEP_JOBS_DAYS=0
+	END
 fi
 [ -e "$folder/complete" ] && exit
 

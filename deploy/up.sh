@@ -15,13 +15,24 @@ wait_for() {
   echo "$what did not become ready." >&2
   exit 1
 }
-keep_variables() { # those that the files name, and those that choose the programs
-  local name names
-  names=$(grep -oh '\${[A-Z0-9_]*' compose.yaml compose.s3.yaml | tr -d '${' | sort -u)
-  for name in ENGINE COMPOSE COMPOSE_PROJECT_NAME CONTAINERS_CONF $names; do
-    case $name in GLEANER_SECRETS | *_ID | *_SUM) continue ;; esac
-    [ -z "${!name:-}" ] || printf '%s=%s\n' "$name" "${!name}"
+# Those that the files name, but for those that compose.sh sets.
+names=$(grep -oh '\${[A-Z0-9_]*' compose.yaml compose.s3.yaml | tr -d '${' | sort -u |
+  grep -vx 'GLEANER_SECRETS\|GLEANER_SETTINGS_FILE\|.*_ID\|.*_SUM')
+check_settings() {
+  local name
+  for name in $names; do
+    if grep -q "^$name=" "$secrets/settings.env"; then
+      echo "$secrets/settings.env: $name is a variable of the start. Take the line out and run: $name=... deploy/up.sh" >&2
+      exit 1
+    fi
+  done
+}
+keep_variables() {
+  local name
+  for name in COMPOSE COMPOSE_PROJECT_NAME CONTAINERS_CONF $names; do
+    [ -z "${!name:-}" ] || printf '%s=%s\n' "$name" "${!name//$'\n'/ }"
   done >"$secrets/variables.new"
+  echo "ENGINE=$engine" >>"$secrets/variables.new"
   mv "$secrets/variables.new" "$secrets/variables"
 }
 
@@ -36,6 +47,14 @@ if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"
 	END
   exit 1
 fi
+if [ -e "$secrets/variables" ]; then
+  kept=$(grep '^COMPOSE_PROJECT_NAME=' "$secrets/variables" || true)
+  kept=${kept#*=}
+  if [ "${kept:-gleaner}" != "$project" ]; then
+    echo "The secrets in $secrets are of the stack ${kept:-gleaner}: GLEANER_SECRETS names another folder for the stack $project." >&2
+    exit 1
+  fi
+fi
 for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEANER_API_IMAGE:-gleaner-api:latest}" \
   "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}" "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}"; do
   if ! "$engine" image inspect "$image" >/dev/null 2>&1 && ! "$engine" pull "$image"; then
@@ -44,6 +63,7 @@ for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEAN
   fi
 done
 ./secrets.sh "$secrets"
+check_settings
 keep_variables
 ./compose.sh up --detach --no-deps postgres redis
 wait_for PostgreSQL postgres pg_isready --host 127.0.0.1 --username gleaner

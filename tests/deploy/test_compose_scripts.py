@@ -206,15 +206,57 @@ def test_the_variables_of_a_start_hold_for_the_next(machine: Machine) -> None:
     machine.install("podman-compose")
     machine.run("up.sh", GLEANER_PORT="1234", GLEANER_OBJECTS_URL="s3://a=b/c=")
     kept = machine.secrets / "variables"
-    assert sorted(kept.read_text().splitlines()) == ["GLEANER_OBJECTS_URL=s3://a=b/c=", "GLEANER_PORT=1234"]
+    engine = f"ENGINE={machine.folder}/bin/podman"
+    assert set(kept.read_text().splitlines()) == {engine, "GLEANER_OBJECTS_URL=s3://a=b/c=", "GLEANER_PORT=1234"}
     again = machine.run("up.sh")
     assert "Gleaner is ready at http://127.0.0.1:1234;" in again.stdout
     assert all("--file compose.s3.yaml" in line for line in machine.starts())
     other = machine.run("up.sh", GLEANER_PORT="4321", GLEANER_OBJECTS_URL="")
     assert "Gleaner is ready at http://127.0.0.1:4321;" in other.stdout
     assert "--file compose.s3.yaml" not in machine.starts()[-1]
-    assert kept.read_text().splitlines() == ["GLEANER_PORT=4321"]
-    assert (machine.secrets / "settings.env").exists()
+    assert set(kept.read_text().splitlines()) == {engine, "GLEANER_PORT=4321"}
+
+
+def test_variables_that_were_kept_are_read_as_people_write_them(machine: Machine) -> None:
+    machine.install("podman")
+    machine.install("podman-compose")
+    machine.secrets.mkdir()
+    (machine.secrets / "variables").write_text("# ours\n\nno name = x\nGLEANER_LOG_LEVEL=debug\nGLEANER_PORT=1234")
+    assert "http://127.0.0.1:1234;" in machine.run("up.sh").stdout
+
+
+def test_a_tool_that_was_kept_is_not_taken_for_another_engine(machine: Machine) -> None:
+    for name in ("podman", "podman-compose", "docker"):
+        machine.install(name)
+    machine.run("up.sh", ENGINE="docker", COMPOSE="docker compose")
+    assert machine.starts()[-1].startswith("docker compose ")
+    machine.run("up.sh", ENGINE="podman")
+    assert machine.starts()[-1].startswith("podman-compose ")
+
+
+def test_the_secrets_of_one_stack_are_not_taken_for_another(machine: Machine) -> None:
+    machine.install("podman")
+    machine.install("podman-compose")
+    machine.run("up.sh", COMPOSE_PROJECT_NAME="one")
+    before = machine.starts()
+    done = machine.run("up.sh", COMPOSE_PROJECT_NAME="two")
+    assert done.returncode == 1
+    assert "are of the stack one: GLEANER_SECRETS names another folder for the stack two." in done.stderr
+    assert machine.starts() == before
+    assert machine.run("up.sh").returncode == 0
+
+
+def test_a_variable_among_the_settings_is_told(machine: Machine) -> None:
+    machine.install("podman")
+    machine.install("podman-compose")
+    machine.run("up.sh")
+    before = machine.starts()
+    with (machine.secrets / "settings.env").open("a") as file:
+        file.write("GLEANER_KEEP_JOBS_DAYS=0\nGLEANER_LOG_LEVEL=debug\n")
+    done = machine.run("up.sh")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "settings.env: GLEANER_LOG_LEVEL is a variable of the start." in done.stderr
+    assert machine.starts() == before
 
 
 def test_an_image_that_is_missing_is_told_before_anything_starts(machine: Machine) -> None:
