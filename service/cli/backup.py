@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from service.actions import backups, restores
 from service.actions.backups import BackupError, Manifest
 from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, make_data_folder, open_data_folder
+from service.cli.databases import database_of_service
 from service.cli.lock import FolderInUseError, hold
 from service.db.session import Database
 from service.db.upgrade import script, upgrade
@@ -33,11 +34,9 @@ and to be switched on again if failures switched it off."""
 def backup(folder: Path, data_dir: Path | None, *, without_derived: bool) -> None:
     """Back the service up into FOLDER, which must not exist. The service may run and be used meanwhile."""
     settings = load_settings(data_dir=data_dir)
-    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
-        raise click.ClickException(f"There is no service in {settings.data_dir}.")
+    database = database_of_service(settings)
     open_data_folder(settings)
     began = time.monotonic()
-    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
     try:
         manifest = backups.back_up(
             folder.absolute(),

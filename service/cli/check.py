@@ -9,8 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.actions import checks
 from service.actions.checks import Finding
-from service.cli.configuration import COMMAND_CONNECTIONS, load_settings, read_key_file
-from service.db.session import Database
+from service.cli.configuration import load_settings, read_key_file
+from service.cli.databases import database_of_service
 from service.errors import UnavailableError
 from service.security.sealing import Sealer
 from service.settings import Settings
@@ -49,11 +49,9 @@ def check(data_dir: Path | None, *, repair: bool, grace: float | None, as_json: 
 def _look(data_dir: Path | None, *, repair: bool, grace: float | None) -> tuple[list[Finding], list[Finding], bool]:
     """What is found, what is left of it, and whether secrets were looked at."""
     settings = load_settings(data_dir=data_dir)
-    if not settings.database_url and not (settings.data_dir / "gleaner.sqlite3").exists():
-        raise click.ClickException(f"There is no service in {settings.data_dir}.")
-    sealer = _sealer(settings)
-    database = Database(settings.sql_url, connections=COMMAND_CONNECTIONS)
+    database = database_of_service(settings)
     try:
+        sealer = _sealer(settings)
         objects = open_objects(settings.model_copy(update={"cache_mib": 0}))  # copies of a host prove nothing
         seconds = max(_GRACE_SECONDS, 2.0 * settings.job_timeout_seconds) if grace is None else grace
         found = checks.look(snapshot=database.snapshot, objects=objects, sealer=sealer, grace_seconds=seconds)

@@ -281,6 +281,17 @@ def test_objects_of_the_longest_job_are_young(
         assert [finding["kind"] for finding in check(place)[1]] == found
 
 
+@pytest.mark.parametrize("words", [["check"], ["backup", "to"]])
+def test_without_a_database_nothing_can_be_told_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, words, env={"GLEANER_DATABASE_URL": "sqlite:///none.sqlite3"})
+    assert result.exit_code > 0
+    assert "There is no service: none.sqlite3 does not exist." in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_service_nothing_can_be_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--data-dir", str(tmp_path / "none")])
     assert result.exit_code == 2
