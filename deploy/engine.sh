@@ -10,17 +10,20 @@ if [[ "$secrets" != /* ]]; then
   echo "GLEANER_SECRETS has to be a full path, and $secrets is none." >&2
   exit 1
 fi
-[ -z "${ENGINE:-}" ] || COMPOSE=${COMPOSE:-} # a tool that was kept is of the engine that was
+if [ -n "${ENGINE:-}" ]; then # a tool that was kept is of the engine that was
+  grep -qsxF "ENGINE=$(command -v "$ENGINE" || true)" "$secrets/variables" || COMPOSE=${COMPOSE:-}
+elif [ -n "${COMPOSE:-}" ]; then
+  echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
+  exit 1
+fi
+kept_project=gleaner
 if [ -e "$secrets/variables" ]; then
   while read -r line || [ -n "$line" ]; do
     [[ "$line" =~ ^[A-Z][A-Z0-9_]*= ]] || continue
     name=${line%%=*}
+    [ "$name" != COMPOSE_PROJECT_NAME ] || kept_project=${line#*=}
     [ -n "${!name+given}" ] || export "$name=${line#*=}"
   done <"$secrets/variables"
-fi
-if [ -n "${COMPOSE:-}" ] && [ -z "${ENGINE:-}" ]; then
-  echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
-  exit 1
 fi
 engine=$(command -v "${ENGINE:-podman}" || { [ -z "${ENGINE:-}" ] && command -v docker; } || true)
 if [ -z "$engine" ]; then

@@ -23,7 +23,7 @@ keep_given gleaner_s3_secret_key "${GLEANER_S3_SECRET_KEY:-}"
 if [ ! -e "$folder/settings.env" ]; then
   cat >"$folder/settings.env" <<-'END'
 	# Settings of Gleaner's containers that are no variables of deploy/compose.yaml, NAME=value a line; deploy/up.sh applies
-	# them. A value with spaces or $ is in single quotes. For example:
+	# them. A value with spaces or $ is in single quotes, and none may hold ${. For example:
 	# GLEANER_KEEP_JOBS_DAYS=0
 	END
 fi

@@ -47,13 +47,12 @@ if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"
 	END
   exit 1
 fi
-if [ -e "$secrets/variables" ]; then
-  kept=$(grep '^COMPOSE_PROJECT_NAME=' "$secrets/variables" || true)
-  kept=${kept#*=}
-  if [ "${kept:-gleaner}" != "$project" ]; then
-    echo "The secrets in $secrets are of the stack ${kept:-gleaner}: GLEANER_SECRETS names another folder for the stack $project." >&2
-    exit 1
-  fi
+if [ -e "$secrets/variables" ] && [ "$kept_project" != "$project" ] && grep -qxF "${kept_project}_postgres" <<<"$volumes"; then
+  cat >&2 <<-END
+	The secrets in $secrets are of the stack $kept_project: GLEANER_SECRETS names another folder for the stack $project. If they
+	are of $project after all, write COMPOSE_PROJECT_NAME=$project into $secrets/variables.
+	END
+  exit 1
 fi
 for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEANER_API_IMAGE:-gleaner-api:latest}" \
   "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}" "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}"; do

@@ -35,8 +35,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
-def _has_port(address: str) -> bool:
-    """Whether the port of an address, if it names one, can be one."""
+def _is_address(address: str) -> bool:
+    """Whether an address can be read, and its port, if it names one, can be one."""
     try:
         urlsplit(address if "//" in address else f"//{address}").port  # noqa: B018 - which raises
     except ValueError:
@@ -44,7 +44,7 @@ def _has_port(address: str) -> bool:
     return True
 
 
-def _has_port_of_database(url: str) -> bool:
+def _is_address_of_database(url: str) -> bool:
     """The same as SQLAlchemy reads it, to which an `@` and a `/` in a password mean something else."""
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - not every process has a database
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - same
@@ -53,7 +53,7 @@ def _has_port_of_database(url: str) -> bool:
         port = make_url(url).port
     except (ArgumentError, ValueError):
         return False
-    return port is None or port <= _LAST_PORT
+    return port is None or 0 <= port <= _LAST_PORT
 
 
 class Settings(BaseSettings):
@@ -241,8 +241,8 @@ class Settings(BaseSettings):
     @field_validator("database_url", "redis_url", "s3_endpoint", "metrics_address", "dask_scheduler")
     @classmethod
     def _check_port(cls, value: str, field: ValidationInfo) -> str:
-        has_port = _has_port_of_database if field.field_name == "database_url" else _has_port
-        if value and not has_port(value):
+        is_good = _is_address_of_database if field.field_name == "database_url" else _is_address
+        if value and not is_good(value):
             raise ValueError(f"the port is no number up to {_LAST_PORT}, or nothing can read the address")
         return value
 

@@ -17,6 +17,7 @@ def database_of_service(settings: Settings) -> Database:
         click.ClickException: There is none.
     """
     url = make_url(settings.sql_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+    is_file = url.get_backend_name() == "sqlite" and "uri" not in url.query  # a URI says itself whether to make one
+    if is_file and not Path(url.database or "").exists():
         raise click.ClickException(f"There is no service: {url.database} does not exist.")
     return Database(settings.sql_url, connections=COMMAND_CONNECTIONS)

@@ -292,6 +292,14 @@ def test_without_a_database_nothing_can_be_told_and_none_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_is_named_by_a_uri_is_looked_at(tmp_path: Path) -> None:
+    place = {"GLEANER_DATA_DIR": str(tmp_path)}
+    assert CliRunner().invoke(main, ["migrate"], env=place).exit_code == 0
+    url = f"sqlite:///file:{tmp_path}/gleaner.sqlite3?mode=rw&uri=true"
+    result = CliRunner().invoke(main, ["check"], env={**place, "GLEANER_DATABASE_URL": url})
+    assert (result.exit_code, result.stdout) == (0, "Nothing is wrong.\n")
+
+
 def test_without_a_service_nothing_can_be_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "--data-dir", str(tmp_path / "none")])
     assert result.exit_code == 2

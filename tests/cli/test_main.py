@@ -68,6 +68,7 @@ def test_every_bad_setting_is_named_at_once_and_no_value_is_shown() -> None:
         ("DATABASE_URL", "sqlite:////tmp/a:b/gleaner.sqlite3", True),
         ("DATABASE_URL", "postgresql://me:hush@db:many/gleaner", False),
         ("DATABASE_URL", "postgresql://db:70000/gleaner", False),
+        ("DATABASE_URL", "postgresql://db:-1/gleaner", False),
         ("REDIS_URL", "redis://:hush@redis:6379/0", True),
         ("REDIS_URL", "redis://:hu@sh:hush@redis:6379/0", True),
         ("REDIS_URL", "unix:///tmp/a:b", True),

@@ -225,25 +225,39 @@ def test_variables_that_were_kept_are_read_as_people_write_them(machine: Machine
     assert "http://127.0.0.1:1234;" in machine.run("up.sh").stdout
 
 
-def test_a_tool_that_was_kept_is_not_taken_for_another_engine(machine: Machine) -> None:
-    for name in ("podman", "podman-compose", "docker"):
+def test_a_tool_that_was_kept_is_of_the_engine_that_was(machine: Machine) -> None:
+    for name in ("podman", "podman-compose", "docker", "docker-compose"):
         machine.install(name)
-    machine.run("up.sh", ENGINE="docker", COMPOSE="docker compose")
-    assert machine.starts()[-1].startswith("docker compose ")
+    machine.run("up.sh", ENGINE="docker", COMPOSE="docker-compose")
+    for variables in ({}, {"ENGINE": "docker"}, {}):
+        machine.run("up.sh", **variables)
+        assert machine.starts()[-1].startswith("docker-compose ")
+    assert machine.run("up.sh", COMPOSE="podman-compose").returncode == 1
     machine.run("up.sh", ENGINE="podman")
     assert machine.starts()[-1].startswith("podman-compose ")
 
 
 def test_the_secrets_of_one_stack_are_not_taken_for_another(machine: Machine) -> None:
-    machine.install("podman")
+    machine.install("podman", answer="echo one_postgres")
     machine.install("podman-compose")
-    machine.run("up.sh", COMPOSE_PROJECT_NAME="one")
+    machine.secrets.mkdir()
+    (machine.secrets / "complete").touch()
+    kept = machine.secrets / "variables"
+    kept.write_text("COMPOSE_PROJECT_NAME=one \n")
+    assert machine.run("up.sh").returncode == 0
     before = machine.starts()
     done = machine.run("up.sh", COMPOSE_PROJECT_NAME="two")
     assert done.returncode == 1
     assert "are of the stack one: GLEANER_SECRETS names another folder for the stack two." in done.stderr
     assert machine.starts() == before
-    assert machine.run("up.sh").returncode == 0
+
+
+def test_secrets_that_were_kept_under_a_name_without_a_stack_are_those_of_another(machine: Machine) -> None:
+    machine.install("podman", answer="echo two_postgres")
+    machine.install("podman-compose")
+    machine.run("up.sh", COMPOSE_PROJECT_NAME="one")
+    assert machine.run("up.sh", COMPOSE_PROJECT_NAME="two").returncode == 0
+    assert "COMPOSE_PROJECT_NAME=two" in (machine.secrets / "variables").read_text().splitlines()
 
 
 def test_a_variable_among_the_settings_is_told(machine: Machine) -> None:
