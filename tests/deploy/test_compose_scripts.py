@@ -282,6 +282,15 @@ def test_an_image_that_is_missing_is_told_before_anything_starts(machine: Machin
     assert machine.asked()[1:] == ["podman image inspect here/postgres", "podman pull here/postgres"]
 
 
+def test_an_image_of_our_own_is_never_taken_from_a_registry(machine: Machine) -> None:
+    machine.install("podman", answer='[[ "$*" != *gleaner-api:latest ]] || [ "$1" = pull ]')
+    machine.install("podman-compose")
+    done = machine.run("up.sh")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "There is no image gleaner-api:latest. `make images` builds" in done.stderr
+    assert not any("pull" in line for line in machine.asked())
+
+
 def test_a_start_that_fails_says_so_at_its_end(machine: Machine) -> None:
     machine.install("podman")
     machine.install("podman-compose", answer='[[ "$*" != *proxy ]]')
