@@ -10,13 +10,18 @@ if [[ "$secrets" != /* ]]; then
   echo "GLEANER_SECRETS has to be a full path, and $secrets is none." >&2
   exit 1
 fi
+refuse_tool() {
+  echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
+  exit 1
+}
 if [ -n "${ENGINE:-}" ]; then # a tool that was kept is of the engine that was
   grep -qsxF "ENGINE=$(command -v "$ENGINE" || true)" "$secrets/variables" || COMPOSE=${COMPOSE:-}
 elif [ -n "${COMPOSE:-}" ]; then
-  echo "COMPOSE goes with ENGINE, which names the engine that it drives." >&2
-  exit 1
+  refuse_tool
+elif [ -n "${ENGINE+given}" ]; then
+  COMPOSE=
 fi
-kept_project=gleaner
+kept_project=
 if [ -e "$secrets/variables" ]; then
   while read -r line || [ -n "$line" ]; do
     [[ "$line" =~ ^[A-Z][A-Z0-9_]*= ]] || continue
@@ -25,6 +30,8 @@ if [ -e "$secrets/variables" ]; then
     [ -n "${!name+given}" ] || export "$name=${line#*=}"
   done <"$secrets/variables"
 fi
+kept_project=${kept_project:-gleaner}
+[ -z "${COMPOSE:-}" ] || [ -n "${ENGINE:-}" ] || refuse_tool
 engine=$(command -v "${ENGINE:-podman}" || { [ -z "${ENGINE:-}" ] && command -v docker; } || true)
 if [ -z "$engine" ]; then
   echo "There is no ${ENGINE:-podman and no docker} here. ENGINE and COMPOSE name other programs." >&2

@@ -47,7 +47,8 @@ if [ ! -e "$secrets/complete" ] && grep -qxF "${project}_postgres" <<<"$volumes"
 	END
   exit 1
 fi
-if [ -e "$secrets/variables" ] && [ "$kept_project" != "$project" ] && grep -qxF "${kept_project}_postgres" <<<"$volumes"; then
+if [ -e "$secrets/variables" ] && [ "$kept_project" != "$project" ] &&
+  { ! grep -qxF "ENGINE=$engine" "$secrets/variables" || grep -qxF "${kept_project}_postgres" <<<"$volumes"; }; then
   cat >&2 <<-END
 	The secrets in $secrets are of the stack $kept_project: GLEANER_SECRETS names another folder for the stack $project. If they
 	are of $project after all, write COMPOSE_PROJECT_NAME=$project into $secrets/variables.
@@ -58,7 +59,7 @@ for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEAN
   "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}" "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}"; do
   if "$engine" image inspect "$image" >/dev/null 2>&1; then continue; fi
   # Under the names of our own, a registry would have somebody else's.
-  if [[ "$image" != gleaner-*:latest ]] && "$engine" pull "$image"; then continue; fi
+  if [[ "$image" == */* || "$image" != gleaner-*:latest ]] && "$engine" pull "$image"; then continue; fi
   echo "There is no image $image. \`make images\` builds Gleaner's; POSTGRES_IMAGE and REDIS_IMAGE name others." >&2
   exit 1
 done

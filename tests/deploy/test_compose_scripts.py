@@ -228,13 +228,17 @@ def test_variables_that_were_kept_are_read_as_people_write_them(machine: Machine
 def test_a_tool_that_was_kept_is_of_the_engine_that_was(machine: Machine) -> None:
     for name in ("podman", "podman-compose", "docker", "docker-compose"):
         machine.install(name)
-    machine.run("up.sh", ENGINE="docker", COMPOSE="docker-compose")
-    for variables in ({}, {"ENGINE": "docker"}, {}):
-        machine.run("up.sh", **variables)
+    docker: dict[str, str] = {"ENGINE": "docker", "COMPOSE": "docker-compose"}
+    for variables in (docker, {}, {"ENGINE": "docker"}, {}):
+        assert machine.run("up.sh", **variables).returncode == 0
         assert machine.starts()[-1].startswith("docker-compose ")
     assert machine.run("up.sh", COMPOSE="podman-compose").returncode == 1
-    machine.run("up.sh", ENGINE="podman")
-    assert machine.starts()[-1].startswith("podman-compose ")
+    for variables in ({"ENGINE": "podman"}, docker, {"ENGINE": ""}, {}):
+        assert machine.run("up.sh", **variables).returncode == 0
+        expected = "docker-compose " if variables == docker else "podman-compose "
+        assert machine.starts()[-1].startswith(expected)
+    (machine.secrets / "variables").write_text("COMPOSE=docker-compose\n")
+    assert machine.run("up.sh").returncode == 1
 
 
 def test_the_secrets_of_one_stack_are_not_taken_for_another(machine: Machine) -> None:
@@ -249,6 +253,8 @@ def test_the_secrets_of_one_stack_are_not_taken_for_another(machine: Machine) ->
     done = machine.run("up.sh", COMPOSE_PROJECT_NAME="two")
     assert done.returncode == 1
     assert "are of the stack one: GLEANER_SECRETS names another folder for the stack two." in done.stderr
+    machine.install("docker")
+    assert machine.run("up.sh", COMPOSE_PROJECT_NAME="two", ENGINE="docker").returncode == 1
     assert machine.starts() == before
 
 
@@ -289,6 +295,8 @@ def test_an_image_of_our_own_is_never_taken_from_a_registry(machine: Machine) ->
     assert (done.returncode, done.stdout) == (1, "")
     assert "There is no image gleaner-api:latest. `make images` builds" in done.stderr
     assert not any("pull" in line for line in machine.asked())
+    machine.run("up.sh", POSTGRES_IMAGE="gleaner-registry:5000/gleaner-api:latest")
+    assert "podman pull gleaner-registry:5000/gleaner-api:latest" in machine.asked()
 
 
 def test_a_start_that_fails_says_so_at_its_end(machine: Machine) -> None:
