@@ -20,9 +20,9 @@ export GLEANER_SETTINGS_FILE=$secrets/settings.env
 
 # Containers with a label of before are made anew: not every tool sees that an image or a file was changed.
 image_id() { "$engine" image inspect --format '{{.Id}}' "$1" 2>/dev/null || true; }
-GLEANER_API_ID=$(image_id "${GLEANER_API_IMAGE:-gleaner-api:latest}")
-GLEANER_WORKER_ID=$(image_id "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}")
-GLEANER_PROXY_ID=$(image_id "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}")
+GLEANER_API_ID=$(image_id "$api_image")
+GLEANER_WORKER_ID=$(image_id "$worker_image")
+GLEANER_PROXY_ID=$(image_id "$proxy_image")
 GLEANER_SETTINGS_SUM=$(cat "$secrets"/{settings.env,gleaner_s3_access_key,gleaner_s3_secret_key} 2>/dev/null | cksum || true)
 export GLEANER_API_ID GLEANER_WORKER_ID GLEANER_PROXY_ID GLEANER_SETTINGS_SUM
 

@@ -1,6 +1,7 @@
-# Sourced by the scripts: `secrets` is the folder of the stack's secrets, `engine` builds images and has the volumes, and the
-# words of `compose` start them. ENGINE and COMPOSE choose others than podman with podman-compose, or, without podman, docker
-# with docker compose. What was given at the last start holds where a variable is not given.
+# Sourced by the scripts: `secrets` is the folder of the stack's secrets, `engine` builds images and has the volumes, the words
+# of `compose` start them, and `api_image`, `worker_image` and `proxy_image` are Gleaner's. ENGINE and COMPOSE choose others than
+# podman with podman-compose, or, without podman, docker with docker compose. What was given at the last start holds where a
+# variable is not given.
 # shellcheck shell=bash disable=SC2034 # for who sources it
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:$here/../.venv/bin
@@ -32,6 +33,9 @@ if [ -e "$secrets/variables" ]; then
 fi
 kept_project=${kept_project:-gleaner}
 [ -z "${COMPOSE:-}" ] || [ -n "${ENGINE:-}" ] || refuse_tool
+api_image=${GLEANER_API_IMAGE:-gleaner-api:latest}
+worker_image=${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}
+proxy_image=${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}
 engine=$(command -v "${ENGINE:-podman}" || { [ -z "${ENGINE:-}" ] && command -v docker; } || true)
 if [ -z "$engine" ]; then
   echo "There is no ${ENGINE:-podman and no docker} here. ENGINE and COMPOSE name other programs." >&2

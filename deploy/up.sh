@@ -55,8 +55,7 @@ if [ -e "$secrets/variables" ] && [ "$kept_project" != "$project" ] &&
 	END
   exit 1
 fi
-for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "${GLEANER_API_IMAGE:-gleaner-api:latest}" \
-  "${GLEANER_WORKER_IMAGE:-gleaner-worker:latest}" "${GLEANER_PROXY_IMAGE:-gleaner-proxy:latest}"; do
+for image in "${POSTGRES_IMAGE:-postgres:17}" "${REDIS_IMAGE:-redis:7}" "$api_image" "$worker_image" "$proxy_image"; do
   if "$engine" image inspect "$image" >/dev/null 2>&1; then continue; fi
   # Under the names of our own, a registry would have somebody else's.
   if [[ "$image" == */* || "$image" != gleaner-*:latest ]] && "$engine" pull "$image"; then continue; fi

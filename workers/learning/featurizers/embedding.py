@@ -90,11 +90,16 @@ def _fingerprint(source: _Source) -> str:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
     except OSError as error:
-        if error.errno != errno.ENOMEM:
+        if not _lacks_memory(error):
             source.check()
         raise
     source.check()
     return digest.hexdigest()
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether Python or the kernel had no memory left, which tells nothing of the file that was read."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def _files(folder: str) -> list[Path]:
@@ -134,7 +139,7 @@ def _model(source: _Source) -> Any:
     try:
         model = StaticModel.from_pretrained(folder) if folder else StaticModel(*_carried(*files))
     except Exception as error:  # whatever its libraries raise: the files are the operator's
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        if _lacks_memory(error):
             raise
         source.check()
         raise EmbeddingModelError(f"{folder or _PACKAGE} cannot be read: {type(error).__name__}: {error}") from error
